@@ -1,0 +1,193 @@
+/**
+ * One size for every picture of a data set: scaled to cover it with the picture's own aspect ratio, then cropped.
+ *
+ * The filter is OpenCV's INTER_AREA, which sd-scripts uses, in plain arithmetic: shrinking averages the covered source area;
+ * enlarging (on either axis) interpolates between two neighbours, with OpenCV's weights for this mode.
+ *
+ * @module
+ */
+import type { RgbImage } from "./bmp.ts";
+import type { RandomStream } from "./random.ts";
+
+/** Width and height in pixels. */
+export interface ImageSize {
+  readonly width: number;
+  readonly height: number;
+}
+
+/** Where a picture goes: scaled to `width` x `height`, then cut at `left`, `top`. */
+export interface CoverFit extends ImageSize {
+  readonly left: number;
+  readonly top: number;
+}
+
+/** Pixels that both sides must be a multiple of: 8 for the VAE times 8 for the UNet's three halvings. */
+export const sizeMultiple = 64;
+
+/**
+ * Checks that a size can be trained at.
+ *
+ * @param what Name of the data set or flag, for the error.
+ * @throws {RangeError} If a side is not a positive multiple of {@linkcode sizeMultiple}; the message names the nearest size that is.
+ * @example
+ * ```ts
+ * import { throws } from "node:assert/strict";
+ * checkImageSize({ width: 512, height: 384 }, "network 1");
+ * throws(() => checkImageSize({ width: 500, height: 512 }, "network 1"), RangeError);
+ * ```
+ */
+export function checkImageSize(size: ImageSize, what: string): void {
+  const { width, height } = size;
+  if ([width, height].every((side) => Number.isInteger(side) && side > 0 && side % sizeMultiple === 0)) return;
+  const near = [width, height].map((side) =>
+    Number.isFinite(side) ? Math.max(sizeMultiple, Math.round(side / sizeMultiple) * sizeMultiple) : sizeMultiple
+  );
+  throw new RangeError(
+    `Cannot use the image size ${width} x ${height} of ${what}: both sides must be multiples of ${sizeMultiple} pixels ` +
+      `(8 latents of 8 pixels); the nearest size is ${near[0]} x ${near[1]}`,
+  );
+}
+
+/**
+ * Scaled size and centred cut of a picture that has to cover a target; the arithmetic is sd-scripts'.
+ *
+ * @example A wide picture loses its sides
+ * ```ts
+ * import { deepEqual } from "node:assert/strict";
+ * const fit = coverFit({ width: 1920, height: 1080 }, { width: 512, height: 384 });
+ * deepEqual(fit, { width: 683, height: 384, left: 85, top: 0 });
+ * ```
+ */
+export function coverFit(source: ImageSize, target: ImageSize): CoverFit {
+  const isWider = source.width / source.height > target.width / target.height;
+  const scale = isWider ? target.height / source.height : target.width / source.width;
+  const width = Math.max(target.width, Math.floor(source.width * scale + 0.5));
+  const height = Math.max(target.height, Math.floor(source.height * scale + 0.5));
+  return {
+    width,
+    height,
+    left: Math.floor((width - target.width) / 2),
+    top: Math.floor((height - target.height) / 2),
+  };
+}
+
+/** The source pixels that make one target pixel along an axis, and their weights, which sum to 1. */
+interface Taps {
+  readonly first: number;
+  readonly weights: readonly number[];
+}
+
+function shrinkingTaps(length: number, target: number): Taps[] {
+  const scale = length / target;
+  return Array.from({ length: target }, (_, place) => {
+    const from = place * scale;
+    const to = Math.min(length, from + scale);
+    const first = Math.floor(from);
+    const weights: number[] = [];
+    for (let at = first; at < to; at++) weights.push(Math.min(at + 1, to) - Math.max(at, from));
+    const sum = weights.reduce((total, weight) => total + weight, 0);
+    return { first, weights: weights.map((weight) => weight / sum) };
+  });
+}
+
+function enlargingTaps(length: number, target: number): Taps[] {
+  const scale = length / target;
+  return Array.from({ length: target }, (_, place) => {
+    const first = Math.floor(place * scale);
+    if (first >= length - 1) return { first: length - 1, weights: [1] };
+    const past = place + 1 - (first + 1) / scale;
+    const second = past <= 0 ? 0 : past - Math.floor(past);
+    return { first, weights: [1 - second, second] };
+  });
+}
+
+/** Weighted sums along one axis: reads `[outer, taps, inner]`, writes `[outer, targets, inner]`. */
+function scaleAxis(source: ArrayLike<number>, outer: number, length: number, inner: number, taps: readonly Taps[]) {
+  const result = new Float32Array(outer * taps.length * inner);
+  for (let block = 0; block < outer; block++) {
+    taps.forEach(({ first, weights }, place) => {
+      const to = (block * taps.length + place) * inner;
+      for (let tap = 0; tap < weights.length; tap++) {
+        const from = (block * length + first + tap) * inner;
+        const weight = weights[tap];
+        for (let at = 0; at < inner; at++) result[to + at] += source[from + at] * weight;
+      }
+    });
+  }
+  return result;
+}
+
+/** Scales a picture to a size, whatever its aspect ratio, with OpenCV's INTER_AREA. */
+export function resizeArea(image: RgbImage, size: ImageSize): RgbImage {
+  if (image.width === size.width && image.height === size.height) return image;
+  const shrinks = size.width <= image.width && size.height <= image.height;
+  const taps = shrinks ? shrinkingTaps : enlargingTaps;
+  const wide = scaleAxis(image.pixels, image.height, image.width, 3, taps(image.width, size.width));
+  const sums = scaleAxis(wide, 1, image.height, size.width * 3, taps(image.height, size.height));
+  return { ...size, pixels: Uint8Array.from(sums, (value) => Math.round(value)) };
+}
+
+/**
+ * Cuts a rectangle out of a picture.
+ *
+ * @throws {RangeError} If the rectangle reaches beyond the picture.
+ */
+export function cropImage(image: RgbImage, rectangle: CoverFit): RgbImage {
+  const { left, top, width, height } = rectangle;
+  if (left < 0 || top < 0 || left + width > image.width || top + height > image.height) {
+    const wanted = `${width} x ${height} at ${left}, ${top}`;
+    throw new RangeError(`Cannot cut ${wanted}: it reaches beyond the picture of ${image.width} x ${image.height}`);
+  }
+  const pixels = new Uint8Array(width * height * 3);
+  for (let row = 0; row < height; row++) {
+    const from = ((top + row) * image.width + left) * 3;
+    pixels.set(image.pixels.subarray(from, from + width * 3), row * width * 3);
+  }
+  return { width, height, pixels };
+}
+
+/**
+ * Scales a picture to cover a size, keeping its aspect ratio, and cuts off the rest: the centre, or with `options.random` a
+ * place drawn from it.
+ */
+export function fitImage(image: RgbImage, size: ImageSize, options: { random?: RandomStream } = {}): RgbImage {
+  const fit = coverFit(image, size);
+  const left = options.random?.nextInteger(fit.width - size.width + 1) ?? fit.left;
+  const top = options.random?.nextInteger(fit.height - size.height + 1) ?? fit.top;
+  const scaled = resizeArea(image, { width: fit.width, height: fit.height });
+  return cropImage(scaled, { left, top, width: size.width, height: size.height });
+}
+
+/** Mirrors a picture left to right. */
+export function flipImage(image: RgbImage): RgbImage {
+  const { width, height } = image;
+  const pixels = new Uint8Array(image.pixels.length);
+  for (let row = 0; row < height; row++) {
+    for (let column = 0; column < width; column++) {
+      const from = (row * width + column) * 3;
+      pixels.set(image.pixels.subarray(from, from + 3), (row * width + width - 1 - column) * 3);
+    }
+  }
+  return { width, height, pixels };
+}
+
+/** Every byte's value in [-1, 1], rounded to f32 after each operation, as PyTorch computes it. */
+const scaledBytes = Float32Array.from(
+  { length: 256 },
+  (_, value) => Math.fround(Math.fround(Math.fround(value / 255) - 0.5) / 0.5),
+);
+
+/**
+ * A picture as the VAE takes it: value / 255 * 2 - 1.
+ *
+ * @returns `[height, width, 3]`, f32 in [-1, 1].
+ * @example
+ * ```ts
+ * import { deepEqual } from "node:assert/strict";
+ * const image = { width: 1, height: 1, pixels: new Uint8Array([0, 51, 255]) };
+ * deepEqual([...imageTensor(image)].map((value) => value.toFixed(6)), ["-1.000000", "-0.600000", "1.000000"]);
+ * ```
+ */
+export function imageTensor(image: RgbImage): Float32Array {
+  return Float32Array.from(image.pixels, (value) => scaledBytes[value]);
+}

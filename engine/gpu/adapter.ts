@@ -1,0 +1,75 @@
+import type { KernelTarget } from "../graph/kernel.ts";
+
+/** What a report says of the adapter that a run used. */
+export interface AdapterFacts {
+  /** The adapter's own name, such as `llvmpipe (LLVM 15.0.6, 256 bits)`. */
+  readonly name: string;
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly target: KernelTarget;
+  /** Largest buffer that one binding can show a kernel, in bytes. */
+  readonly maxBindingBytes: number;
+  readonly maxBufferBytes: number;
+}
+
+/** No WebGPU adapter can be had: callers show the message and leave with exit code 2. */
+export class NoAdapterError extends Error {
+  override name = "NoAdapterError";
+}
+
+const raisedLimits = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxStorageBuffersPerShaderStage",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupsPerDimension",
+] as const;
+
+/**
+ * Asks for the adapter and for a device with all that the adapter offers: WebGPU's default limits are far below any card's.
+ *
+ * @throws {NoAdapterError} If there is none, saying what to install.
+ */
+export async function requestDevice(): Promise<{ gpu: GPUDevice; facts: AdapterFacts }> {
+  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) {
+    throw new NoAdapterError(
+      "Cannot find a WebGPU adapter: no graphics driver with Vulkan, Metal or Direct3D 12 answered. " +
+        "Install your card's driver; without a card, on Debian or Ubuntu: apt-get install mesa-vulkan-drivers",
+    );
+  }
+  const { info, limits } = adapter;
+  const name = info.description || info.device || info.vendor || "unnamed adapter";
+  const cpu = /llvmpipe|lavapipe|swiftshader|software|basic render/i.test(name);
+  const f16 = adapter.features.has("shader-f16");
+  const wanted: string[] = f16 ? ["shader-f16"] : [];
+  if (adapter.features.has("timestamp-query")) wanted.push("timestamp-query");
+  const requiredLimits = Object.fromEntries(raisedLimits.map((limit) => [limit, limits[limit]]));
+  const request = (features: string[]) =>
+    adapter.requestDevice({ requiredFeatures: features as GPUFeatureName[], requiredLimits });
+  const { gpu, subgroups } = await request([...wanted, "subgroups"])
+    // lavapipe leaves "subgroups" out of its list and grants it all the same, so asking is the only way to know.
+    .then((gpu) => ({ gpu, subgroups: true }), async () => ({ gpu: await request(wanted), subgroups: false }));
+  const sizes = info as unknown as { subgroupMinSize?: number; subgroupMaxSize?: number };
+  const fixed = subgroups && sizes.subgroupMinSize === sizes.subgroupMaxSize ? sizes.subgroupMinSize ?? 0 : 0;
+  return {
+    gpu,
+    facts: {
+      name,
+      vendor: info.vendor,
+      architecture: info.architecture,
+      maxBindingBytes: limits.maxStorageBufferBindingSize,
+      maxBufferBytes: limits.maxBufferSize,
+      target: {
+        cpu,
+        subgroupSize: fixed,
+        f16,
+        maxInvocations: limits.maxComputeInvocationsPerWorkgroup,
+        maxWorkgroupStorageBytes: limits.maxComputeWorkgroupStorageSize,
+        maxWorkgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,
+      },
+    },
+  };
+}

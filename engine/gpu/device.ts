@@ -1,0 +1,251 @@
+import type { Kernel } from "../graph/kernel.ts";
+import type { Variable } from "../graph/tensor.ts";
+import { byteLength, type DType, elementCount, type TensorType, typeText } from "../graph/types.ts";
+import type { Program } from "../plan/plan.ts";
+import { type AdapterFacts, requestDevice } from "./adapter.ts";
+import { CompiledProgram } from "./compiled_program.ts";
+
+/** Elements as the host holds them: one kind of array for each dtype. */
+export type HostArray = Float32Array | Float16Array | Uint32Array | Int32Array;
+
+/** The device went away or failed: nothing on it can be read any more. A run goes on from its last saved state. */
+export class DeviceLostError extends Error {
+  override name = "DeviceLostError";
+}
+
+/** Bytes as an array of the dtype's kind. */
+export function hostArray(dtype: DType, bytes: ArrayBuffer, count: number): HostArray {
+  switch (dtype) {
+    case "f32":
+      return new Float32Array(bytes, 0, count);
+    case "f16":
+      return new Float16Array(bytes, 0, count);
+    case "u32":
+      return new Uint32Array(bytes, 0, count);
+    case "i32":
+      return new Int32Array(bytes, 0, count);
+  }
+}
+
+/**
+ * The bytes to upload for a tensor of this type; numbers of another format are converted.
+ *
+ * @throws {TypeError} If the number of elements differs: `Cannot upload latents: 12 elements, f32 [2, 3] wants 6`.
+ */
+export function uploadBytes(name: string, type: TensorType, data: ArrayLike<number>): Uint8Array<ArrayBuffer> {
+  const count = elementCount(type.shape);
+  if (data.length !== count) {
+    throw new TypeError(`Cannot upload ${name}: ${data.length} elements, ${typeText(type)} wants ${count}`);
+  }
+  const buffer = new ArrayBuffer(byteLength(type));
+  hostArray(type.dtype, buffer, count).set(data);
+  return new Uint8Array(buffer);
+}
+
+/**
+ * A GPU, or a CPU that stands in for one, with what lives on it: variables and compiled pipelines.
+ *
+ * Make one per process with `Device.open()` and `using device = …`, or call `dispose`.
+ */
+export class Device {
+  private readonly variables = new Map<Variable, GPUBuffer>();
+  private readonly pipelines = new Map<string, GPUComputePipeline>();
+  private readonly layouts = new Map<string, GPUBindGroupLayout>();
+  private readonly compiled = new Set<CompiledProgram>();
+  private failure: Error | null = null;
+  private bytes = 0;
+  private buffers = 0;
+
+  private constructor(readonly gpu: GPUDevice, readonly facts: AdapterFacts) {
+    gpu.lost.then(({ message, reason }) => {
+      if (reason === "destroyed") return;
+      this.failure ??= new DeviceLostError(`The GPU device was lost: ${message || reason}. Start again to resume`);
+    });
+    gpu.addEventListener("uncapturederror", (event) => {
+      event.preventDefault();
+      this.failure ??= new DeviceLostError(
+        `The GPU device failed: ${(event as GPUUncapturedErrorEvent).error.message}`,
+      );
+    });
+  }
+
+  /** Opens the machine's adapter. Throws `NoAdapterError` where there is none. */
+  static async open(): Promise<Device> {
+    const { gpu, facts } = await requestDevice();
+    return new Device(gpu, facts);
+  }
+
+  /** Figures for leak tests and reports. */
+  get statistics(): { buffers: number; bytes: number; pipelines: number } {
+    return { buffers: this.buffers, bytes: this.bytes, pipelines: this.pipelines.size };
+  }
+
+  /** Throws what the device reported since the last check, if anything. */
+  check(): void {
+    if (this.failure) throw this.failure;
+  }
+
+  /** Places the program's slots and variables and compiles its kernels. */
+  async compile(program: Program): Promise<CompiledProgram> {
+    this.check();
+    const compiled = await CompiledProgram.make(this, program);
+    this.compiled.add(compiled);
+    return compiled;
+  }
+
+  /** Frees a program's own buffers; variables stay. */
+  release(compiled: CompiledProgram): void {
+    if (this.compiled.delete(compiled)) compiled.destroyBuffers();
+  }
+
+  /** Writes a variable's elements, making its buffer if it has none yet. f32 numbers are converted to the variable's dtype. */
+  upload(variable: Variable, data: ArrayLike<number>): void {
+    const bytes = uploadBytes(variable.name, variable, data);
+    this.gpu.queue.writeBuffer(this.bufferOf(variable), 0, bytes);
+  }
+
+  /** Reads a variable's elements back. */
+  async download(variable: Variable): Promise<HostArray> {
+    const sizeBytes = byteLength(variable);
+    const [bytes] = await this.readBuffers([{ buffer: this.bufferOf(variable), offsetBytes: 0, sizeBytes }]);
+    return hostArray(variable.dtype, bytes, elementCount(variable.shape));
+  }
+
+  /** Frees variables' buffers. A program compiled with them must not run again. */
+  free(variables: Iterable<Variable>): void {
+    for (const variable of variables) {
+      const buffer = this.variables.get(variable);
+      if (!buffer) continue;
+      this.destroyBuffer(buffer);
+      this.variables.delete(variable);
+    }
+  }
+
+  /** Frees everything and gives the device back. */
+  dispose(): void {
+    for (const compiled of this.compiled) compiled.destroyBuffers();
+    this.compiled.clear();
+    this.free([...this.variables.keys()]);
+    this.gpu.destroy();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** The variable's buffer, zero-filled when it is new. */
+  bufferOf(variable: Variable): GPUBuffer {
+    let buffer = this.variables.get(variable);
+    if (!buffer) {
+      buffer = this.makeBuffer(variable.name, byteLength(variable));
+      this.variables.set(variable, buffer);
+    }
+    return buffer;
+  }
+
+  /**
+   * A zero-filled storage buffer.
+   *
+   * @throws {RangeError} If it is larger than the adapter can bind.
+   */
+  makeBuffer(label: string, sizeBytes: number): GPUBuffer {
+    const limit = Math.min(this.facts.maxBindingBytes, this.facts.maxBufferBytes);
+    if (sizeBytes > limit) {
+      throw new RangeError(
+        `Cannot allocate ${label}: ${sizeBytes} bytes, ${this.facts.name} binds at most ${limit}. ` +
+          "Use f16 weights, a smaller batch or smaller pictures",
+      );
+    }
+    const size = Math.max(16, sizeBytes);
+    this.buffers++;
+    this.bytes += size;
+    return this.gpu.createBuffer({
+      label,
+      size,
+      usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+    });
+  }
+
+  /** Frees a buffer that `makeBuffer` made. */
+  destroyBuffer(buffer: GPUBuffer): void {
+    this.buffers--;
+    this.bytes -= buffer.size;
+    buffer.destroy();
+  }
+
+  /** Copies parts of buffers to the host, all in one wait. */
+  async readBuffers(
+    parts: readonly { buffer: GPUBuffer; offsetBytes: number; sizeBytes: number }[],
+  ): Promise<ArrayBuffer[]> {
+    this.check();
+    const total = parts.reduce((sum, part) => sum + part.sizeBytes, 0);
+    const staging = this.gpu.createBuffer({
+      size: Math.max(16, total),
+      usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
+    });
+    const encoder = this.gpu.createCommandEncoder();
+    let at = 0;
+    for (const { buffer, offsetBytes, sizeBytes } of parts) {
+      encoder.copyBufferToBuffer(buffer, offsetBytes, staging, at, sizeBytes);
+      at += sizeBytes;
+    }
+    this.gpu.queue.submit([encoder.finish()]);
+    try {
+      await staging.mapAsync(GPUMapMode.READ);
+    } catch (error) {
+      this.check();
+      throw new DeviceLostError(`The GPU device failed while reading back: ${(error as Error).message}`);
+    }
+    this.check();
+    const mapped = staging.getMappedRange();
+    at = 0;
+    const results = parts.map(({ sizeBytes }) => mapped.slice(at, at += sizeBytes));
+    staging.unmap();
+    staging.destroy();
+    return results;
+  }
+
+  /** The layout of a bind group, by one letter a binding: `r` read, `w` read_write. */
+  layout(accesses: string): GPUBindGroupLayout {
+    let layout = this.layouts.get(accesses);
+    if (!layout) {
+      layout = this.gpu.createBindGroupLayout({
+        entries: [...accesses].map((access, binding) => ({
+          binding,
+          visibility: GPUShaderStage.COMPUTE,
+          buffer: { type: access === "r" ? "read-only-storage" : "storage" },
+        })),
+      });
+      this.layouts.set(accesses, layout);
+    }
+    return layout;
+  }
+
+  /**
+   * The compiled kernel; each distinct WGSL is compiled once a device.
+   *
+   * @throws {SyntaxError} If the WGSL is wrong, with the compiler's message and the line.
+   */
+  async pipeline(label: string, kernel: Kernel, accesses: string): Promise<GPUComputePipeline> {
+    const key = `${accesses}\n${kernel.wgsl}`;
+    const known = this.pipelines.get(key);
+    if (known) return known;
+    this.gpu.pushErrorScope("validation");
+    const module = this.gpu.createShaderModule({ label, code: kernel.wgsl });
+    const pipeline = this.gpu.createComputePipeline({
+      label,
+      layout: this.gpu.createPipelineLayout({ bindGroupLayouts: [this.layout(accesses)] }),
+      compute: { module, entryPoint: "main" },
+    });
+    const error = await this.gpu.popErrorScope();
+    if (error) {
+      const { messages } = await module.getCompilationInfo();
+      const lines = messages.map(({ lineNum, message }) =>
+        `line ${lineNum}: ${kernel.wgsl.split("\n")[lineNum - 1] ?? ""}\n${message}`
+      );
+      throw new SyntaxError(`Cannot compile ${label}: ${lines.join("\n") || error.message}\n${kernel.wgsl}`);
+    }
+    this.pipelines.set(key, pipeline);
+    return pipeline;
+  }
+}

@@ -1,0 +1,140 @@
+import type { Kernel, KernelTarget } from "./kernel.ts";
+import { currentScope } from "./scope.ts";
+import { type Node, Tensor } from "./tensor.ts";
+import type { TensorType } from "./types.ts";
+
+/** Input names as keys: `"bias?"` is optional, its key is `bias`. */
+type Bare<Name> = Name extends `${infer Key}?` ? Key : Name;
+type ByName<Names extends readonly string[], Value> =
+  & { [Name in Names[number] as Name extends `${string}?` ? never : Name]: Value }
+  & { [Name in Names[number] as Name extends `${string}?` ? Bare<Name> : never]: Value | null };
+type Arguments<Names extends readonly string[]> = {
+  [Place in keyof Names]: Names[Place] extends `${string}?` ? Tensor | null : Tensor;
+};
+
+/** What a gradient rule gives; a rule that uses its own op needs it as a written return type. */
+export type Gradients = { readonly [name: string]: Tensor | null };
+
+/** What a gradient rule gets beside the output's gradient and the inputs. */
+export interface GradientContext<Names extends readonly string[], Attributes> {
+  /** The op's first output. */
+  readonly output: Tensor;
+  readonly outputs: readonly Tensor[];
+  readonly attributes: Attributes;
+  /** Which inputs' gradients somebody needs; the others need not be built. */
+  readonly wants: ByName<Names, boolean>;
+}
+
+/** A case that the op test runs: forward against `expect`, gradient against central differences. */
+export interface Sample<Names extends readonly string[], Attributes> {
+  /** Shapes of the inputs (f32, filled with fixed values in (-1, 1)), or a shape with a dtype. */
+  readonly inputs: { readonly [Name in Names[number] as Bare<Name> & string]?: readonly number[] | TensorType };
+  readonly attributes?: Attributes;
+  /** The outputs' elements by plain, slow arithmetic, from the inputs' elements in the op's order (null where left out). */
+  readonly expect: (...inputs: number[][]) => number[] | number[][];
+  /** Range of the random values; (-1, 1) when left out. */
+  readonly range?: readonly [number, number];
+  /** For integer inputs: values are drawn from 0 to below this; required when an input is u32 or i32. */
+  readonly integersBelow?: number;
+  /** Largest allowed difference, relative to the largest element; 1e-5 when left out. */
+  readonly tolerance?: number;
+}
+
+/** Everything about one op, in one place. */
+export interface OpDefinition<Names extends readonly string[], Attributes extends object> {
+  readonly name: string;
+  /** Names of the inputs, in the order of the bindings; a trailing `?` marks an optional one. */
+  readonly inputs: Names;
+  /** Shape rule: the outputs' types, or a TypeError that says what was and what was wanted. */
+  type(inputs: ByName<Names, TensorType>, attributes: Attributes): TensorType | readonly TensorType[];
+  /** The dispatch for given types on a given adapter. */
+  kernel(at: KernelContext<Names, Attributes>): Kernel;
+  /**
+   * Gradients by the inputs from the gradient of the output (of each output, null where none, for an op with several).
+   * Left out: the op has no gradient, and asking for one is an error. An input it does not name gets none.
+   */
+  gradient?(
+    dy: Tensor,
+    inputs: ByName<Names, Tensor>,
+    context: GradientContext<Names, Attributes>,
+  ): { readonly [Name in Names[number] as Bare<Name> & string]?: Tensor | null };
+  /**
+   * How many leading inputs the kernel overwrites. They must be variables; the outputs are these variables after the
+   * change, and the kernel binds inputs only, the overwritten ones as read_write.
+   */
+  readonly overwrites?: number;
+  readonly samples: readonly Sample<Names, Attributes>[];
+}
+
+/** What a kernel is generated from. */
+export interface KernelContext<Names extends readonly string[], Attributes> {
+  readonly inputs: ByName<Names, TensorType>;
+  readonly outputs: readonly TensorType[];
+  readonly output: TensorType;
+  readonly attributes: Attributes;
+  readonly target: KernelTarget;
+}
+
+/** An op as the graph, the planner and the differentiator see it. */
+// deno-lint-ignore no-explicit-any
+export type AnyOp = OpDefinition<any, any>;
+
+/** A function that adds the op to the graph, with its definition at hand for tests. */
+export interface OpFunction<Names extends readonly string[], Attributes extends object, Result> {
+  (...args: [...Arguments<Names>, attributes?: Attributes]): Result;
+  readonly definition: OpDefinition<Names, Attributes>;
+}
+
+/** Names of an op's inputs without the marks of optional ones. */
+export function inputNames(op: AnyOp): string[] {
+  return (op.inputs as readonly string[]).map((name) => name.replace("?", ""));
+}
+
+let nextId = 0;
+
+function apply(op: AnyOp, args: readonly unknown[]): Tensor[] {
+  const names = inputNames(op);
+  const inputs = names.map((_, place) => (args[place] ?? null) as Tensor | null);
+  const attributes = (args[names.length] ?? {}) as Record<string, unknown>;
+  const scope = currentScope();
+  const where = `Cannot ${op.name}${scope ? ` in ${scope}` : ""}`;
+  for (const [place, name] of (op.inputs as readonly string[]).entries()) {
+    if (inputs[place] === null && !name.endsWith("?")) throw new TypeError(`${where}: input ${name} is missing`);
+  }
+  let types: readonly TensorType[];
+  try {
+    const found = op.type(byName(names, inputs) as never, attributes);
+    types = Array.isArray(found) ? found : [found as TensorType];
+  } catch (error) {
+    if (error instanceof TypeError) throw new TypeError(`${where}: ${error.message}`, { cause: error });
+    throw error;
+  }
+  for (let i = 0; i < (op.overwrites ?? 0); i++) {
+    let from = inputs[i]!;
+    while (from.source.kind === "view") from = from.source.of;
+    if (from.source.kind !== "variable") {
+      throw new TypeError(`${where}: ${names[i]} is overwritten, so it must be a variable, not a ${from.source.kind}`);
+    }
+  }
+  const node: Node = { id: nextId++, op, inputs, attributes, outputs: types, scope };
+  return types.map((type, output) => new Tensor(type, { kind: "node", node, output }));
+}
+
+/** An object of values under the inputs' names. */
+export function byName<Value>(names: readonly string[], values: readonly Value[]): Record<string, Value> {
+  return Object.fromEntries(names.map((name, place) => [name, values[place]]));
+}
+
+/** Defines an op with one output. The result is a function of the inputs, in order, then the attributes. */
+export function defineOp<const Names extends readonly string[], Attributes extends object = Record<never, never>>(
+  definition: OpDefinition<Names, Attributes>,
+): OpFunction<Names, Attributes, Tensor> {
+  return Object.assign((...args: unknown[]) => apply(definition, args)[0], { definition });
+}
+
+/** Defines an op with several outputs. The result is a function of the inputs, in order, then the attributes. */
+export function defineMultiOp<const Names extends readonly string[], Attributes extends object = Record<never, never>>(
+  definition: OpDefinition<Names, Attributes>,
+): OpFunction<Names, Attributes, Tensor[]> {
+  return Object.assign((...args: unknown[]) => apply(definition, args), { definition });
+}

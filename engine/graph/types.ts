@@ -1,0 +1,55 @@
+/** Number formats that a tensor's elements can have. `f16` is storage only: kernels widen it to f32 before computing. */
+export type DType = "f32" | "f16" | "u32" | "i32";
+
+/** Sizes of a tensor's axes, outermost first; `[]` is a scalar. Tensors are always contiguous, row-major. */
+export type Shape = readonly number[];
+
+/** Shape and element format of a tensor. */
+export interface TensorType {
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+/** Bytes of one element. */
+export const bytesPerElement: Readonly<Record<DType, number>> = { f32: 4, f16: 2, u32: 4, i32: 4 };
+
+/** Number of elements of a shape; 1 for a scalar. */
+export function elementCount(shape: Shape): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+/** Bytes that a tensor of this type takes, rounded up to the 4 bytes that WebGPU copies in. */
+export function byteLength(type: TensorType): number {
+  return Math.ceil(elementCount(type.shape) * bytesPerElement[type.dtype] / 4) * 4;
+}
+
+/** Distance in elements between neighbours along each axis of a contiguous tensor. */
+export function stridesOf(shape: Shape): number[] {
+  return shape.map((_, axis) => elementCount(shape.slice(axis + 1)));
+}
+
+/** True when both shapes have the same axes. */
+export function sameShape(a: Shape, b: Shape): boolean {
+  return a.length === b.length && a.every((size, axis) => size === b[axis]);
+}
+
+/** `f32 [2, 77, 768]`, as errors and printed graphs show a type. */
+export function typeText(type: TensorType): string {
+  return `${type.dtype} [${type.shape.join(", ")}]`;
+}
+
+/**
+ * Shape that two shapes broadcast to, by NumPy's rule: axes are aligned at the end, and an axis of size 1 stretches.
+ *
+ * @returns The shape, or null when the two do not fit.
+ */
+export function broadcastShape(a: Shape, b: Shape): number[] | null {
+  const rank = Math.max(a.length, b.length);
+  const result: number[] = [];
+  for (let i = 0; i < rank; i++) {
+    const x = a[a.length - rank + i] ?? 1, y = b[b.length - rank + i] ?? 1;
+    if (x !== y && x !== 1 && y !== 1) return null;
+    result.push(x === 1 ? y : x);
+  }
+  return result;
+}

@@ -1,0 +1,83 @@
+import { type DType, elementCount, type Shape, stridesOf, type TensorType } from "../../graph/types.ts";
+import type { KernelTarget } from "../../graph/kernel.ts";
+
+/** A number as a WGSL f32 literal. */
+export function float(value: number): string {
+  if (!Number.isFinite(value)) throw new RangeError(`Cannot write ${value} as a WGSL number: it is not finite`);
+  const text = String(Math.fround(value));
+  return /[.e]/.test(text) ? text.replace("e+", "e") + "f" : `${text}.0f`;
+}
+
+/** One binding's declaration: `inputs` are read-only, everything else is read_write. */
+export function binding(at: number, name: string, type: string, access: "read" | "read_write"): string {
+  return `@group(0) @binding(${at}) var<storage, ${access}> ${name}: array<${type}>;`;
+}
+
+/** `enable f16;` when one of the types is f16: WGSL wants it on top. */
+export function enables(types: readonly (TensorType | null)[]): string {
+  return types.some((type) => type?.dtype === "f16") ? "enable f16;\n" : "";
+}
+
+/** An expression that widens a loaded element to the type that kernels compute in. */
+export function widen(dtype: DType, expression: string): string {
+  return dtype === "f16" ? `f32(${expression})` : expression;
+}
+
+/** An expression that narrows a computed value to the type that is stored. */
+export function narrow(dtype: DType, expression: string): string {
+  return `${dtype}(${expression})`;
+}
+
+/** Workgroups, and WGSL that gives each invocation its number `i`, for `count` invocations in a row. */
+export function grid(count: number, target: KernelTarget, workgroupSize = 64): {
+  workgroups: [number, number, number];
+  attribute: string;
+  parameters: string;
+  index: string;
+} {
+  const groups = Math.ceil(count / workgroupSize);
+  const x = Math.min(groups, target.maxWorkgroupsPerDimension), y = Math.ceil(groups / x);
+  return {
+    workgroups: [x, y, 1],
+    attribute: `@compute @workgroup_size(${workgroupSize})`,
+    parameters: "@builtin(global_invocation_id) at: vec3u",
+    index: y === 1 ? "let i = at.x;" : `let i = at.x + at.y * ${x * workgroupSize}u;`,
+  };
+}
+
+/** `i / n`, as a shift where n is a power of two: naga turns a division into a function call. */
+export function divide(expression: string, n: number): string {
+  if (n === 1) return `(${expression})`;
+  return Number.isInteger(Math.log2(n)) ? `((${expression}) >> ${Math.log2(n)}u)` : `((${expression}) / ${n}u)`;
+}
+
+/** `i % n`, as a mask where n is a power of two. */
+export function modulo(expression: string, n: number): string {
+  if (n === 1) return "0u";
+  return Number.isInteger(Math.log2(n)) ? `((${expression}) & ${n - 1}u)` : `((${expression}) % ${n}u)`;
+}
+
+/** The element of a tensor of shape `from` that element `i` of the shape `to` reads, when `from` broadcasts to `to`. */
+export function broadcastIndex(i: string, from: Shape, to: Shape): string {
+  if (elementCount(from) === elementCount(to)) return i;
+  if (elementCount(from) === 1) return "0u";
+  const strides = stridesOf(to), own = stridesOf(from), shift = to.length - from.length;
+  // Axes that lie side by side and are kept side by side are one axis: fewer divisions.
+  const terms: string[] = [];
+  let axis = 0;
+  while (axis < from.length) {
+    if (from[axis] === 1) {
+      axis++;
+      continue;
+    }
+    let last = axis;
+    while (last + 1 < from.length && from[last + 1] !== 1) last++;
+    const size = elementCount(from.slice(axis, last + 1));
+    const outermost = elementCount(to.slice(0, axis + shift)) === 1;
+    const quotient = divide(i, strides[last + shift]);
+    const coordinate = outermost ? quotient : modulo(quotient, size);
+    terms.push(own[last] === 1 ? coordinate : `${coordinate} * ${own[last]}u`);
+    axis = last + 1;
+  }
+  return terms.join(" + ") || "0u";
+}

@@ -1,0 +1,79 @@
+import type { Plan } from "./step.ts";
+import { linkSteps } from "./run.ts";
+import type { AnyStep } from "./type_errors.ts";
+
+/** A recipe as plain data, with what can be known of it without running it. */
+export interface Description {
+  readonly name: string;
+  readonly steps: readonly StepDescription[];
+}
+
+/** A step as plain data. */
+export interface StepDescription {
+  readonly name: string;
+  readonly options: unknown;
+  readonly needs: readonly string[];
+  readonly gives: readonly string[];
+  readonly replaces: readonly string[];
+  readonly releases: readonly string[];
+  /** True if its product is kept on disk. */
+  readonly stored: boolean;
+  /** Named numbers: steps per epoch, trained parameters, peak bytes. */
+  readonly figures: { readonly [name: string]: number };
+  readonly lines: readonly string[];
+  /** Name of the needed thing that stopped the plan, because no earlier step could say anything of it. */
+  readonly unplanned?: string;
+}
+
+/** Thrown inside a plan that reads a thing nothing is known of. */
+class UnplannedError extends Error {
+  readonly thing: string;
+  constructor(thing: string) {
+    super(`Nothing is known of '${thing}' before the run`);
+    this.thing = thing;
+  }
+}
+
+/** Plans each step in order, each with what the earlier ones could say. */
+export async function describeSteps(
+  recipe: { readonly name: string; readonly steps: readonly AnyStep[] },
+): Promise<Description> {
+  const { sources } = linkSteps(recipe.steps);
+  const known: Record<string, unknown>[] = [];
+  const steps: StepDescription[] = [];
+  for (const [index, step] of recipe.steps.entries()) {
+    const planned = {};
+    for (const [name, source] of Object.entries(sources[index])) {
+      Object.defineProperty(planned, name, {
+        enumerable: true,
+        get: () => {
+          if (known[source][name] === undefined) throw new UnplannedError(name);
+          return known[source][name];
+        },
+      });
+    }
+    let plan: Plan<Record<string, unknown>> = {};
+    let unplanned: string | undefined;
+    try {
+      plan = await step.plan?.(planned) ?? {};
+    } catch (error) {
+      if (!(error instanceof UnplannedError)) throw error;
+      unplanned = error.thing;
+    }
+    known[index] = plan.gives ?? {};
+    const given = Object.keys(step.gives);
+    steps.push({
+      name: step.name,
+      options: step.options,
+      needs: Object.keys(step.needs),
+      gives: given.filter((name) => !step.gives[name].replaces),
+      replaces: given.filter((name) => step.gives[name].replaces),
+      releases: step.releases,
+      stored: step.store !== undefined,
+      figures: plan.figures ?? {},
+      lines: plan.lines ?? [],
+      ...(unplanned === undefined ? {} : { unplanned }),
+    });
+  }
+  return { name: recipe.name, steps };
+}

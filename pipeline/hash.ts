@@ -1,0 +1,102 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { readdir, stat } from "node:fs/promises";
+import { join, relative, sep } from "node:path";
+
+/** One file as a manifest records it. */
+export interface FileRecord {
+  /** Path with forward slashes, relative to the folder that the record is about. */
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** SHA-256 of the content, 64 hexadecimal digits. */
+  readonly sha256: string;
+}
+
+/**
+ * Text of plain JSON data that is the same for equal data: keys sorted, no spaces, members that are `undefined` left out.
+ *
+ * @param name What the data is called in errors.
+ * @throws {TypeError} If something in it is not plain JSON data: a function, a class's object, NaN, a cycle.
+ * @example
+ * ```ts
+ * import { equal } from "node:assert/strict";
+ * equal(canonicalJson({ b: [1, null], a: undefined, A: "x" }, "options"), '{"A":"x","b":[1,null]}');
+ * ```
+ */
+export function canonicalJson(value: unknown, name: string): string {
+  return writeJson(value, name, []);
+}
+
+function writeJson(value: unknown, name: string, parents: readonly unknown[]): string {
+  if (value === null || typeof value === "boolean" || typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "number" && Number.isFinite(value)) return JSON.stringify(value);
+  if (typeof value !== "object") throw notPlain(name, `${typeof value} ${String(value)}`);
+  if (parents.includes(value)) throw notPlain(name, "part of itself");
+  const inner = [...parents, value];
+  if (Array.isArray(value)) return `[${value.map((item, i) => writeJson(item, `${name}[${i}]`, inner)).join(",")}]`;
+  const prototype = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null) throw notPlain(name, `a ${prototype.constructor?.name}`);
+  const members = Object.entries(value).filter(([, member]) => member !== undefined);
+  members.sort(([a], [b]) => a < b ? -1 : 1);
+  return `{${members.map(([key, v]) => `${JSON.stringify(key)}:${writeJson(v, `${name}.${key}`, inner)}`).join(",")}}`;
+}
+
+function notPlain(name: string, found: string): TypeError {
+  return new TypeError(
+    `Cannot write ${name} as JSON: it is ${found}; use plain data (text, finite numbers, lists, objects)`,
+  );
+}
+
+/** SHA-256 of a text's UTF-8 bytes, 64 hexadecimal digits. */
+export function hashText(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
+/** SHA-256 of plain JSON data, whatever the order of its keys. Throws as {@link canonicalJson} does. */
+export function hashJson(value: unknown, name = "value"): string {
+  return hashText(canonicalJson(value, name));
+}
+
+/** SHA-256 of a file's content, 64 hexadecimal digits; the file is streamed. */
+export async function hashFile(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path)) hash.update(chunk);
+  return hash.digest("hex");
+}
+
+/**
+ * Records every file in a folder and its subfolders, sorted by path. Also a step's `fingerprint` of a folder it reads.
+ *
+ * @throws {TypeError} If the folder holds a link or anything else that is neither file nor folder.
+ */
+export async function recordFolder(folder: string): Promise<FileRecord[]> {
+  const records: FileRecord[] = [];
+  for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
+    const path = join(entry.parentPath, entry.name);
+    if (entry.isDirectory()) continue;
+    if (!entry.isFile()) throw new TypeError(`Cannot record ${path}: it is a link or a special file, not a plain file`);
+    records.push(await recordFile(path, folder));
+  }
+  return records.sort((a, b) => a.path < b.path ? -1 : 1);
+}
+
+/** Records one file; its path is written relative to a folder. */
+export async function recordFile(path: string, folder: string): Promise<FileRecord> {
+  const { size } = await stat(path);
+  return { path: relative(folder, path).split(sep).join("/"), sizeBytes: size, sha256: await hashFile(path) };
+}
+
+/** What is wrong with recorded files as they are now, as half a sentence; `undefined` if all are whole. */
+export async function findDamage(records: readonly FileRecord[], folder: string): Promise<string | undefined> {
+  for (const record of records) {
+    const path = join(folder, record.path);
+    const found = await stat(path).catch((error) => {
+      if (error.code === "ENOENT") return undefined;
+      throw error;
+    });
+    if (found === undefined) return `${path} is missing`;
+    if (found.size !== record.sizeBytes) return `${path} has ${found.size} bytes, not ${record.sizeBytes}`;
+    if (await hashFile(path) !== record.sha256) return `${path} has been changed`;
+  }
+  return undefined;
+}

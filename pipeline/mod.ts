@@ -1,0 +1,31 @@
+/**
+ * Recipes of typed steps that go on where they stopped. Knows nothing of tensors or images.
+ *
+ * @module
+ */
+export { type Description, type StepDescription } from "./describe.ts";
+export { InterruptedError, Pace, type RunEvent, type StepEvent } from "./events.ts";
+export { type FileRecord, hashFile, hashJson, recordFolder } from "./hash.ts";
+export { Pipeline, pipeline } from "./pipeline.ts";
+export { type RunOptions, type RunResult } from "./run.ts";
+export { defineStep, jsonStore, type Plan, type Step, type StepDefinition, type StepRun, type Store } from "./step.ts";
+export { descriptionText, durationText, eventText } from "./text.ts";
+export {
+  type Nothing,
+  type PlannedOf,
+  type PlannedValues,
+  type Replacing,
+  replacing,
+  type Thing,
+  thing,
+  type Things,
+  type ValueOf,
+  type Values,
+} from "./thing.ts";
+export {
+  type AnyStep,
+  type ContextAfter,
+  type Fitting,
+  type GoneAfter,
+  type PipelineTypeError,
+} from "./type_errors.ts";

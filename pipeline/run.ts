@@ -1,0 +1,293 @@
+import { statSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { resolve } from "node:path";
+import { InterruptedError, Pace, type RunEvent, type StepEvent } from "./events.ts";
+import { HeldValues, type Slot } from "./held_values.ts";
+import { lockFolder } from "./lock.ts";
+import type { StepRun } from "./step.ts";
+import { changedInput, findStepFolders, productHash, type StepFolder, type StepInputs } from "./step_folder.ts";
+import type { AnyStep } from "./type_errors.ts";
+
+/** How to run a recipe. */
+export interface RunOptions<Kept extends string = string> {
+  /** Run folder; made if it is not there. Default: `out/<name of the recipe>`. */
+  readonly folder?: string;
+  /** Stops the run: between steps, or where a step looks at it. */
+  readonly signal?: AbortSignal;
+  /** Told what happens, in order. An error it throws stops the run. */
+  readonly onEvent?: (event: RunEvent) => void;
+  /** Names of things to hand back when the run is over; the caller then releases them. */
+  readonly keep?: readonly Kept[];
+}
+
+/** What a run leaves behind beside its folder. */
+export interface RunResult<Kept> {
+  readonly folder: string;
+  readonly seconds: number;
+  readonly steps: readonly { readonly name: string; readonly outcome: "ran" | "unchanged"; readonly seconds: number }[];
+  /** The values of `keep`. */
+  readonly values: Kept;
+}
+
+/** Where each needed value comes from, and how long each is needed. Follows from the steps alone. */
+export interface Links {
+  /** For each step, the index of the step that gives each needed name. */
+  readonly sources: readonly { readonly [name: string]: number }[];
+  /** For each name that is there at the end, the index of the step that gave it. */
+  readonly final: { readonly [name: string]: number };
+  /** Index of the last step that needs a value; the giving step's own if none does. */
+  lastUse(slot: Slot): number;
+}
+
+/** Follows every name through a recipe. */
+export function linkSteps(steps: readonly AnyStep[]): Links {
+  const there: Record<string, number> = {};
+  const uses = new Map<string, number>();
+  const sources = steps.map((step, index) => {
+    const found: Record<string, number> = {};
+    for (const name of Object.keys(step.needs)) {
+      found[name] = there[name];
+      uses.set(`${there[name]} ${name}`, index);
+    }
+    for (const name of step.releases) delete there[name];
+    for (const name of Object.keys(step.gives)) there[name] = index;
+    return found;
+  });
+  return { sources, final: there, lastUse: ({ index, name }) => uses.get(`${index} ${name}`) ?? index };
+}
+
+/** Runs steps in order in a run folder, as the folder's README.md tells. */
+export async function runSteps(
+  recipe: { readonly name: string; readonly steps: readonly AnyStep[] },
+  folder: string,
+  options: RunOptions,
+): Promise<RunResult<Record<string, unknown>>> {
+  const path = resolve(folder);
+  await mkdir(path, { recursive: true });
+  using _lock = await lockFolder(path);
+  const folders = await findStepFolders(path, recipe.steps.map((step) => step.name));
+  const run = new Run(recipe.steps, folders, options);
+  const emit = options.onEvent ?? (() => {});
+  const started = performance.now();
+  emit({ type: "run-started", recipe: recipe.name, folder: path, steps: recipe.steps.map((step) => step.name) });
+  try {
+    const values = await run.go();
+    const seconds = secondsSince(started);
+    emit({ type: "run-finished", seconds });
+    return { folder: path, seconds, steps: run.outcomes(), values };
+  } catch (error) {
+    await run.releaseAfterFailure();
+    if (error instanceof InterruptedError) emit({ type: "run-interrupted", message: error.message });
+    else emit({ type: "run-failed", error: asError(error) });
+    throw error;
+  }
+}
+
+/** What is known of a step in this run. */
+interface StepState {
+  readonly step: AnyStep;
+  readonly index: number;
+  readonly folder: StepFolder;
+  inputs?: StepInputs;
+  productHash?: string;
+  /** Seconds it ran; absent if it did not. */
+  ranSeconds?: number;
+}
+
+/** One run of a recipe. */
+class Run {
+  readonly #states: readonly StepState[];
+  readonly #links: Links;
+  readonly #held = new HeldValues();
+  readonly #keep: readonly string[];
+  readonly #signal: AbortSignal;
+  readonly #onEvent: (event: RunEvent) => void;
+
+  constructor(steps: readonly AnyStep[], folders: readonly StepFolder[], options: RunOptions) {
+    this.#states = steps.map((step, index) => ({ step, index, folder: folders[index] }));
+    this.#links = linkSteps(steps);
+    this.#keep = options.keep ?? [];
+    this.#signal = options.signal ?? new AbortController().signal;
+    this.#onEvent = options.onEvent ?? (() => {});
+    for (const name of this.#keep) {
+      if (!(name in this.#links.final)) {
+        throw new TypeError(`Cannot keep '${name}': it is not there after the last step`);
+      }
+    }
+  }
+
+  /** Brings every step up to date, then hands back the values to keep. */
+  async go(): Promise<Record<string, unknown>> {
+    for (const state of this.#states) {
+      this.#stopIfAborted(state);
+      const because = await this.#guard(state, () => this.#reasonToRun(state));
+      if (because === undefined) this.#emit(state, { type: "step-unchanged" });
+      else await this.#execute(state, because);
+      const keptSlot = ({ index, name }: Slot) => this.#keep.includes(name) && this.#links.final[name] === index;
+      await this.#release((slot) => this.#links.lastUse(slot) <= state.index && !keptSlot(slot));
+    }
+    const values: Record<string, unknown> = {};
+    for (const name of this.#keep) {
+      values[name] = await this.#obtain({ index: this.#links.final[name], name }, "the caller keeps");
+    }
+    for (const name of this.#keep) this.#held.handOver({ index: this.#links.final[name], name });
+    await this.#release(() => true);
+    return values;
+  }
+
+  outcomes(): RunResult<unknown>["steps"] {
+    return this.#states.map(({ step, ranSeconds }) => ({
+      name: step.name,
+      outcome: ranSeconds === undefined ? "unchanged" : "ran",
+      seconds: ranSeconds ?? 0,
+    }));
+  }
+
+  /** Releases what is held when a run ends early. Errors become warnings: the first error is the one to throw. */
+  async releaseAfterFailure(): Promise<void> {
+    for (const { slot, error } of await this.#held.release(() => true)) {
+      const message = `Cannot release '${slot.name}': ${asError(error).message}`;
+      this.#emit(this.#states[slot.index], { type: "warning", message });
+    }
+  }
+
+  /** Why a step must run; `undefined` if what it made is still good. */
+  async #reasonToRun(state: StepState): Promise<string | undefined> {
+    const { step, folder } = state;
+    const sources = this.#links.sources[state.index];
+    const needs = Object.keys(step.needs).map((name) => [name, this.#states[sources[name]].productHash as string]);
+    const inputs: StepInputs = {
+      step: step.name,
+      version: step.version,
+      options: step.options,
+      fingerprint: await step.fingerprint?.(this.#signal) ?? null,
+      needs: Object.fromEntries(needs),
+      gives: Object.keys(step.gives).sort(),
+      stored: step.store !== undefined,
+    };
+    state.inputs = inputs;
+    const { manifest, damage } = await folder.read();
+    if (damage !== undefined) {
+      this.#emit(state, { type: "step-damaged", problem: damage });
+      return "damaged";
+    }
+    if (manifest === undefined) return "first run";
+    state.productHash = productHash(manifest);
+    return changedInput(manifest.inputs, inputs);
+  }
+
+  /** Runs a step, keeps what it made in memory and, if it has a store, on disk. */
+  async #execute(state: StepState, because: string): Promise<void> {
+    const { step, index, folder } = state;
+    const inputs = state.inputs as StepInputs;
+    const values: Record<string, unknown> = {};
+    const slots = Object.entries(this.#links.sources[index]).map(([name, source]) => ({ index: source, name }));
+    for (const slot of slots) values[slot.name] = await this.#obtain(slot, `'${step.name}' needs`);
+    this.#stopIfAborted(state);
+    await this.#guard(state, async () => {
+      const resumes = await folder.begin(inputs);
+      this.#emit(state, { type: "step-started", because, resumes });
+      const started = performance.now();
+      const artifacts: string[] = [];
+      const product = Object(await step.run(Object.freeze(values), this.#stepRun(state, artifacts)) ?? {});
+      for (const name of Object.keys(step.gives)) {
+        if (product[name] !== undefined) this.#held.set({ index, name }, product[name]);
+      }
+      checkProduct(step, product);
+      for (const slot of slots.filter(({ name }) => step.gives[name]?.replaces)) this.#held.handOver(slot);
+      const { store } = step;
+      const save = store && ((productFolder: string) => store.save(product, productFolder));
+      const manifest = await folder.commit({ inputs, artifacts, seconds: secondsSince(started), save });
+      state.productHash = productHash(manifest);
+      state.ranSeconds = (state.ranSeconds ?? 0) + manifest.seconds;
+      this.#emit(state, { type: "step-finished", seconds: manifest.seconds });
+    });
+  }
+
+  /** A value that is needed now: held, loaded, or made again. */
+  async #obtain(slot: Slot, who: string): Promise<unknown> {
+    if (!this.#held.has(slot)) {
+      const state = this.#states[slot.index];
+      this.#stopIfAborted(state);
+      if (state.step.store) await this.#guard(state, () => this.#load(state));
+      else await this.#execute(state, `${who} '${slot.name}'`);
+    }
+    return this.#held.get(slot);
+  }
+
+  async #load({ step, index, folder }: StepState): Promise<void> {
+    const product = await step.store?.load(folder.product) as Record<string, unknown>;
+    checkProduct(step, product);
+    for (const name of Object.keys(step.gives)) {
+      // What is already held stays: two of the same would both have to be released.
+      if (!this.#held.has({ index, name })) this.#held.set({ index, name }, product[name]);
+    }
+    this.#emit(this.#states[index], { type: "step-loaded" });
+  }
+
+  #stepRun(state: StepState, artifacts: string[]): StepRun {
+    const pace = new Pace();
+    return {
+      folder: state.folder.work,
+      signal: this.#signal,
+      progress: (progress) => {
+        const etaSeconds = pace.secondsLeft({ ...progress, nowSeconds: performance.now() / 1000 });
+        this.#emit(state, { type: "progress", ...progress, ...(etaSeconds === undefined ? {} : { etaSeconds }) });
+      },
+      figures: (figures) => this.#emit(state, { type: "figures", figures: { ...figures } }),
+      artifact: (path) => {
+        if (!statSync(path, { throwIfNoEntry: false })?.isFile()) {
+          throw new TypeError(`Cannot report ${path} as an artifact of step '${state.step.name}': it is no file`);
+        }
+        artifacts.push(resolve(path));
+        this.#emit(state, { type: "artifact", path });
+      },
+      warn: (message) => this.#emit(state, { type: "warning", message }),
+    };
+  }
+
+  /** Tells which step an error belongs to, and turns one that comes from the signal into an InterruptedError. */
+  async #guard<T>(state: StepState, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      const isAbort = error === this.#signal.reason || (error as Error)?.name === "AbortError";
+      if (this.#signal.aborted && isAbort) throw new InterruptedError(state.step.name, "in", { cause: error });
+      this.#emit(state, { type: "step-failed", error: asError(error) });
+      throw error;
+    }
+  }
+
+  #stopIfAborted({ step }: StepState): void {
+    if (this.#signal.aborted) throw new InterruptedError(step.name, "before", { cause: this.#signal.reason });
+  }
+
+  async #release(isOver: (slot: Slot) => boolean): Promise<void> {
+    const [failed] = await this.#held.release(isOver);
+    if (failed) throw new Error(`Cannot release '${failed.slot.name}'`, { cause: failed.error });
+  }
+
+  #emit(state: StepState, event: EventBody): void {
+    this.#onEvent({ step: state.step.name, index: state.index, ...event } as StepEvent);
+  }
+}
+
+/** An event of a step without the step. */
+type EventBody = StepEvent extends infer Event ? Event extends StepEvent ? Omit<Event, "step" | "index"> : never
+  : never;
+
+function checkProduct(step: AnyStep, product: Record<string, unknown>): void {
+  for (const name of Object.keys(step.gives)) {
+    if (product?.[name] !== undefined) continue;
+    const found = Object.keys(product ?? {}).map((key) => `'${key}'`).join(", ") || "nothing";
+    throw new TypeError(`Step '${step.name}' says it gives '${name}', but it gave ${found}`);
+  }
+}
+
+function secondsSince(start: number): number {
+  return (performance.now() - start) / 1000;
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}

@@ -1,0 +1,157 @@
+import { canonicalJson, hashText } from "./hash.ts";
+import type { Nothing, PlannedValues, Things, Values } from "./thing.ts";
+
+/** What a running step is handed beside the values it needs. */
+export interface StepRun {
+  /**
+   * The step's own folder, for checkpoints in the middle of its work. It is there, and keeps its content if the step is
+   * stopped and run again with the same inputs; with other inputs it starts empty.
+   */
+  readonly folder: string;
+  /** Aborted when the user wants to stop. Long loops call `signal.throwIfAborted()`, after saving what they need. */
+  readonly signal: AbortSignal;
+  /** Reports how far the work is; the run adds the time left. */
+  progress(progress: { done: number; total: number; unit: string; message?: string }): void;
+  /** Reports named numbers, such as losses. */
+  figures(values: { readonly [name: string]: number }): void;
+  /** Reports a file made for the user, outside the product. If it goes missing or is changed, the step is redone. */
+  artifact(path: string): void;
+  /** Reports something the user should know that does not stop the run. */
+  warn(message: string): void;
+}
+
+/** How a step's product is written to disk and read back. */
+export interface Store<Product> {
+  /** Writes the product as plain files into an empty folder. Equal products should give equal bytes. */
+  save(product: Product, folder: string): void | Promise<void>;
+  /** Reads back what `save` wrote. The files have been checked to be as `save` left them. */
+  load(folder: string): Product | Promise<Product>;
+}
+
+/** What a step can say before it runs. */
+export interface Plan<Planned = Nothing> {
+  /** Named numbers: `{ stepsPerEpoch: 40, peakGpuBytes: 2 ** 30 }`. Names ending in Bytes and Seconds print as such. */
+  readonly figures?: { readonly [name: string]: number };
+  /** Sentences for the reader. */
+  readonly lines?: readonly string[];
+  /** What later steps may plan with, by the names of what the step gives. */
+  readonly gives?: Partial<Planned>;
+}
+
+type MaybePromise<T> = T | Promise<T>;
+type Made<Gives> = [keyof Gives] extends [never] ? void | Record<string, never> : Values<Gives>;
+
+/** What {@link defineStep} is told. Only `name` and `run` must be there. */
+export interface StepDefinition<Needs extends Things, Gives extends Things, Released extends string> {
+  /** What the step does, in a few words: `"cache latents"`. */
+  readonly name: string;
+  /**
+   * Number to raise when the same options should now make something else, so that old products are redone. Without it,
+   * the source text of `run` and `store` counts: an edited script is redone, but not an edited function it calls.
+   */
+  readonly version?: number;
+  /** Plain JSON data that decides the product; a change redoes the step. Nothing else from outside should decide it. */
+  readonly options?: unknown;
+  /** Things that an earlier step must give, by name. */
+  readonly needs?: Needs;
+  /** Things the step makes, by name; {@link replacing} those of which an earlier one is there. */
+  readonly gives?: Gives;
+  /** Names among `needs` that no later step may use. */
+  readonly releases?: readonly Released[];
+  /** Plain JSON data that stands for what the step reads from outside, such as hashes of files; a change redoes it. */
+  fingerprint?(signal: AbortSignal): unknown;
+  /**
+   * What can be known without running and without a GPU. Reading a needed thing that has no planned value ends the
+   * plan, and `describe()` says which one it was.
+   */
+  plan?(planned: PlannedValues<NoInfer<Needs>>): MaybePromise<Plan<PlannedValues<NoInfer<Gives>>>>;
+  /** Does the work; returns what the step gives. What it gives must not lean on a needed value that is released. */
+  run(values: Values<NoInfer<Needs>>, run: StepRun): MaybePromise<Made<NoInfer<Gives>>>;
+  /** How the product is kept. A step without it runs again when a later step that runs needs what it gives. */
+  readonly store?: Store<Values<NoInfer<Gives>>>;
+}
+
+/** A step as a recipe holds it: plain, frozen data and functions. Made by {@link defineStep}. */
+export interface Step<Needs extends Things = Things, Gives extends Things = Things, Released extends string = string> {
+  readonly name: string;
+  /** Declared version, or a hash of the source text. */
+  readonly version: string;
+  readonly options: unknown;
+  readonly needs: Needs;
+  readonly gives: Gives;
+  readonly releases: readonly Released[];
+  fingerprint?(signal: AbortSignal): unknown;
+  plan?(planned: PlannedValues<Needs>): MaybePromise<Plan<PlannedValues<Gives>>>;
+  run(values: Values<Needs>, run: StepRun): MaybePromise<Made<Gives>>;
+  readonly store?: Store<Values<Gives>>;
+}
+
+/**
+ * Makes a step for a recipe: what it needs and gives, how it plans, runs, saves and loads.
+ *
+ * @returns The step, frozen; `needs`, `gives` and `releases` are there even if empty.
+ * @throws {TypeError} If the definition is not complete or `options` is not plain JSON data.
+ * @example
+ * ```ts
+ * import { deepEqual } from "node:assert/strict";
+ * const shout = defineStep({ name: "shout", options: { marks: 3 }, run: () => console.log("!!!") });
+ * deepEqual(shout.options, { marks: 3 });
+ * ```
+ */
+export function defineStep<
+  Needs extends Things = Nothing,
+  Gives extends Things = Nothing,
+  const Released extends keyof Needs & string = never,
+>(definition: StepDefinition<Needs, Gives, Released>): Step<Needs, Gives, Released> {
+  const { name, run, store } = definition;
+  if (typeof name !== "string" || folderWord(name) === "") {
+    throw new TypeError(
+      `Cannot define a step named ${JSON.stringify(name)}: a name needs at least one letter or digit`,
+    );
+  }
+  const fail = (problem: string) => new TypeError(`Cannot define step '${name}': ${problem}`);
+  if (typeof run !== "function") throw fail(`run is ${typeof run}, must be a function`);
+  if (store && (typeof store.save !== "function" || typeof store.load !== "function")) {
+    throw fail("store must have both functions, save and load");
+  }
+  // Step<Nothing, …> is what an absent field means; the type parameters' defaults say the same.
+  const needs = Object.freeze({ ...definition.needs }) as Needs;
+  const gives = Object.freeze({ ...definition.gives }) as Gives;
+  for (const [field, things] of Object.entries<Things>({ needs, gives })) {
+    const bad = Object.keys(things).find((key) => things[key]?.kind !== "thing");
+    if (bad !== undefined) throw fail(`${field}.${bad} must be made by thing() or replacing()`);
+  }
+  const releases = Object.freeze([...definition.releases ?? []]);
+  for (const released of releases) {
+    if (!(released in needs)) throw fail(`it releases '${released}', which it does not need`);
+  }
+  const optionsJson = canonicalJson(definition.options ?? {}, `the options of step '${name}'`);
+  const source = () => hashText([run, store?.save, store?.load].join("\n")).slice(0, 16);
+  return Object.freeze({
+    ...definition,
+    version: definition.version === undefined ? `source ${source()}` : String(definition.version),
+    // A copy, so that an object changed later cannot differ from what was checked and hashed.
+    options: JSON.parse(optionsJson),
+    needs,
+    gives,
+    releases,
+  });
+}
+
+/**
+ * A store for products that are plain JSON data: one file, `product.json`.
+ *
+ * `save` throws a TypeError if the product is not plain data.
+ */
+export function jsonStore<Product>(): Store<Product> {
+  return {
+    save: (product, folder) =>
+      Deno.writeTextFile(`${folder}/product.json`, canonicalJson(product, "the product") + "\n"),
+    load: async (folder) => JSON.parse(await Deno.readTextFile(`${folder}/product.json`)),
+  };
+}
+
+/** A name as part of a folder's name: letters and digits of any script, small, joined by hyphens. */
+export function folderWord(name: string): string {
+  return name.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "");
+}

@@ -1,0 +1,155 @@
+import { ok } from "node:assert/strict";
+import { type AnyOp, inputNames, type OpFunction, type Sample } from "../../engine/graph/op.ts";
+import {
+  add,
+  type Device,
+  elementCount,
+  gradients,
+  input,
+  multiply,
+  plan,
+  sum,
+  Tensor,
+  type TensorType,
+} from "../../engine/mod.ts";
+
+// deno-lint-ignore no-explicit-any
+export type AnyOpFunction = OpFunction<any, any, Tensor | Tensor[]>;
+// deno-lint-ignore no-explicit-any
+export type AnySample = Sample<any, any>;
+
+/** Numbers in [low, high) that are the same in every run: murmur3's finalizer of a counter. */
+export function numbers(count: number, seed: number, [low, high]: readonly [number, number] = [-1, 1]): number[] {
+  return Array.from({ length: count }, (_, i) => {
+    let x = (Math.imul(seed + 1, 0x85ebca6b) + Math.imul(i, 0x9e3779b9)) >>> 0;
+    x = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
+    x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
+    return Math.fround(low + (high - low) * (((x ^ (x >>> 16)) >>> 8) / 2 ** 24));
+  });
+}
+
+/** Largest difference, relative to the largest element of `b`. */
+export function difference(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let most = 0, size = 1e-6;
+  for (let i = 0; i < b.length; i++) {
+    if (!Number.isFinite(a[i])) return Infinity;
+    most = Math.max(most, Math.abs(a[i] - b[i]));
+    size = Math.max(size, Math.abs(b[i]));
+  }
+  return a.length === b.length ? most / size : Infinity;
+}
+
+function typesOf(op: AnyOp, sample: AnySample): (TensorType | null)[] {
+  return inputNames(op).map((name) => {
+    const given = (sample.inputs as Record<string, readonly number[] | TensorType | undefined>)[name];
+    if (!given) return null;
+    return "dtype" in given ? given : { shape: given as readonly number[], dtype: "f32" };
+  });
+}
+
+/** Runs the op on the device, and its gradients by all f32 inputs against given gradients of the outputs. */
+async function onDevice(
+  device: Device,
+  op: AnyOpFunction,
+  sample: AnySample,
+  values: (number[] | null)[],
+  cotangents: number[][],
+) {
+  const types = typesOf(op.definition, sample), names = inputNames(op.definition);
+  const inputs = types.map((type, i) => type && input(names[i], type.shape, type.dtype));
+  const found = (op as (...args: unknown[]) => Tensor | Tensor[])(...inputs, sample.attributes ?? {});
+  const outputs = Array.isArray(found) ? found : [found];
+  const wanted: Record<string, Tensor> = Object.fromEntries(outputs.map((output, i) => [`output ${i}`, output]));
+  const feeds: Record<string, ArrayLike<number>> = {};
+  for (const [i, name] of names.entries()) if (values[i]) feeds[name] = values[i];
+  if (op.definition.gradient) {
+    // d/dx of Σ c·y is the vector-Jacobian product with c.
+    let total: Tensor | null = null;
+    for (const [i, output] of outputs.entries()) {
+      const c = input(`cotangent ${i}`, output.shape);
+      feeds[`cotangent ${i}`] = cotangents[i];
+      const term = sum(multiply(output, c));
+      total = total ? add(total, term) : term;
+    }
+    const by = inputs.filter((tensor): tensor is Tensor =>
+      tensor !== null && tensor.dtype !== "u32" && tensor.dtype !== "i32"
+    );
+    for (const [i, gradient] of gradients(total!, by).entries()) {
+      if (gradient) wanted[`gradient ${names[inputs.indexOf(by[i])]}`] = gradient;
+    }
+  }
+  const compiled = await device.compile(plan({ outputs: wanted }));
+  const known = new Set(compiled.program.inputs.keys());
+  compiled.run(Object.fromEntries(Object.entries(feeds).filter(([name]) => known.has(name))));
+  const results = await compiled.read(...Object.keys(wanted));
+  device.release(compiled);
+  return results;
+}
+
+/** Checks one sample: values, gradients against central differences of the sample's own arithmetic, finite at ±100. */
+export async function checkSample(device: Device, op: AnyOpFunction, sample: AnySample): Promise<void> {
+  const { definition } = op, names = inputNames(definition), types = typesOf(definition, sample);
+  const what = `${definition.name} ${JSON.stringify(sample.inputs)} ${JSON.stringify(sample.attributes ?? {})}`;
+  const tolerance = sample.tolerance ?? 1e-5;
+  const draw = (type: TensorType | null, seed: number) => {
+    if (!type) return null;
+    const count = elementCount(type.shape);
+    if (type.dtype === "u32" || type.dtype === "i32") {
+      return numbers(count, seed, [0, sample.integersBelow!]).map(Math.floor);
+    }
+    const values = numbers(count, seed, sample.range);
+    return type.dtype === "f16" ? [...new Float16Array(values)] : values;
+  };
+  const values = types.map(draw);
+  const reference = (given: (number[] | null)[]) => {
+    const found = sample.expect(...given as number[][]);
+    return (Array.isArray(found[0]) ? found : [found]) as number[][];
+  };
+  const expected = reference(values);
+  const cotangents = expected.map((output, i) => numbers(output.length, 100 + i));
+  const found = await onDevice(device, op, sample, values, cotangents);
+  for (const [i, output] of expected.entries()) {
+    const off = difference(found[`output ${i}`], output);
+    ok(off <= tolerance, `${what}: output ${i} is off by ${off}, limit ${tolerance}`);
+  }
+  if (!definition.gradient) return;
+  const score = (given: (number[] | null)[]) =>
+    reference(given).reduce(
+      (total, output, i) => total + output.reduce((sum, y, j) => sum + y * cotangents[i][j], 0),
+      0,
+    );
+  for (const [place, name] of names.entries()) {
+    const gradient = found[`gradient ${name}`];
+    if (!gradient) continue;
+    const step = 1e-4,
+      places = [...new Set(numbers(Math.min(24, gradient.length), place + 7, [0, gradient.length]).map(Math.floor))];
+    const numeric = places.map((j) => {
+      const shifted = (by: number) => values.map((v, i) => i === place ? v!.map((x, k) => k === j ? x + by : x) : v);
+      return (score(shifted(step)) - score(shifted(-step))) / (2 * step);
+    });
+    const size = Math.max(1e-3, ...gradient.map(Math.abs));
+    const off = Math.max(...places.map((j, k) => Math.abs(gradient[j] - numeric[k]))) / size;
+    ok(off <= Math.max(1e-3, 10 * tolerance), `${what}: gradient by ${name} is off by ${off} from central differences`);
+  }
+}
+
+/** Checks that outputs and gradients stay finite when every input is ±100. */
+export async function checkExtremes(device: Device, op: AnyOpFunction, sample: AnySample): Promise<void> {
+  const types = typesOf(op.definition, sample);
+  const values = types.map((type) => {
+    if (!type) return null;
+    const integers = type.dtype === "u32" || type.dtype === "i32";
+    return Array.from({ length: elementCount(type.shape) }, (_, i) => integers ? 0 : i % 3 ? 100 : -100);
+  });
+  const outputs = sample.expect(...values as number[][]);
+  const lengths = (Array.isArray(outputs[0]) ? outputs as number[][] : [outputs as number[]]).map((output) =>
+    output.length
+  );
+  const results = await onDevice(device, op, sample, values, lengths.map((length) => Array(length).fill(1)));
+  for (const [name, found] of Object.entries(results)) {
+    ok(
+      found.every(Number.isFinite),
+      `${op.definition.name} ${JSON.stringify(sample.inputs)}: ${name} is not finite at ±100`,
+    );
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * Sets the machine up, then runs a script in a process of its own with the right environment and permissions:
+ * `deno run -A tools/launch.ts [flags of deno run] <script> [arguments]`. Ends with the script's exit code.
+ *
+ * @module
+ */
+import { launchEnvironment } from "./launch_environment.ts";
+import { projectFolder } from "./project_files.ts";
+import { setUpOrExit } from "./setup.ts";
+
+/** What every program here may do: files, the environment, and the native code of installed packages; no network. */
+export const permissionFlags: readonly string[] = [
+  "--no-prompt",
+  "--allow-read",
+  "--allow-write",
+  "--allow-env",
+  "--allow-sys",
+  `--allow-ffi=${projectFolder}node_modules`,
+];
+
+/** Hands signals that end or change a run on to a child process, as long as it lives. */
+export function forwardSignals(child: Deno.ChildProcess): () => void {
+  // A terminal sends Ctrl-C to the whole group by itself; handing it on would make it two.
+  const signals: [Deno.Signal, boolean][] = [["SIGINT", !Deno.stdin.isTerminal()]];
+  if (Deno.build.os !== "windows") signals.push(["SIGTERM", true], ["SIGHUP", true], ["SIGUSR2", true]);
+  const listeners = signals.map(([signal, handOn]) => {
+    const listener = () => {
+      if (handOn) child.kill(signal);
+    };
+    Deno.addSignalListener(signal, listener);
+    return () => Deno.removeSignalListener(signal, listener);
+  });
+  return () => listeners.forEach((remove) => remove());
+}
+
+if (import.meta.main) {
+  const scriptAt = Deno.args.findIndex((argument) => !argument.startsWith("-"));
+  if (scriptAt < 0) {
+    console.error("Usage: deno run -A tools/launch.ts [flags of deno run] <script> [arguments]");
+    Deno.exit(2);
+  }
+  await setUpOrExit();
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", ...permissionFlags, ...Deno.args],
+    env: launchEnvironment(),
+    stdin: "inherit",
+  }).spawn();
+  const stopForwarding = forwardSignals(child);
+  const { code } = await child.status;
+  stopForwarding();
+  Deno.exit(code);
+}

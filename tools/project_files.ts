@@ -1,0 +1,20 @@
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The project's folder, with a separator at the end. */
+export const projectFolder: string = fileURLToPath(new URL("../", import.meta.url));
+
+const notOurs = ["node_modules", "out", "golden"];
+
+/** All TypeScript files of the project, sorted, as paths from its folder with `/`; without installed packages, results and hidden folders. */
+export async function listSourceFiles(folder = ""): Promise<string[]> {
+  const files: string[] = [];
+  for (const entry of await readdir(join(projectFolder, folder), { withFileTypes: true })) {
+    const path = folder === "" ? entry.name : `${folder}/${entry.name}`;
+    if (entry.name.startsWith(".") || notOurs.includes(entry.name)) continue;
+    if (entry.isDirectory()) files.push(...await listSourceFiles(path));
+    else if (entry.name.endsWith(".ts")) files.push(path);
+  }
+  return files.sort();
+}
