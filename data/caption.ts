@@ -15,7 +15,7 @@ export class CaptionError extends Error {
   }
 }
 
-/** What Python's str.strip takes away: unlike JavaScript's trim it takes U+001C to U+001F and U+0085 and leaves U+FEFF. */
+/** What Python's str.strip takes: unlike JavaScript's trim U+001C to U+001F and U+0085 too, and U+FEFF not. */
 const blanks = "[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]+";
 const outerBlanks = new RegExp(`^${blanks}|${blanks}$`, "gu");
 
@@ -28,8 +28,8 @@ export function stripText(text: string): string {
 export const captionExtensions: readonly string[] = [".caption", ".txt"];
 
 /**
- * Names of the caption files that would serve an image, best first: its own name, then, when that ends in a face position
- * (four numbers after underscores), the name without it.
+ * Names of the caption files that would serve an image, best first: its own name, then, when that ends in a face
+ * position (four numbers after underscores), the name without it.
  *
  * @param image File name of the image.
  * @param extension Caption extension; unset, both of {@linkcode captionExtensions}.
@@ -121,8 +121,9 @@ function warmupLength(options: CaptionOptions, time: CaptionTime): number {
 /**
  * The caption a sample gets at one time of the run.
  *
- * Order: dropout of the whole caption; warm-up cut; shuffling and then dropout of the tags after `keepTokens`. Without shuffling, warm-up
- * and tag dropout a caption stays as it is; otherwise its tags are trimmed and joined by comma and blank.
+ * Order: dropout of the whole caption; warm-up cut; shuffling and then dropout of the tags after `keepTokens`. Without
+ * shuffling, warm-up and tag dropout a caption stays as it is; otherwise its tags are trimmed and joined by comma and
+ * blank.
  *
  * @param random Gives one number for the whole caption if its dropout rate is above 0, and one per tag for tag dropout.
  */
@@ -140,7 +141,7 @@ export function processCaption(
   if (dropoutRate > 0 && random.nextFloat() < dropoutRate) return "";
   if (everyEpochs > 0 && time.epoch % everyEpochs === 0) return "";
   if (!options.shuffleCaption && warmupSteps === 0 && tagDropoutRate <= 0) return caption;
-  let tags = stripText(caption).split(",").map(stripText);
+  let tags = caption.split(",").map(stripText);
   if (time.step < warmupSteps) {
     const least = options.tokenWarmupMin ?? 1;
     tags = tags.slice(0, Math.floor(time.step * ((tags.length - least) / warmupSteps)) + least);

@@ -5,7 +5,7 @@
  */
 import { type CaptionOptions, processCaption } from "./caption.ts";
 import type { DreamboothFolder } from "./dreambooth_folder.ts";
-import { RandomStream } from "./random.ts";
+import { RandomStream } from "../random/philox.ts";
 import { checkImageSize } from "./resize.ts";
 
 /** A picture of a data set. */
@@ -89,8 +89,9 @@ const purposes = { order: 0x100, caption: 0x101, flip: 0x102 };
 /**
  * How often each regularization image is shown, by sd-scripts' rule.
  *
- * In the first round images enter with their folder's repeats, until there are as many samples as training ones (a folder's
- * repeats are never cut); what comes later is not used. Further rounds add one repeat to one image after the other.
+ * In the first round images enter with their folder's repeats, until there are as many samples as training ones (a
+ * folder's repeats are never cut); what comes later is not used. Further rounds add one repeat to one image after the
+ * other.
  *
  * @param folders Regularization folders, as repeats and number of images, in order.
  * @param trainSamples Training images times repeats.
@@ -127,8 +128,8 @@ function sum(values: readonly number[]): number {
 /**
  * The data set of one network, from its DreamBooth folders.
  *
- * Each epoch shows every training image as often as its folder says, and as many regularization samples as training samples,
- * in an order drawn from seed and epoch; any epoch can be made again by itself. All pictures get one size.
+ * Each epoch shows every training image as often as its folder says, and as many regularization samples as training
+ * samples, in an order drawn from seed and epoch; any epoch can be made again by itself. All pictures get one size.
  */
 export class Dataset {
   /** All pictures, training before regularization, in folder order; those with 0 repeats are never shown. */
@@ -157,8 +158,8 @@ export class Dataset {
     if (trainSamples === 0) throw new RangeError(`Cannot make the data set of ${options.name}: no training image`);
     if (trainSamples > sampleLimit) {
       throw new RangeError(
-        `Cannot make the data set of ${options.name}: images times repeats make ${trainSamples} samples an epoch, more ` +
-          `than ${sampleLimit}; see the numbers in the names of ${train.map(({ path }) => path).join(", ")}`,
+        `Cannot make the data set of ${options.name}: images times repeats make ${trainSamples} samples an epoch, ` +
+          `more than ${sampleLimit}; see the numbers in the names of ${train.map(({ path }) => path).join(", ")}`,
       );
     }
     const shapes = regularization.map(({ repeats, images }) => ({ repeats, imageCount: images.length }));
@@ -264,8 +265,8 @@ function checkOptions(options: DatasetOptions): void {
 }
 
 /**
- * Pairs the batches of two data sets for an epoch: as many pairs as the longer one has batches; the shorter one starts over, with the
- * same batches (same captions, same flips).
+ * Pairs the batches of two data sets for an epoch: as many pairs as the longer one has batches; the shorter one starts
+ * over, with the same batches (same captions, same flips).
  *
  * @throws {RangeError} If either has no batch.
  * @example

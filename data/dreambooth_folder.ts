@@ -91,7 +91,8 @@ function digitValue(digit: string): number {
 }
 
 /**
- * Repeats and class tokens from a folder's name, with Python's `int` for the number: blanks around it, a sign and digits of any script count.
+ * Repeats and class tokens from a folder's name, with Python's `int` for the number: blanks around it, a sign and
+ * digits of any script count.
  *
  * @returns `undefined` if the name is no `N_name` or N is below 1: such folders are left out.
  * @example
@@ -105,7 +106,7 @@ export function parseFolderName(name: string): { repeats: number; classTokens: s
   const [first, ...rest] = name.split("_");
   const number = /^([+-]?)(\p{Nd}+)$/u.exec(stripText(first));
   if (number === null) return undefined;
-  const size = [...number[2]].reduce((value, digit) => value * 10 + digitValue(digit), 0);
+  const size = Number([...number[2]].map(digitValue).join(""));
   const repeats = number[1] === "-" ? -size : size;
   return repeats < 1 ? undefined : { repeats, classTokens: rest.join("_") };
 }
@@ -115,6 +116,15 @@ interface FolderContent {
   readonly folders: readonly string[];
 }
 
+async function followLink(path: string) {
+  try {
+    return await stat(path);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new DataFolderError(path, `Cannot follow the link ${path}: ${reason}`, { cause: error });
+  }
+}
+
 async function listFolder(path: string, flag: string): Promise<FolderContent> {
   try {
     const entries = await readdir(path, { withFileTypes: true });
@@ -122,11 +132,12 @@ async function listFolder(path: string, flag: string): Promise<FolderContent> {
     const content = { files: [] as string[], folders: [] as string[] };
     for (const entry of entries) {
       // A link counts as what it leads to, so that folders can be put together from links.
-      const target = entry.isSymbolicLink() ? await stat(join(path, entry.name)) : entry;
+      const target = entry.isSymbolicLink() ? await followLink(join(path, entry.name)) : entry;
       (target.isDirectory() ? content.folders : content.files).push(entry.name);
     }
     return content;
   } catch (error) {
+    if (error instanceof DataFolderError) throw error;
     const code = (error as { code?: string }).code;
     const reason = code === "ENOENT"
       ? "there is no such folder"
@@ -198,8 +209,8 @@ async function readFolder(
  * @param path The folder that `--train_data_dir` or `--reg_data_dir` names.
  * @param what What the folder is, for messages: "training", "regularization".
  * @returns Folders with pictures, by name in code-point order, and warnings about what is left out.
- * @throws {DataFolderError} If the folder is missing, has no `N_name` subfolder, has no picture, or (by default) holds a caption
- * whose picture is missing.
+ * @throws {DataFolderError} If the folder is missing, has no `N_name` subfolder, has no picture, or (by default) holds
+ * a caption whose picture is missing.
  * @throws {CaptionError} If a caption file is empty or is no UTF-8.
  * @throws {RangeError} If the caption extension is empty.
  */
@@ -242,8 +253,8 @@ export async function readDreamboothFolders(
       : "it has no subfolder";
     throw new DataFolderError(
       path,
-      `Cannot use the ${what} folder ${path}: ${found}; it must hold subfolders called N_name with the images in them, ` +
-        `N being the repeats (10_sks dog)`,
+      `Cannot use the ${what} folder ${path}: ${found}; it must hold subfolders called N_name with the images in ` +
+        `them, N being the repeats (10_sks dog)`,
     );
   }
   if (folders.length === 0) {

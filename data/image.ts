@@ -1,9 +1,10 @@
 /**
  * Reading pictures: any of PNG, JPEG, WebP, BMP, GIF, TIFF and AVIF to plain RGB bytes.
  *
- * What comes out is what Pillow's `convert("RGB")` gives: alpha is dropped and not blended (the colour under transparent
- * pixels shows), colour profiles are ignored, CMYK is converted by plain arithmetic, of an animation the first frame is
- * taken. Two things differ from it on purpose: EXIF orientation is honoured, and 16-bit grey keeps its range (the high byte).
+ * What comes out is what Pillow's `convert("RGB")` gives: alpha is dropped and not blended (the colour under
+ * transparent pixels shows), colour profiles are ignored, CMYK is converted by plain arithmetic, of an animation the
+ * first frame is taken. Two things differ from it on purpose: EXIF orientation is honoured, and 16-bit grey keeps its
+ * range (the high byte).
  *
  * @module
  */

@@ -27,8 +27,8 @@ export interface LatentSource {
 }
 
 /**
- * Key of a picture's latents: the SHA-256 of all they depend on, in hexadecimal. With another picture, size, cut or VAE the key is
- * another one, so an entry that is out of date is never found.
+ * Key of a picture's latents: the SHA-256 of all they depend on, in hexadecimal. With another picture, size, cut or VAE
+ * the key is another one, so an entry that is out of date is never found.
  *
  * @example
  * ```ts
@@ -58,8 +58,8 @@ export interface LatentTensor {
 export type Latents = Readonly<Record<string, LatentTensor>>;
 
 /**
- * What happened to an entry: `found` in memory or on disk, `missing`, `stored`, or `damaged` on disk (it is then treated as missing, and
- * replaced by the next `put`).
+ * What happened to an entry: `found` in memory or on disk, `missing`, `stored`, or `damaged` on disk (it is then
+ * treated as missing, and replaced by the next `put`).
  */
 export type LatentCacheEvent =
   | { readonly kind: "found"; readonly key: string; readonly place: "memory" | "disk" }
@@ -85,8 +85,8 @@ function contentHash(latents: Latents): string {
 }
 
 /**
- * Latents by key, in memory and, if a folder is given, in one safetensors file per picture. Files are written whole or not
- * at all, and carry a hash of their content: a damaged one is reported and counts as missing.
+ * Latents by key, in memory and, if a folder is given, in one safetensors file per picture. Files are written whole or
+ * not at all, and carry a hash of their content: a damaged one is reported and counts as missing.
  */
 export class LatentCache {
   readonly #folder: string | undefined;

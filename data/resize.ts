@@ -1,13 +1,13 @@
 /**
  * One size for every picture of a data set: scaled to cover it with the picture's own aspect ratio, then cropped.
  *
- * The filter is OpenCV's INTER_AREA, which sd-scripts uses, in plain arithmetic: shrinking averages the covered source area;
- * enlarging (on either axis) interpolates between two neighbours, with OpenCV's weights for this mode.
+ * The filter is OpenCV's INTER_AREA, which sd-scripts uses, in plain arithmetic: shrinking averages the covered source
+ * area; enlarging (on either axis) interpolates between two neighbours, with OpenCV's weights for this mode.
  *
  * @module
  */
 import type { RgbImage } from "./bmp.ts";
-import type { RandomStream } from "./random.ts";
+import type { RandomStream } from "../random/philox.ts";
 
 /** Width and height in pixels. */
 export interface ImageSize {
@@ -28,7 +28,8 @@ export const sizeMultiple = 64;
  * Checks that a size can be trained at.
  *
  * @param what Name of the data set or flag, for the error.
- * @throws {RangeError} If a side is not a positive multiple of {@linkcode sizeMultiple}; the message names the nearest size that is.
+ * @throws {RangeError} If a side is not a positive multiple of {@linkcode sizeMultiple}; the message names the nearest
+ * size that is.
  * @example
  * ```ts
  * import { throws } from "node:assert/strict";
@@ -43,8 +44,8 @@ export function checkImageSize(size: ImageSize, what: string): void {
     Number.isFinite(side) ? Math.max(sizeMultiple, Math.round(side / sizeMultiple) * sizeMultiple) : sizeMultiple
   );
   throw new RangeError(
-    `Cannot use the image size ${width} x ${height} of ${what}: both sides must be multiples of ${sizeMultiple} pixels ` +
-      `(8 latents of 8 pixels); the nearest size is ${near[0]} x ${near[1]}`,
+    `Cannot use the image size ${width} x ${height} of ${what}: both sides must be multiples of ` +
+      `${sizeMultiple} pixels (8 latents of 8 pixels); the nearest size is ${near[0]} x ${near[1]}`,
   );
 }
 
@@ -95,8 +96,7 @@ function enlargingTaps(length: number, target: number): Taps[] {
   return Array.from({ length: target }, (_, place) => {
     const first = Math.floor(place * scale);
     if (first >= length - 1) return { first: length - 1, weights: [1] };
-    const past = place + 1 - (first + 1) / scale;
-    const second = past <= 0 ? 0 : past - Math.floor(past);
+    const second = Math.max(0, place + 1 - (first + 1) / scale);
     return { first, weights: [1 - second, second] };
   });
 }
@@ -147,8 +147,8 @@ export function cropImage(image: RgbImage, rectangle: CoverFit): RgbImage {
 }
 
 /**
- * Scales a picture to cover a size, keeping its aspect ratio, and cuts off the rest: the centre, or with `options.random` a
- * place drawn from it.
+ * Scales a picture to cover a size, keeping its aspect ratio, and cuts off the rest: the centre, or with
+ * `options.random` a place drawn from it.
  */
 export function fitImage(image: RgbImage, size: ImageSize, options: { random?: RandomStream } = {}): RgbImage {
   const fit = coverFit(image, size);
@@ -188,6 +188,8 @@ const scaledBytes = Float32Array.from(
  * deepEqual([...imageTensor(image)].map((value) => value.toFixed(6)), ["-1.000000", "-0.600000", "1.000000"]);
  * ```
  */
-export function imageTensor(image: RgbImage): Float32Array {
-  return Float32Array.from(image.pixels, (value) => scaledBytes[value]);
+export function imageTensor(image: RgbImage): Float32Array<ArrayBuffer> {
+  const tensor = new Float32Array(image.pixels.length);
+  for (let at = 0; at < tensor.length; at++) tensor[at] = scaledBytes[image.pixels[at]];
+  return tensor;
 }

@@ -26,3 +26,7 @@ export { linear } from "./ops/linear.ts";
 export { matmul } from "./ops/matmul.ts";
 export { attention } from "./ops/attention.ts";
 export { conv2d } from "./ops/conv2d.ts";
+export { accumulate } from "./ops/accumulate.ts";
+export { type AdamWAttributes, adamwStep } from "./ops/adamw_step.ts";
+export { clipFactor } from "./ops/clip_factor.ts";
+export { maskDiagonal } from "./ops/mask_diagonal.ts";

@@ -174,7 +174,7 @@ async function readModule(file: SafetensorsFile, name: string): Promise<LoraFile
 }
 
 async function readNumber(file: SafetensorsFile, { name, type }: TensorEntry): Promise<number> {
-  const [value] = type.endsWith("F16") || type.startsWith("F") ? await file.float32(name) : await file.int32(name);
+  const [value] = /^B?F/.test(type) ? await file.float32(name) : await file.int32(name);
   return value;
 }
 

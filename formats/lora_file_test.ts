@@ -2,6 +2,7 @@ import { deepEqual, equal, rejects, throws } from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { countElements } from "./element_types.ts";
 import {
   legacyHash,
@@ -68,7 +69,7 @@ for (const name of smallNames) {
   });
 
   Deno.test(`readLora() reads ${name}, and what it read is written with the same bytes`, async () => {
-    const { modules, metadata } = await readLora(new URL(name, GOLDEN).pathname);
+    const { modules, metadata } = await readLora(fileURLToPath(new URL(name, GOLDEN)));
     const wanted = expected.files[name];
     equal(metadata.get("sshs_model_hash"), wanted.sshs_model_hash);
     const withoutHashes = new Map([...metadata].filter(([key]) => !key.startsWith("sshs_")));

@@ -1,5 +1,5 @@
 import type { Plan } from "./step.ts";
-import { linkSteps } from "./run.ts";
+import { linkSteps } from "./links.ts";
 import type { AnyStep } from "./type_errors.ts";
 
 /** A recipe as plain data, with what can be known of it without running it. */

@@ -15,7 +15,8 @@ export interface FileRecord {
 /**
  * Text of plain JSON data that is the same for equal data: keys sorted, no spaces, members that are `undefined` left out.
  *
- * @param name What the data is called in errors.
+ * @param name What the data is called in errors, the start of a path such as `options.rate`.
+ * @param owner What it belongs to, for errors: `step 'train'`.
  * @throws {TypeError} If something in it is not plain JSON data: a function, a class's object, NaN, a cycle.
  * @example
  * ```ts
@@ -23,28 +24,28 @@ export interface FileRecord {
  * equal(canonicalJson({ b: [1, null], a: undefined, A: "x" }, "options"), '{"A":"x","b":[1,null]}');
  * ```
  */
-export function canonicalJson(value: unknown, name: string): string {
-  return writeJson(value, name, []);
-}
-
-function writeJson(value: unknown, name: string, parents: readonly unknown[]): string {
-  if (value === null || typeof value === "boolean" || typeof value === "string") return JSON.stringify(value);
-  if (typeof value === "number" && Number.isFinite(value)) return JSON.stringify(value);
-  if (typeof value !== "object") throw notPlain(name, `${typeof value} ${String(value)}`);
-  if (parents.includes(value)) throw notPlain(name, "part of itself");
-  const inner = [...parents, value];
-  if (Array.isArray(value)) return `[${value.map((item, i) => writeJson(item, `${name}[${i}]`, inner)).join(",")}]`;
-  const prototype = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null) throw notPlain(name, `a ${prototype.constructor?.name}`);
-  const members = Object.entries(value).filter(([, member]) => member !== undefined);
-  members.sort(([a], [b]) => a < b ? -1 : 1);
-  return `{${members.map(([key, v]) => `${JSON.stringify(key)}:${writeJson(v, `${name}.${key}`, inner)}`).join(",")}}`;
-}
-
-function notPlain(name: string, found: string): TypeError {
-  return new TypeError(
-    `Cannot write ${name} as JSON: it is ${found}; use plain data (text, finite numbers, lists, objects)`,
-  );
+export function canonicalJson(value: unknown, name: string, owner?: string): string {
+  const write = (value: unknown, name: string, parents: readonly unknown[]): string => {
+    const fail = (found: string) => {
+      const where = owner === undefined ? name : `${name} of ${owner}`;
+      return new TypeError(
+        `Cannot write ${where} as JSON: it is ${found}; use text, finite numbers, lists, plain objects`,
+      );
+    };
+    if (value === null || typeof value === "boolean" || typeof value === "string") return JSON.stringify(value);
+    if (typeof value === "number" && Number.isFinite(value)) return JSON.stringify(value);
+    if (typeof value === "function") throw fail("a function");
+    if (typeof value !== "object") throw fail(String(value));
+    if (parents.includes(value)) throw fail("part of itself");
+    const inner = [...parents, value];
+    if (Array.isArray(value)) return `[${value.map((item, i) => write(item, `${name}[${i}]`, inner)).join(",")}]`;
+    const prototype = Object.getPrototypeOf(value);
+    if (prototype !== Object.prototype && prototype !== null) throw fail(`a ${prototype.constructor?.name}`);
+    const members = Object.entries(value).filter(([, member]) => member !== undefined);
+    members.sort(([a], [b]) => a < b ? -1 : 1);
+    return `{${members.map(([key, v]) => `${JSON.stringify(key)}:${write(v, `${name}.${key}`, inner)}`).join(",")}}`;
+  };
+  return write(value, name, []);
 }
 
 /** SHA-256 of a text's UTF-8 bytes, 64 hexadecimal digits. */

@@ -23,8 +23,11 @@ export class HeldValues {
     return this.#values.get(key(slot))?.value;
   }
 
-  set(slot: Slot, value: unknown): void {
+  /** Holds a value; another one in its place is released. */
+  async set(slot: Slot, value: unknown): Promise<void> {
+    const before = this.get(slot);
     this.#values.set(key(slot), { slot, value });
+    if (!this.#holds(before)) await releaseValue(before);
   }
 
   /** Lets go of a value without releasing it: someone else does that now. */
@@ -43,7 +46,7 @@ export class HeldValues {
     for (const { slot, value } of [...this.#values.values()].reverse()) {
       if (!isOver(slot)) continue;
       this.#values.delete(key(slot));
-      if ([...this.#values.values()].some((other) => other.value === value)) continue;
+      if (this.#holds(value)) continue;
       try {
         await releaseValue(value);
       } catch (error) {
@@ -51,6 +54,10 @@ export class HeldValues {
       }
     }
     return failed;
+  }
+
+  #holds(value: unknown): boolean {
+    return [...this.#values.values()].some((held) => held.value === value);
   }
 }
 

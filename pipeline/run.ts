@@ -2,7 +2,9 @@ import { statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { resolve } from "node:path";
 import { InterruptedError, Pace, type RunEvent, type StepEvent } from "./events.ts";
+import { canonicalJson } from "./hash.ts";
 import { HeldValues, type Slot } from "./held_values.ts";
+import { type Links, linkSteps } from "./links.ts";
 import { lockFolder } from "./lock.ts";
 import type { StepRun } from "./step.ts";
 import { changedInput, findStepFolders, productHash, type StepFolder, type StepInputs } from "./step_folder.ts";
@@ -27,33 +29,6 @@ export interface RunResult<Kept> {
   readonly steps: readonly { readonly name: string; readonly outcome: "ran" | "unchanged"; readonly seconds: number }[];
   /** The values of `keep`. */
   readonly values: Kept;
-}
-
-/** Where each needed value comes from, and how long each is needed. Follows from the steps alone. */
-export interface Links {
-  /** For each step, the index of the step that gives each needed name. */
-  readonly sources: readonly { readonly [name: string]: number }[];
-  /** For each name that is there at the end, the index of the step that gave it. */
-  readonly final: { readonly [name: string]: number };
-  /** Index of the last step that needs a value; the giving step's own if none does. */
-  lastUse(slot: Slot): number;
-}
-
-/** Follows every name through a recipe. */
-export function linkSteps(steps: readonly AnyStep[]): Links {
-  const there: Record<string, number> = {};
-  const uses = new Map<string, number>();
-  const sources = steps.map((step, index) => {
-    const found: Record<string, number> = {};
-    for (const name of Object.keys(step.needs)) {
-      found[name] = there[name];
-      uses.set(`${there[name]} ${name}`, index);
-    }
-    for (const name of step.releases) delete there[name];
-    for (const name of Object.keys(step.gives)) there[name] = index;
-    return found;
-  });
-  return { sources, final: there, lastUse: ({ index, name }) => uses.get(`${index} ${name}`) ?? index };
 }
 
 /** Runs steps in order in a run folder, as the folder's README.md tells. */
@@ -118,20 +93,19 @@ class Run {
 
   /** Brings every step up to date, then hands back the values to keep. */
   async go(): Promise<Record<string, unknown>> {
+    const kept = this.#keep.map((name) => ({ index: this.#links.final[name], name }));
+    const isKept = (slot: Slot) => kept.some(({ index, name }) => slot.index === index && slot.name === name);
     for (const state of this.#states) {
       this.#stopIfAborted(state);
       const because = await this.#guard(state, () => this.#reasonToRun(state));
       if (because === undefined) this.#emit(state, { type: "step-unchanged" });
       else await this.#execute(state, because);
-      const keptSlot = ({ index, name }: Slot) => this.#keep.includes(name) && this.#links.final[name] === index;
-      await this.#release((slot) => this.#links.lastUse(slot) <= state.index && !keptSlot(slot));
+      await this.#release((slot) => this.#links.lastUse(slot) <= state.index && !isKept(slot));
     }
-    const values: Record<string, unknown> = {};
-    for (const name of this.#keep) {
-      values[name] = await this.#obtain({ index: this.#links.final[name], name }, "the caller keeps");
-    }
-    for (const name of this.#keep) this.#held.handOver({ index: this.#links.final[name], name });
-    await this.#release(() => true);
+    for (const slot of kept) await this.#obtain(slot, "the caller keeps");
+    await this.#release((slot) => !isKept(slot));
+    const values = Object.fromEntries(kept.map((slot) => [slot.name, this.#held.get(slot)]));
+    for (const slot of kept) this.#held.handOver(slot);
     return values;
   }
 
@@ -165,6 +139,7 @@ class Run {
       gives: Object.keys(step.gives).sort(),
       stored: step.store !== undefined,
     };
+    canonicalJson(inputs.fingerprint, "fingerprint", `step '${step.name}'`);
     state.inputs = inputs;
     const { manifest, damage } = await folder.read();
     if (damage !== undefined) {
@@ -182,7 +157,9 @@ class Run {
     const inputs = state.inputs as StepInputs;
     const values: Record<string, unknown> = {};
     const slots = Object.entries(this.#links.sources[index]).map(([name, source]) => ({ index: source, name }));
-    for (const slot of slots) values[slot.name] = await this.#obtain(slot, `'${step.name}' needs`);
+    for (const slot of slots) await this.#obtain(slot, `'${step.name}' needs`);
+    // Read only now: making one value again may have made another anew.
+    for (const slot of slots) values[slot.name] = this.#held.get(slot);
     this.#stopIfAborted(state);
     await this.#guard(state, async () => {
       const resumes = await folder.begin(inputs);
@@ -190,10 +167,7 @@ class Run {
       const started = performance.now();
       const artifacts: string[] = [];
       const product = Object(await step.run(Object.freeze(values), this.#stepRun(state, artifacts)) ?? {});
-      for (const name of Object.keys(step.gives)) {
-        if (product[name] !== undefined) this.#held.set({ index, name }, product[name]);
-      }
-      checkProduct(step, product);
+      await this.#hold(state, product);
       for (const slot of slots.filter(({ name }) => step.gives[name]?.replaces)) this.#held.handOver(slot);
       const { store } = step;
       const save = store && ((productFolder: string) => store.save(product, productFolder));
@@ -215,14 +189,21 @@ class Run {
     return this.#held.get(slot);
   }
 
-  async #load({ step, index, folder }: StepState): Promise<void> {
-    const product = await step.store?.load(folder.product) as Record<string, unknown>;
-    checkProduct(step, product);
-    for (const name of Object.keys(step.gives)) {
-      // What is already held stays: two of the same would both have to be released.
-      if (!this.#held.has({ index, name })) this.#held.set({ index, name }, product[name]);
-    }
-    this.#emit(this.#states[index], { type: "step-loaded" });
+  async #load(state: StepState): Promise<void> {
+    const { store } = state.step;
+    await this.#hold(state, Object(await store?.load(state.folder.product) ?? {}));
+    this.#emit(state, { type: "step-loaded" });
+  }
+
+  /** Takes what a step made or loaded into memory; a step must keep its word on what it gives. */
+  async #hold({ step, index }: StepState, product: Record<string, unknown>): Promise<void> {
+    const names = Object.keys(step.gives);
+    // Held first and checked then: what is there is released if the check fails.
+    for (const name of names) if (product[name] !== undefined) await this.#held.set({ index, name }, product[name]);
+    const missing = names.find((name) => product[name] === undefined);
+    if (missing === undefined) return;
+    const found = Object.keys(product).map((key) => `'${key}'`).join(", ") || "nothing";
+    throw new TypeError(`Step '${step.name}' says it gives '${missing}', but it gave ${found}`);
   }
 
   #stepRun(state: StepState, artifacts: string[]): StepRun {
@@ -275,14 +256,6 @@ class Run {
 /** An event of a step without the step. */
 type EventBody = StepEvent extends infer Event ? Event extends StepEvent ? Omit<Event, "step" | "index"> : never
   : never;
-
-function checkProduct(step: AnyStep, product: Record<string, unknown>): void {
-  for (const name of Object.keys(step.gives)) {
-    if (product?.[name] !== undefined) continue;
-    const found = Object.keys(product ?? {}).map((key) => `'${key}'`).join(", ") || "nothing";
-    throw new TypeError(`Step '${step.name}' says it gives '${name}', but it gave ${found}`);
-  }
-}
 
 function secondsSince(start: number): number {
   return (performance.now() - start) / 1000;

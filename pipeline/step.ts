@@ -1,3 +1,5 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { canonicalJson, hashText } from "./hash.ts";
 import type { Nothing, PlannedValues, Things, Values } from "./thing.ts";
 
@@ -67,8 +69,11 @@ export interface StepDefinition<Needs extends Things, Gives extends Things, Rele
   plan?(planned: PlannedValues<NoInfer<Needs>>): MaybePromise<Plan<PlannedValues<NoInfer<Gives>>>>;
   /** Does the work; returns what the step gives. What it gives must not lean on a needed value that is released. */
   run(values: Values<NoInfer<Needs>>, run: StepRun): MaybePromise<Made<NoInfer<Gives>>>;
-  /** How the product is kept. A step without it runs again when a later step that runs needs what it gives. */
-  readonly store?: Store<Values<NoInfer<Gives>>>;
+  /**
+   * How the product is kept on disk; `"json"` does for products that are plain JSON data. A step without a store runs
+   * again when a later step that runs needs what it gives.
+   */
+  readonly store?: Store<Values<NoInfer<Gives>>> | "json";
 }
 
 /** A step as a recipe holds it: plain, frozen data and functions. Made by {@link defineStep}. */
@@ -103,7 +108,8 @@ export function defineStep<
   Gives extends Things = Nothing,
   const Released extends keyof Needs & string = never,
 >(definition: StepDefinition<Needs, Gives, Released>): Step<Needs, Gives, Released> {
-  const { name, run, store } = definition;
+  const { name, run } = definition;
+  const store = definition.store === "json" ? jsonStore<Values<Gives>>() : definition.store;
   if (typeof name !== "string" || folderWord(name) === "") {
     throw new TypeError(
       `Cannot define a step named ${JSON.stringify(name)}: a name needs at least one letter or digit`,
@@ -125,7 +131,7 @@ export function defineStep<
   for (const released of releases) {
     if (!(released in needs)) throw fail(`it releases '${released}', which it does not need`);
   }
-  const optionsJson = canonicalJson(definition.options ?? {}, `the options of step '${name}'`);
+  const optionsJson = canonicalJson(definition.options ?? {}, "options", `step '${name}'`);
   const source = () => hashText([run, store?.save, store?.load].join("\n")).slice(0, 16);
   return Object.freeze({
     ...definition,
@@ -135,19 +141,15 @@ export function defineStep<
     needs,
     gives,
     releases,
+    store,
   });
 }
 
-/**
- * A store for products that are plain JSON data: one file, `product.json`.
- *
- * `save` throws a TypeError if the product is not plain data.
- */
-export function jsonStore<Product>(): Store<Product> {
+/** One file, `product.json`. To save a product that is not plain data is an error. */
+function jsonStore<Product>(): Store<Product> {
   return {
-    save: (product, folder) =>
-      Deno.writeTextFile(`${folder}/product.json`, canonicalJson(product, "the product") + "\n"),
-    load: async (folder) => JSON.parse(await Deno.readTextFile(`${folder}/product.json`)),
+    save: (product, folder) => writeFile(join(folder, "product.json"), canonicalJson(product, "product") + "\n"),
+    load: async (folder) => JSON.parse(await readFile(join(folder, "product.json"), "utf8")),
   };
 }
 

@@ -183,12 +183,13 @@ async function writeWhole(path: string, text: string): Promise<void> {
   await flush(unfinished);
   await rename(unfinished, path);
   // Windows has no way to flush a folder.
-  if (sep === "/") await flush(dirname(path));
+  if (sep === "/") await flush(dirname(path), "folder");
 }
 
 /** Waits until a file or folder is on disk, not only in memory. */
-async function flush(path: string): Promise<void> {
-  const handle = await open(path, "r");
+async function flush(path: string, kind: "file" | "folder" = "file"): Promise<void> {
+  // Windows flushes a file only for those who may write it.
+  const handle = await open(path, kind === "file" ? "r+" : "r");
   try {
     await handle.sync();
   } finally {

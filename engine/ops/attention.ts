@@ -49,7 +49,7 @@ fn main(${lines.parameters}) {
   let head = i / ${d}u % ${heads}u;
   let query = i / ${size}u % ${queries}u;
   let picture = i / ${size * queries}u;
-  let from = i - e;
+  let first = i - e;
   let last = ${causal ? "query + 1u" : `${keys}u`};
   var most = -1e30;
   var total = 0.0;
@@ -57,7 +57,7 @@ fn main(${lines.parameters}) {
   for (var t = 0u; t < last; t++) {
     let to = (picture * ${keys}u + t) * ${size}u + head * ${d}u;
     var score = 0.0;
-    for (var c = 0u; c < ${d}u; c++) { score += q[from + c] * k[to + c]; }
+    for (var c = 0u; c < ${d}u; c++) { score += q[first + c] * k[to + c]; }
     score *= ${float(1 / Math.sqrt(d))};
     let next = max(most, score);
     let keep = exp(most - next);

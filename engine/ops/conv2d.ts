@@ -213,9 +213,9 @@ fn main(${lines.parameters}) {
       for (var column = 0; column < ${columns}; column++) {
         let z = column * ${stride} + v - ${left};
         if (z < 0 || z >= ${width}) { continue; }
-        let from = u32((picture * ${height} + y) * ${width} + z) * ${size}u + c;
+        let taken = u32((picture * ${height} + y) * ${width} + z) * ${size}u + c;
         let by = u32((picture * ${rows} + row) * ${columns} + column) * ${out}u + o;
-        sum += ${widen(x.dtype, "x[from]")} * dy[by];
+        sum += ${widen(x.dtype, "x[taken]")} * dy[by];
       }
     }
   }

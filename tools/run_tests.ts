@@ -1,6 +1,6 @@
 /**
  * Runs all tests, documentation examples among them, and ends with a line `N passed, N failed`:
- * `deno run -A tools/test.ts [files or flags of deno test]`. Exit code 0 only if a test ran and none failed.
+ * `deno run -A tools/run_tests.ts [files or flags of deno test]`. Exit code 0 only if a test ran and none failed.
  *
  * @module
  */

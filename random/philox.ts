@@ -1,6 +1,6 @@
 /**
- * Philox 4x32-10, a counter-based generator: the same counter and key always give the same four numbers, so any step of a
- * run can be repeated alone.
+ * Philox 4x32-10, a counter-based generator: the same counter and key always give the same four numbers, so any step of
+ * a run can be repeated alone.
  *
  * @see Salmon et al. 2011, "Parallel Random Numbers: As Easy as 1, 2, 3", https://doi.org/10.1145/2063384.2063405
  * @module

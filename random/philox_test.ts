@@ -1,5 +1,5 @@
 import { deepEqual, equal, notDeepEqual, ok, throws } from "node:assert/strict";
-import { philox4x32, RandomStream, type Words4 } from "./random.ts";
+import { philox4x32, RandomStream, type Words4 } from "./philox.ts";
 
 // The three "philox4x32 10" lines of tests/kat_vectors in Random123 1.14: counter, key, result.
 const knownAnswers = [
@@ -46,6 +46,14 @@ Deno.test("nextInteger() and nextFloat() are evenly spread", () => {
   // A cell's standard deviation is 29, the mean's 0.0035: five of either.
   for (const count of counts) ok(Math.abs(count - 1000) < 146, `count ${count}`);
   ok(Math.abs(sum / 7000 - 0.5) < 0.0173, `mean ${sum / 7000}`);
+});
+
+Deno.test("nextInteger() does not favour small results when the limit does not divide 2^32", () => {
+  const random = new RandomStream({ seed: 3, stream: 0, step: 0 });
+  let small = 0;
+  for (let draw = 0; draw < 3000; draw++) small += random.nextInteger(3 * 2 ** 30) < 2 ** 30 ? 1 : 0;
+  // A third is expected, with a standard deviation of 26; the remainder alone would give a half.
+  ok(Math.abs(small - 1000) < 130, `${small} small`);
 });
 
 Deno.test("shuffle() keeps the items and reaches every order", () => {

@@ -1,0 +1,107 @@
+import { deepEqual, equal, ok, throws } from "node:assert/strict";
+import { join } from "node:path";
+import { SafetensorsFile } from "../formats/safetensors.ts";
+import { readImage, type RgbImage } from "./image.ts";
+import { RandomStream } from "../random/philox.ts";
+import { checkImageSize, coverFit, cropImage, fitImage, flipImage, imageTensor, resizeArea } from "./resize.ts";
+
+const goldens = join(import.meta.dirname!, "../tests/golden/files");
+
+interface ResizeCase {
+  readonly file: string;
+  readonly resized: [number, number];
+  readonly bucket: [number, number];
+}
+
+const resizeCases: Record<string, ResizeCase> = JSON.parse(
+  await Deno.readTextFile(join(goldens, "images/expected.json")),
+).resize.cases;
+
+/** A picture whose pixel at x, y is [x, y, 0]. */
+function places(width: number, height: number): RgbImage {
+  const pixels = Array.from({ length: width * height }, (_, at) => [at % width, Math.floor(at / width), 0]).flat();
+  return { width, height, pixels: new Uint8Array(pixels) };
+}
+
+Deno.test("resizeArea() gives what OpenCV's INTER_AREA gives", async () => {
+  await using file = await SafetensorsFile.open(join(goldens, "images/resize.safetensors"));
+  for (const [name, { file: picture, resized, bucket }] of Object.entries(resizeCases)) {
+    const image = await readImage(join(goldens, "images", picture));
+    const scaled = resizeArea(image, { width: resized[0], height: resized[1] });
+    const [left, top] = [0, 1].map((axis) => Math.floor((resized[axis] - bucket[axis]) / 2));
+    const cut = cropImage(scaled, { left, top, width: bucket[0], height: bucket[1] });
+    const expected = await file.bytes(`${name}.u8`);
+    equal(cut.pixels.length, expected.length);
+    const differences = [...cut.pixels].map((value, at) => Math.abs(value - expected[at]));
+    // The golden's own statement of its tolerance: at most 1.01 of 255, in the mean at most 0.5.
+    ok(Math.max(...differences) <= 1.01, `${name}: off by ${Math.max(...differences)}`);
+    const meanDifference = differences.reduce((sum, value) => sum + value, 0) / differences.length;
+    ok(meanDifference <= 0.5, `${name}: off by ${meanDifference} in the mean`);
+  }
+});
+
+Deno.test("imageTensor() scales bytes as PyTorch's ToTensor and Normalize do, to the bit", async () => {
+  await using file = await SafetensorsFile.open(join(goldens, "images/resize.safetensors"));
+  for (const [name, { bucket: [width, height] }] of Object.entries(resizeCases)) {
+    const tensor = imageTensor({ width, height, pixels: await file.bytes(`${name}.u8`) });
+    const expected = await file.float32(name);
+    const plane = width * height;
+    const channelsFirst = expected.map((_, at) => tensor[(at % plane) * 3 + Math.floor(at / plane)]);
+    deepEqual(channelsFirst, expected);
+  }
+});
+
+Deno.test("coverFit() scales and cuts as sd-scripts does without buckets", async () => {
+  const { without_buckets } = JSON.parse(await Deno.readTextFile(join(goldens, "buckets.json")));
+  const [width, height] = without_buckets.resolution;
+  equal(without_buckets.images.length > 50, true);
+  for (const [w, h, , , resizedWidth, resizedHeight, left, top] of without_buckets.images) {
+    const fit = coverFit({ width: w, height: h }, { width, height });
+    deepEqual(fit, { width: resizedWidth, height: resizedHeight, left, top }, `${w} x ${h}`);
+  }
+});
+
+Deno.test("fitImage() keeps the centre, or a place drawn from a seed", () => {
+  const image = places(200, 100);
+  const size = { width: 64, height: 100 };
+  deepEqual(fitImage(image, size), cropImage(image, { left: 68, top: 0, ...size }));
+  const lefts = new Set<number>();
+  for (let step = 0; step < 50; step++) {
+    const key = { seed: 1, stream: 0, step };
+    const cut = fitImage(image, size, { random: new RandomStream(key) });
+    deepEqual(fitImage(image, size, { random: new RandomStream(key) }), cut);
+    lefts.add(cut.pixels[0]);
+  }
+  ok(lefts.size > 20 && Math.min(...lefts) < 15 && Math.max(...lefts) > 120, `${[...lefts]}`);
+});
+
+Deno.test("fitImage() enlarges small pictures and leaves fitting ones alone", () => {
+  const grey = { width: 3, height: 5, pixels: new Uint8Array(45).fill(77) };
+  const large = fitImage(grey, { width: 64, height: 64 });
+  deepEqual([large.width, large.height, new Set(large.pixels)], [64, 64, new Set([77])]);
+  const same = places(64, 64);
+  deepEqual(fitImage(same, { width: 64, height: 64 }), same);
+});
+
+Deno.test("cropImage() refuses to reach beyond the picture", () => {
+  throws(() => cropImage(places(4, 4), { left: 2, top: 0, width: 3, height: 4 }), /RangeError: .*3 x 4 at 2, 0/);
+});
+
+Deno.test("flipImage() mirrors left to right", () => {
+  const image = places(3, 2);
+  deepEqual([...flipImage(image).pixels], [2, 0, 0, 1, 0, 0, 0, 0, 0, 2, 1, 0, 1, 1, 0, 0, 1, 0]);
+  deepEqual(flipImage(flipImage(image)), image);
+});
+
+Deno.test("checkImageSize() names the nearest size that can be used", () => {
+  checkImageSize({ width: 128, height: 576 }, "network 1");
+  throws(
+    () => checkImageSize({ width: 500, height: 520 }, "network 2"),
+    new RangeError(
+      "Cannot use the image size 500 x 520 of network 2: both sides must be multiples of 64 pixels " +
+        "(8 latents of 8 pixels); the nearest size is 512 x 512",
+    ),
+  );
+  throws(() => checkImageSize({ width: 0, height: 64 }, "network 1"), /nearest size is 64 x 64/);
+  throws(() => checkImageSize({ width: NaN, height: 64 }, "network 1"), RangeError);
+});

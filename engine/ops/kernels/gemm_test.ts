@@ -1,0 +1,76 @@
+import { ok } from "node:assert/strict";
+import { runKernel, testDevice, testValues, toF16 } from "./_test_device.ts";
+import { gemm, type GemmOptions } from "./gemm.ts";
+
+const { device, targets } = await testDevice();
+
+/** The product by its definition. */
+function reference(options: GemmOptions, a: Float32Array, b: Float32Array, bias?: Float32Array, addend?: Float32Array) {
+  const { batch = 1, m, n, k, transposeA, transposeB, sharedA, sharedB, scale = 1 } = options;
+  return Float32Array.from({ length: batch * m * n }, (_, i) => {
+    const column = i % n, row = Math.floor(i / n) % m, matrix = Math.floor(i / (m * n));
+    const startA = sharedA ? 0 : matrix * m * k, startB = sharedB ? 0 : matrix * n * k;
+    let sum = 0;
+    for (let t = 0; t < k; t++) {
+      sum += a[startA + (transposeA ? t * m + row : row * k + t)] *
+        b[startB + (transposeB ? column * k + t : t * n + column)];
+    }
+    return sum * scale + (bias?.[column] ?? 0) + (addend?.[i] ?? 0);
+  });
+}
+
+async function check(options: GemmOptions) {
+  const { batch = 1, m, n, k, sharedA, sharedB, dtypeA, dtypeB } = options;
+  const a = testValues((sharedA ? 1 : batch) * m * k, 1), b = testValues((sharedB ? 1 : batch) * n * k, 2);
+  const bias = options.bias ? testValues(n, 3) : undefined,
+    addend = options.addend ? testValues(batch * m * n, 4) : undefined;
+  const expected = reference(options, a, b, bias, addend);
+  const inputs = [dtypeA === "f16" ? toF16(a) : a, dtypeB === "f16" ? toF16(b) : b];
+  if (bias) inputs.push(options.bias === "f16" ? toF16(bias) : bias);
+  if (addend) inputs.push(options.addend === "f16" ? toF16(addend) : addend);
+  for (const target of targets) {
+    const [result] = await runKernel(device, gemm(options, target), inputs, [expected.length]);
+    const wrong = result.findIndex((value, i) => !(Math.abs(value - expected[i]) <= 1e-5 * (1 + k / 16)));
+    ok(
+      wrong < 0,
+      `${JSON.stringify(options)} cpu ${target.cpu}: element ${wrong} is ${result[wrong]}, not ${expected[wrong]}`,
+    );
+  }
+}
+
+const layouts = [[false, false], [false, true], [true, false], [true, true]];
+const sizes = [[1, 1, 1], [3, 7, 5], [33, 77, 7], [64, 32, 32], [20, 36, 12], [8, 4, 300], [128, 4, 32], [128, 48, 4], [
+  77,
+  16,
+  33,
+]];
+
+for (const [m, n, k] of sizes) {
+  Deno.test(`gemm() of ${m} × ${n} × ${k} agrees with its definition in all four layouts`, async () => {
+    for (const [transposeA, transposeB] of layouts) await check({ m, n, k, transposeA, transposeB });
+  });
+}
+
+Deno.test("gemm() adds bias and addend after scaling", async () => {
+  await check({ m: 12, n: 20, k: 8, bias: "f32", addend: "f32", scale: 0.5 });
+  await check({ m: 5, n: 7, k: 9, bias: "f16", addend: "f16", scale: -2 });
+  await check({ m: 128, n: 4, k: 32, transposeB: true, bias: "f32", addend: "f32" });
+});
+
+Deno.test("gemm() widens f16 operands", async () => {
+  for (const [transposeA, transposeB] of layouts) {
+    await check({ m: 17, n: 40, k: 24, transposeA, transposeB, dtypeB: "f16", bias: "f16" });
+  }
+  await check({ m: 6, n: 5, k: 7, dtypeA: "f16", dtypeB: "f16" });
+});
+
+Deno.test("gemm() runs a batch, with one operand for each product or one for all", async () => {
+  await check({ batch: 3, m: 9, n: 12, k: 8, transposeB: true });
+  await check({ batch: 2, m: 16, n: 8, k: 5, sharedB: true, bias: "f32", addend: "f32" });
+  await check({ batch: 2, m: 8, n: 8, k: 12, sharedA: true, transposeA: true });
+});
+
+Deno.test("gemm() sums long thin products, as LoRA's weight gradients are", async () => {
+  await check({ m: 4, n: 32, k: 1024, transposeA: true });
+  await check({ m: 64, n: 16, k: 1030, transposeA: true });
+});

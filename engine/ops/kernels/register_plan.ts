@@ -1,0 +1,140 @@
+import { range, type RegisterTile, type TileOperand } from "./register_tile.ts";
+
+/** A product to choose a register tile for. */
+export interface ProductSizes {
+  readonly m: number;
+  readonly n: number;
+  /** Length of the sum, outer loops included. */
+  readonly k: number;
+  readonly batch: number;
+  readonly a: TileOperand;
+  readonly b: TileOperand;
+  readonly lanes: number;
+}
+
+/** A tile's shape; `swapped` when the lanes own rows of the result (columns of its transpose). */
+export type TileChoice = Pick<RegisterTile, "rows" | "columns" | "vectors" | "rowOperand" | "columnOperand"> & {
+  readonly swapped: boolean;
+};
+
+// Nanoseconds of one core for an operation of a whole subgroup, and milliseconds of compiling one, as measured on lavapipe.
+const vectorLoad = { run: 25, compile: 18 }, scalarLoad = { run: 11, compile: 7 };
+const vectorStore = { run: 40, compile: 9 }, scalarStore = { run: 12, compile: 3 };
+const product = { run: 1.4, compile: 0.15 }, workgroup = { run: 500, compile: 30 };
+const cores = 2;
+
+/**
+ * Chooses the tile with the least estimated time of a thousand runs and one compilation: compiling a large tile takes longer than
+ * a small product's runs would gain.
+ */
+export function chooseRegisterTile(sizes: ProductSizes): TileChoice {
+  let best: TileChoice | null = null, least = Infinity;
+  for (const choice of choices(sizes)) {
+    const cost = estimate(sizes, choice);
+    if (cost < least) [best, least] = [choice, cost];
+  }
+  return best!;
+}
+
+function* choices({ m, n, a, b, lanes }: ProductSizes): Generator<TileChoice> {
+  for (const swapped of [false, true]) {
+    const rowCount = swapped ? n : m, columnCount = swapped ? m : n;
+    const rowOperand = swapped ? b : a, columnOperand = swapped ? a : b;
+    const rowChoices = rowCount <= 16 ? [...new Set([rowCount, 4, 8].filter((rows) => rows <= rowCount))] : [4, 8, 16];
+    for (const rows of rowChoices) {
+      const acrossRows = rowOperand.contiguous === "tile";
+      const wholeFours = rows % 4 === 0 && rows / 4 <= lanes && Number.isInteger(Math.log2(rows));
+      const left = { ...rowOperand, vectors: rowOperand.vectors && (!acrossRows || wholeFours) };
+      if (columnCount % 4 === 0) {
+        yield { swapped, rows, columns: 4, vectors: true, rowOperand: left, columnOperand };
+      }
+      for (const columns of [1, 2, 4].filter((count) => count === 1 || (count / 2) * lanes < columnCount)) {
+        const vectors = columnOperand.vectors && columnOperand.contiguous === "sum";
+        yield {
+          swapped,
+          rows,
+          columns,
+          vectors: false,
+          rowOperand: left,
+          columnOperand: { ...columnOperand, vectors },
+        };
+      }
+    }
+  }
+}
+
+/** Microseconds of a run plus milliseconds of the compilation. */
+function estimate({ m, n, k, batch, lanes }: ProductSizes, choice: TileChoice): number {
+  const { rows, columns, vectors, rowOperand, columnOperand, swapped } = choice;
+  const rowVectors = Math.ceil(rows / lanes), wide = rowOperand.vectors;
+  const acrossRows = rowOperand.contiguous === "tile" && wide;
+  const counts: [{ run: number; compile: number }, number][] = [
+    acrossRows
+      ? [vectorLoad, Math.max(1, rows / lanes)]
+      : wide
+      ? [vectorLoad, rowVectors]
+      : [scalarLoad, 4 * rowVectors],
+    columnOperand.vectors ? [vectorLoad, columnOperand.contiguous === "sum" ? columns : 4] : [scalarLoad, 4 * columns],
+    [product, 4 * rows * columns],
+  ];
+  const total = (key: "run" | "compile") => counts.reduce((sum, [cost, count]) => sum + cost[key] * count, 0);
+  const storedVectors = swapped ? rows % 4 === 0 && n % 4 === 0 : vectors;
+  const [store, stores] = storedVectors ? [vectorStore, rows * columns / 4] : [scalarStore, rows * columns];
+  const [rowCount, columnCount] = swapped ? [n, m] : [m, n];
+  const tiles = Math.ceil(rowCount / rows) * Math.ceil(columnCount / (columns * lanes)) * batch;
+  const rounds = tiles < 4 * cores ? Math.ceil(tiles / cores) : tiles / cores;
+  const run = rounds * (Math.ceil(k / 4) * total("run") + stores * store.run + workgroup.run) / 1000;
+  // Registers that live across the loads' many blocks are what makes compiling slow.
+  const compile = workgroup.compile + total("compile") * (0.5 + rows * columns / 64) + stores * store.compile;
+  return run + compile;
+}
+
+/** One stored value of a tile: where it belongs in the result, and under which condition. */
+export interface TileOutput {
+  readonly row: string;
+  readonly column: string;
+  readonly value: string;
+  readonly condition: string;
+}
+
+/**
+ * The sums of a tile as values to store, in the result's own rows and columns; four-vectors along the columns when `vectors`.
+ */
+export function tileOutputs(
+  tile: RegisterTile & { readonly swapped: boolean },
+): { vectors: boolean; outputs: TileOutput[] } {
+  const { rows, columns, lanes, swapped, rowCount, columnCount } = tile;
+  const width = columns * lanes;
+  const rowCondition = (row: number) => rowCount % rows ? [`firstRow + ${row}u < ${rowCount}u`] : [];
+  const columnCondition = (c: number) =>
+    columnCount % width ? [`firstColumn + lane${tile.vectors ? " * 4u" : ` + ${c * lanes}u`} < ${columnCount}u`] : [];
+  const condition = (row: number, c: number) => [...rowCondition(row), ...columnCondition(c)].join(" && ");
+  const column = (c: number) => tile.vectors ? `column + ${c}u` : `column${c}`;
+  const sum = (row: number, c: number) => tile.vectors ? `sum${row}.${"xyzw"[c]}` : `sum${row}_${c}`;
+  if (!swapped && tile.vectors) {
+    const outputs = range(rows).map((row) => (
+      { row: `firstRow + ${row}u`, column: "column", value: `sum${row}`, condition: condition(row, 0) }
+    ));
+    return { vectors: true, outputs };
+  }
+  if (swapped && rows % 4 === 0 && rowCount % 4 === 0) {
+    const outputs = range(columns).flatMap((c) =>
+      range(rows / 4).map((quad) => ({
+        row: column(c),
+        column: `firstRow + ${quad * 4}u`,
+        value: `vec4f(${range(4).map((r) => sum(quad * 4 + r, c)).join(", ")})`,
+        condition: condition(quad * 4, c),
+      }))
+    );
+    return { vectors: true, outputs };
+  }
+  const outputs = range(rows).flatMap((row) =>
+    range(columns).map((c) => ({
+      row: swapped ? column(c) : `firstRow + ${row}u`,
+      column: swapped ? `firstRow + ${row}u` : column(c),
+      value: sum(row, c),
+      condition: condition(row, c),
+    }))
+  );
+  return { vectors: false, outputs };
+}

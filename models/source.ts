@@ -1,0 +1,65 @@
+import { scoped, type Shape, type Tensor } from "../engine/mod.ts";
+import type { Weights } from "./weights.ts";
+
+/** A linear layer or convolution as LoRA networks see it. */
+export interface LayerInfo {
+  /** Path in the model with the checkpoint's spelling, such as `mid_block.attentions.0.proj_in`. */
+  readonly path: string;
+  readonly kind: "linear" | "conv2d";
+  readonly inSize: number;
+  readonly outSize: number;
+  /** 1 for a 1×1 convolution; 0 for a linear layer. */
+  readonly kernel: number;
+  readonly stride: number;
+  /** Class, in diffusers or transformers, of the block around it that LoRA networks choose by; "" when none. */
+  readonly family: string;
+}
+
+/** Adds a network's part to a layer's output: gets the layer's input and what it computed so far, gives the new output. */
+export type Adapter = (x: Tensor, y: Tensor) => Tensor;
+
+/** Chooses what adapts a layer; null leaves it alone. */
+export type Adapters = (layer: LayerInfo) => Adapter | null;
+
+/**
+ * Where a block finds its weights, by the checkpoint's names, and what adapts its layers. Blocks hand `source.at("name")` to their children, in the
+ * order in which PyTorch registered them: LoRA files list modules in that order.
+ */
+export class Source {
+  constructor(
+    private readonly weights: Weights,
+    private readonly adapters: Adapters = () => null,
+    /** Filled with the model's layers as they are built. */
+    readonly layers: LayerInfo[] = [],
+    readonly path: string = "",
+    private readonly family: string = "",
+  ) {}
+
+  /** The source of a child, such as `at("resnets.0")`. */
+  at(name: string): Source {
+    const path = this.path ? `${this.path}.${name}` : name;
+    return new Source(this.weights, this.adapters, this.layers, path, this.family);
+  }
+
+  /** The same source for a block of a class that LoRA networks choose by; the innermost given class counts. */
+  as(family: string): Source {
+    return new Source(this.weights, this.adapters, this.layers, this.path, family);
+  }
+
+  /** Runs `body` under the scope of this source, such as `unet.mid_block.resnets.0`. */
+  scoped<T>(body: () => T): T {
+    return scoped(this.path.slice(this.path.lastIndexOf(".") + 1), body);
+  }
+
+  /** A weight of this block, by its last name and its shape in the checkpoint. */
+  weight(name: string, shape: Shape, layout: "same" | "convolution" = "same"): Tensor {
+    return this.weights.tensor(`${this.path}.${name}`, shape, layout);
+  }
+
+  /** Registers a layer and gives its adapter. */
+  adapter(layer: Omit<LayerInfo, "path" | "family">): Adapter | null {
+    const info = { ...layer, path: this.path, family: this.family };
+    this.layers.push(info);
+    return this.adapters(info);
+  }
+}
