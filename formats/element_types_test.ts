@@ -28,6 +28,13 @@ Deno.test("encodeFloat32() gives the F16 and BF16 bits of IEEE 754 at the edges"
   deepEqual([...bf16], [0x3f80, 0xc000, 0x7fc0, 0xff80, 0x7f80]);
 });
 
+Deno.test("encodeFloat32() rounds BF16 ties to even and keeps every NaN a NaN", () => {
+  // 1 + 2^-8 lies between 0x3f80 and 0x3f81, 1 + 3 · 2^-8 between 0x3f81 and 0x3f82; the last is a NaN with all bits set.
+  const words = new Uint32Array([0x3f808000, 0x3f818000, 0x3f808001, 0x3f817fff, 0x7fffffff]);
+  const bits = new Uint16Array(encodeFloat32(new Float32Array(words.buffer), "BF16").buffer);
+  deepEqual([...bits], [0x3f80, 0x3f82, 0x3f81, 0x3f81, 0x7fc0]);
+});
+
 Deno.test("decodeFloat32() gives back what F16 and BF16 hold exactly", () => {
   const values = new Float32Array([0, -0, 0.5, -1.25, 96, Infinity, NaN]);
   for (const type of ["F32", "F16", "BF16"] as const) {

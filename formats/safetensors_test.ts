@@ -131,6 +131,14 @@ Deno.test("A flipped bit gives a typed error or another sound file, never a cras
   );
 });
 
+Deno.test("SafetensorsFile takes an empty tensor that the header names behind the one at its offset", async () => {
+  const header =
+    '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}';
+  const bytes = new Uint8Array([header.length, 0, 0, 0, 0, 0, 0, 0, ...new TextEncoder().encode(header), 9]);
+  const file = await SafetensorsFile.fromBytes(bytes, "memory");
+  deepEqual([await file.int32("a"), await file.int32("b")], [new Int32Array([9]), new Int32Array()]);
+});
+
 Deno.test("A file cut anywhere is refused", async () => {
   const tensor: TensorData = { name: "x", type: "F32", shape: [2], bytes: new Uint8Array(8) };
   const written = serializeSafetensors([tensor]);

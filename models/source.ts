@@ -1,4 +1,4 @@
-import { scoped, type Shape, type Tensor } from "../engine/mod.ts";
+import { scoped, type Shape, Tensor } from "../engine/mod.ts";
 import type { Weights } from "./weights.ts";
 
 /** A linear layer or convolution as LoRA networks see it. */
@@ -10,6 +10,7 @@ export interface LayerInfo {
   readonly outSize: number;
   /** 1 for a 1×1 convolution; 0 for a linear layer. */
   readonly kernel: number;
+  /** 0 for a linear layer. */
   readonly stride: number;
   /** Class, in diffusers or transformers, of the block around it that LoRA networks choose by; "" when none. */
   readonly family: string;
@@ -21,6 +22,9 @@ export type Adapter = (x: Tensor, y: Tensor) => Tensor;
 /** Chooses what adapts a layer; null leaves it alone. */
 export type Adapters = (layer: LayerInfo) => Adapter | null;
 
+/** Sees what each block computes, by the block's path, while the graph is traced: for checks and printing. */
+export type Observer = (path: string, output: Tensor) => void;
+
 /**
  * Where a block finds its weights, by the checkpoint's names, and what adapts its layers. Blocks hand `source.at("name")` to their children, in the
  * order in which PyTorch registered them: LoRA files list modules in that order.
@@ -31,24 +35,29 @@ export class Source {
     private readonly adapters: Adapters = () => null,
     /** Filled with the model's layers as they are built. */
     readonly layers: LayerInfo[] = [],
+    private readonly observer: Observer | null = null,
+    /** Path in the model, such as `mid_block.resnets.0`; "" for the model itself. */
     readonly path: string = "",
     private readonly family: string = "",
+    private readonly scope: string = weights.name,
   ) {}
 
   /** The source of a child, such as `at("resnets.0")`. */
   at(name: string): Source {
     const path = this.path ? `${this.path}.${name}` : name;
-    return new Source(this.weights, this.adapters, this.layers, path, this.family);
+    return new Source(this.weights, this.adapters, this.layers, this.observer, path, this.family, name);
   }
 
   /** The same source for a block of a class that LoRA networks choose by; the innermost given class counts. */
   as(family: string): Source {
-    return new Source(this.weights, this.adapters, this.layers, this.path, family);
+    return new Source(this.weights, this.adapters, this.layers, this.observer, this.path, family, this.scope);
   }
 
-  /** Runs `body` under the scope of this source, such as `unet.mid_block.resnets.0`. */
+  /** Runs a block's computation under its scope, such as `unet.mid_block.resnets.0`, and shows a tensor it gives to the observer. */
   scoped<T>(body: () => T): T {
-    return scoped(this.path.slice(this.path.lastIndexOf(".") + 1), body);
+    const output = scoped(this.scope, body);
+    if (this.observer && output instanceof Tensor) this.observer(this.path, output);
+    return output;
   }
 
   /** A weight of this block, by its last name and its shape in the checkpoint. */

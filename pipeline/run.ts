@@ -85,7 +85,7 @@ class Run {
     this.#signal = options.signal ?? new AbortController().signal;
     this.#onEvent = options.onEvent ?? (() => {});
     for (const name of this.#keep) {
-      if (!(name in this.#links.final)) {
+      if (!Object.hasOwn(this.#links.final, name)) {
         throw new TypeError(`Cannot keep '${name}': it is not there after the last step`);
       }
     }
@@ -178,15 +178,12 @@ class Run {
     });
   }
 
-  /** A value that is needed now: held, loaded, or made again. */
-  async #obtain(slot: Slot, who: string): Promise<unknown> {
-    if (!this.#held.has(slot)) {
-      const state = this.#states[slot.index];
-      this.#stopIfAborted(state);
-      if (state.step.store) await this.#guard(state, () => this.#load(state));
-      else await this.#execute(state, `${who} '${slot.name}'`);
-    }
-    return this.#held.get(slot);
+  /** Sees to it that a needed value is held: loads it or makes it again. */
+  async #obtain(slot: Slot, who: string): Promise<void> {
+    if (this.#held.has(slot)) return;
+    const state = this.#states[slot.index];
+    if (state.step.store) await this.#guard(state, () => this.#load(state));
+    else await this.#execute(state, `${who} '${slot.name}'`);
   }
 
   async #load(state: StepState): Promise<void> {

@@ -1,114 +1,8 @@
 import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { rename } from "node:fs/promises";
 import { join } from "node:path";
-import { defineStep, InterruptedError, pipeline, replacing, type RunEvent, thing } from "./mod.ts";
-
-/** Things that look like ours: bases with something to release, latents and a network that are kept on disk. */
-class Bases {
-  released = 0;
-  constructor(readonly factor: number) {}
-  [Symbol.asyncDispose]() {
-    this.released++;
-    return Promise.resolve();
-  }
-}
-const bases = thing<Bases>();
-const latents = thing<number[]>();
-const network = thing<{ weights: number[] }>();
-
-interface World {
-  folder: string;
-  /** Names of the steps whose `run` was called. */
-  ran: string[];
-  events: RunEvent[];
-  made: Bases[];
-}
-
-async function inNewFolder(test: (world: World) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await test({ folder, ran: [], events: [], made: [] });
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
-
-interface Options {
-  factor?: number;
-  cut?: number;
-  epochs?: number;
-  model?: string;
-}
-
-function steps(world: World, { factor = 2, cut = 100, epochs = 3, model = "v1" }: Options = {}) {
-  const load = defineStep({
-    name: "load bases",
-    version: 1,
-    options: { factor },
-    gives: { bases },
-    fingerprint: () => model,
-    run() {
-      world.ran.push("load");
-      const loaded = new Bases(factor);
-      world.made.push(loaded);
-      return { bases: loaded };
-    },
-  });
-  const cache = defineStep({
-    name: "cache latents",
-    version: 1,
-    options: { cut },
-    needs: { bases },
-    gives: { latents },
-    store: "json",
-    run({ bases }) {
-      world.ran.push("cache");
-      return { latents: [1, 2, 3].map((x) => Math.min(cut, x * bases.factor)) };
-    },
-  });
-  const train = defineStep({
-    name: "train",
-    version: 1,
-    options: { epochs },
-    needs: { bases, latents },
-    gives: { network },
-    store: "json",
-    run({ bases, latents }, run) {
-      world.ran.push("train");
-      run.progress({ done: epochs, total: epochs, unit: "epochs" });
-      run.figures({ loss: 0.5 });
-      return { network: { weights: latents.map((x) => x * bases.factor + epochs) } };
-    },
-  });
-  const report = defineStep({
-    name: "report",
-    version: 1,
-    needs: { network },
-    async run({ network }, run) {
-      world.ran.push("report");
-      await Deno.writeTextFile(join(world.folder, "report.txt"), network.weights.join());
-      run.artifact(join(world.folder, "report.txt"));
-    },
-  });
-  return { load, cache, train, report };
-}
-
-function recipe(world: World, options: Options = {}) {
-  const { load, cache, train, report } = steps(world, options);
-  return pipeline("small").use(load).use(cache).use(train).use(report);
-}
-
-async function run(world: World, options: Options = {}): Promise<string[]> {
-  world.ran = [];
-  world.events = [];
-  await recipe(world, options).run({ folder: world.folder, onEvent: (event) => world.events.push(event) });
-  return world.ran;
-}
-
-const kinds = (world: World) =>
-  world.events.map((event) => "step" in event ? `${event.step}: ${event.type.replace("step-", "")}` : event.type);
-const reasons = (world: World) =>
-  world.events.flatMap((event) => event.type === "step-started" ? [`${event.step}: ${event.because}`] : []);
+import { defineStep, InterruptedError, pipeline, type RunEvent, thing } from "./mod.ts";
+import { inNewFolder, kinds, latents, network, reasons, recipe, run, steps } from "./testing/small_recipe.ts";
 
 Deno.test("run() runs every step in order the first time and reports each", () =>
   inNewFolder(async (world) => {
@@ -298,6 +192,24 @@ Deno.test("an aborted run stops before the next step and goes on there later", (
     deepEqual(await run(world), ["load", "train", "report"]);
   }));
 
+Deno.test("an aborted run stops between making a needed value again and the step that needs it", () =>
+  inNewFolder(async (world) => {
+    await run(world);
+    const user = new AbortController();
+    const onEvent = (event: RunEvent) => void (event.type === "step-finished" && user.abort());
+    world.ran = [];
+    const again = recipe(world, { epochs: 5 }).run({ folder: world.folder, signal: user.signal, onEvent });
+    await rejects(again, InterruptedError);
+    deepEqual(world.ran, ["load"]);
+  }));
+
+Deno.test("a run with an aborted signal does nothing, even where nothing is to do", () =>
+  inNewFolder(async (world) => {
+    await run(world);
+    const signal = AbortSignal.abort();
+    await rejects(() => recipe(world).run({ folder: world.folder, signal }), InterruptedError);
+  }));
+
 /** Counts to 10 with a checkpoint at each number; stops when told to. */
 function counter(options: { start: number; stopAt?: number; user?: AbortController; from: number[] }) {
   const total = thing<number>();
@@ -372,63 +284,6 @@ Deno.test("a failed save leaves the old product whole", () =>
     deepEqual([values.text, steps[0].outcome], ["old", "unchanged"]);
   }));
 
-Deno.test("a value is released once, after its last use, and also when a step fails", () =>
-  inNewFolder(async (world) => {
-    const seen: number[] = [];
-    const look = defineStep({ name: "look", needs: { network }, run: () => void seen.push(world.made[0].released) });
-    await recipe(world).use(look).run({ folder: world.folder });
-    // train, the third step, is the last to need the bases.
-    deepEqual(seen, [1]);
-    deepEqual(world.made.map(({ released }) => released), [1]);
-
-    const fail = defineStep({
-      name: "fail",
-      needs: { bases },
-      run: () => {
-        throw new Error("no");
-      },
-    });
-    await rejects(() => recipe(world).use(fail).run({ folder: world.folder }), new Error("no"));
-    deepEqual(world.made.map(({ released }) => released), [1, 1]);
-  }));
-
-Deno.test("a replaced value is not released under the step that took it over", () =>
-  inNewFolder(async (world) => {
-    const scale = defineStep({
-      name: "scale",
-      needs: { bases },
-      gives: { bases: replacing(bases) },
-      run: ({ bases }) => ({ bases }),
-    });
-    const seen: number[] = [];
-    const look = defineStep({ name: "look", needs: { bases }, run: ({ bases }) => void seen.push(bases.released) });
-    await recipe(world).use(scale).use(look).run({ folder: world.folder });
-    deepEqual(seen, [0]);
-    deepEqual(world.made.map(({ released }) => released), [1]);
-  }));
-
-Deno.test("values to keep are handed back unreleased, loaded or made again if need be", () =>
-  inNewFolder(async (world) => {
-    const keep = ["bases", "network"] as const;
-    const first = await recipe(world).run({ folder: world.folder, keep });
-    equal(first.values.bases.released, 0);
-    const again = await recipe(world).run({ folder: world.folder, keep });
-    deepEqual(again.values.network, { weights: [7, 11, 15] });
-    deepEqual(world.ran, ["load", "cache", "train", "report", "load"]);
-    equal(again.values.bases.released, 0);
-  }));
-
-Deno.test("a step that does not give what it says fails by name and is not recorded as done", () =>
-  inNewFolder(async ({ folder }) => {
-    const forget = defineStep({ name: "forget", gives: { latents }, run: () => ({}) as { latents: number[] } });
-    for (let attempt = 0; attempt < 2; attempt++) {
-      await rejects(() => pipeline("p").use(forget).run({ folder }), {
-        name: "TypeError",
-        message: "Step 'forget' says it gives 'latents', but it gave nothing",
-      });
-    }
-  }));
-
 Deno.test("an artifact that is no file is refused", () =>
   inNewFolder(async ({ folder }) => {
     const claim = defineStep({ name: "claim", run: (_, run) => run.artifact(join(folder, "nowhere.png")) });
@@ -439,61 +294,4 @@ Deno.test("a fingerprint that is not plain data is refused by the step's name", 
   inNewFolder(async ({ folder }) => {
     const step = defineStep({ name: "s", fingerprint: () => ({ size: Infinity }), run() {} });
     await rejects(() => pipeline("p").use(step).run({ folder }), /Cannot write fingerprint.size of step 's' as JSON/);
-  }));
-
-Deno.test("values that are made again replace and release what is left of the earlier ones", () =>
-  inNewFolder(async ({ folder }) => {
-    const made: { name: string; released: number }[] = [];
-    const make = (name: string) => {
-      const value = { name, released: 0, release: () => void value.released++ };
-      made.push(value);
-      return value;
-    };
-    const [first, second, derived] = [thing<{ name: string }>(), thing<{ name: string }>(), thing<{ name: string }>()];
-    const pair = defineStep({
-      name: "pair",
-      version: 1,
-      gives: { first, second },
-      run: () => ({ first: make("first"), second: make("second") }),
-    });
-    const derive = defineStep({
-      name: "derive",
-      version: 1,
-      needs: { first },
-      gives: { derived },
-      run: () => ({ derived: make("derived") }),
-    });
-    const early = (text: string) =>
-      defineStep({ name: "early", version: 1, options: { text }, needs: { second }, run() {} });
-    const late = (text: string) =>
-      defineStep({ name: "late", version: 1, options: { text }, needs: { second, derived }, run() {} });
-    const use = (text: string) => pipeline("p").use(pair).use(derive).use(early(text)).use(late(text)).run({ folder });
-    await use("a");
-    deepEqual(made.map(({ name, released }) => [name, released]), [["first", 1], ["second", 1], ["derived", 1]]);
-    made.length = 0;
-    // early has the pair made again and first is let go at once; late has derived made again, for which first is needed.
-    await use("b");
-    deepEqual(made.map(({ name }) => name), ["first", "second", "first", "second", "derived"]);
-    deepEqual(made.map(({ released }) => released), [1, 1, 1, 1, 1]);
-  }));
-
-Deno.test("a failing release stops a good run, but does not hide why another failed", () =>
-  inNewFolder(async ({ folder }) => {
-    const value = thing<{ release: () => void }>();
-    const release = () => {
-      throw new Error("stuck");
-    };
-    const give = defineStep({ name: "give", gives: { value }, run: () => ({ value: { release } }) });
-    await rejects(() => pipeline("p").use(give).run({ folder }), /Cannot release 'value'/);
-    const fail = defineStep({
-      name: "fail",
-      needs: { value },
-      run: () => {
-        throw new Error("first");
-      },
-    });
-    const events: RunEvent[] = [];
-    const onEvent = (event: RunEvent) => events.push(event);
-    await rejects(() => pipeline("p").use(give).use(fail).run({ folder, onEvent }), new Error("first"));
-    ok(events.some((event) => event.type === "warning" && event.message === "Cannot release 'value': stuck"));
   }));

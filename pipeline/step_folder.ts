@@ -104,7 +104,7 @@ export class StepFolder {
     }
     const { inputs, seconds } = options;
     const manifest: Manifest = { format: "pipeline-step-1", inputs, files, artifacts, seconds };
-    await rm(this.#manifest, { force: true });
+    // Stopped between here and the end, the old manifest does not fit the new files, and the step counts as damaged.
     await rm(this.product, { recursive: true, force: true });
     if (options.save) await rename(this.#unfinished, this.product);
     await writeWhole(this.#manifest, JSON.stringify(manifest, undefined, 2) + "\n");

@@ -38,6 +38,8 @@ export interface Sample<Names extends readonly string[], Attributes> {
   readonly integersBelow?: number;
   /** Largest allowed difference, relative to the largest element; 1e-5 when left out. */
   readonly tolerance?: number;
+  /** Input values at which outputs and gradients must still be finite; -100 and 100 when left out. */
+  readonly extremes?: readonly number[];
 }
 
 /** Everything about one op, in one place. */
@@ -137,4 +139,20 @@ export function defineMultiOp<const Names extends readonly string[], Attributes 
   definition: OpDefinition<Names, Attributes>,
 ): OpFunction<Names, Attributes, Tensor[]> {
   return Object.assign((...args: unknown[]) => apply(definition, args), { definition });
+}
+
+/** What the op test needs to know of a function that is composed of several ops. */
+export type CompositeDefinition<Names extends readonly string[], Attributes extends object> = Pick<
+  OpDefinition<Names, Attributes>,
+  "name" | "inputs" | "samples"
+>;
+
+/** A function of inputs, then attributes, that adds several ops to the graph and is tested as one. */
+export function defineComposite<const Names extends readonly string[], Attributes extends object>(
+  definition: CompositeDefinition<Names, Attributes>,
+  body: (...args: [...Arguments<Names>, attributes: Attributes]) => Tensor,
+): ((...args: [...Arguments<Names>, attributes: Attributes]) => Tensor) & {
+  readonly definition: CompositeDefinition<Names, Attributes>;
+} {
+  return Object.assign((...args: [...Arguments<Names>, attributes: Attributes]) => body(...args), { definition });
 }

@@ -8,6 +8,6 @@ export const fill = defineOp<readonly [], { readonly shape: Shape; readonly valu
   name: "fill",
   inputs: [],
   type: (_, { shape }) => ({ shape, dtype: "f32" }),
-  kernel: elementwise(({ value }) => float(value)),
+  kernel: elementwise(({ value }) => `V(${float(value)})`),
   samples: [{ inputs: {}, attributes: { shape: [2, 3], value: -1.5 }, expect: () => Array(6).fill(-1.5) }],
 });

@@ -1,6 +1,6 @@
 import { defineOp, type Gradients } from "../graph/op.ts";
 import type { TensorType } from "../graph/types.ts";
-import { binding, enables, float, grid, widen } from "./kernels/wgsl.ts";
+import { gemm } from "./kernels/gemm.ts";
 import { sum } from "./reduce_sum.ts";
 
 /** How the operands lie, and a factor on the product. */
@@ -11,6 +11,11 @@ export interface MatmulAttributes {
   readonly transposeB?: boolean;
   /** Factor on the product, not on bias and addend; 1 when left out. */
   readonly scale?: number;
+}
+
+function float({ dtype }: TensorType): "f32" | "f16" {
+  if (dtype !== "f32" && dtype !== "f16") throw new TypeError(`an operand is ${dtype}, wanted f32 or f16`);
+  return dtype;
 }
 
 function sizes(a: TensorType, b: TensorType, { transposeA, transposeB }: MatmulAttributes) {
@@ -55,44 +60,20 @@ export const matmul = defineOp<readonly ["a", "b", "bias?", "addend?"], MatmulAt
     return { shape, dtype: "f32" };
   },
   kernel: ({ inputs: { a, b, bias, addend }, attributes, target }) => {
-    const { batch, m, n, k } = sizes(a, b, attributes);
-    const lines = grid(batch * m * n, target);
-    let at = 0;
-    return {
-      workgroups: lines.workgroups,
-      wgsl: `${enables([a, b, bias])}
-${binding(at++, "a", a.dtype, "read")}
-${binding(at++, "b", b.dtype, "read")}
-${bias ? binding(at++, "bias", bias.dtype, "read") : ""}
-${addend ? binding(at++, "addend", addend.dtype, "read") : ""}
-${binding(at++, "result", "f32", "read_write")}
-const M = ${m}u;
-const N = ${n}u;
-const K = ${k}u;
-
-${lines.attribute}
-fn main(${lines.parameters}) {
-  ${lines.index}
-  if (i >= ${batch}u * M * N) { return; }
-  let column = i % N;
-  let row = i / N % M;
-  let matrix = i / (M * N);
-  var sum = 0.0;
-  for (var t = 0u; t < K; t++) {
-    let left = ${
-        widen(a.dtype, attributes.transposeA ? "a[(matrix * K + t) * M + row]" : "a[(matrix * M + row) * K + t]")
-      };
-    let right = ${
-        widen(b.dtype, attributes.transposeB ? "b[(matrix * N + column) * K + t]" : "b[(matrix * K + t) * N + column]")
-      };
-    sum += left * right;
-  }
-  result[i] = sum * ${float(attributes.scale ?? 1)}${bias ? ` + ${widen(bias.dtype, "bias[column]")}` : ""}${
-        addend ? " + addend[i]" : ""
-      };
-}
-`,
-    };
+    const { transposeA, transposeB, scale } = attributes, { batch, m, n, k } = sizes(a, b, attributes);
+    return gemm({
+      batch,
+      m,
+      n,
+      k,
+      transposeA,
+      transposeB,
+      scale,
+      dtypeA: float(a),
+      dtypeB: float(b),
+      bias: bias && float(bias),
+      addend: addend && float(addend),
+    }, target);
   },
   // C = s·AB + bias + addend:  dA = s·dC·Bᵀ,  dB = s·Aᵀ·dC,  dbias = Σ rows dC,  daddend = dC; transposed storage swaps the factors.
   gradient: (dy, { a, b }, { attributes: { transposeA, transposeB, scale }, wants }): Gradients => {

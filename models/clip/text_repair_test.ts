@@ -22,3 +22,9 @@ Deno.test("repairText() reads numbered entities as Python does", () => {
   const entities = "&#59;|&#0;|&#128;|&#xd800;|&#x110000;|&#65534;|&#1;|&#12ab;|&#X41;";
   equal(repairText(entities), "&#59;|\ufffd|€|\ufffd|\ufffd|||&#12ab;|A");
 });
+
+Deno.test("repairText() decodes surrogates that were encoded one by one, and Java's null", () => {
+  // From ftfy 6.3.1.
+  equal(repairText("\xed\xa0\xbd\xed\xb8\x80 ok"), "😀 ok");
+  equal(repairText("sch\xc3\xb6n\xc0\x80!"), "schön!");
+});

@@ -53,7 +53,9 @@ Deno.test("steps in the right order compile, and the type tells what is there", 
   isTrue<Same<typeof recipe, Pipeline<{ readonly bases: Bases; readonly latents: Latents }, never>>>();
   const after = recipe.use(train);
   isTrue<Same<typeof after, Pipeline<{ readonly bases: Bases }, "latents">>>();
-  equal(after.use(again).use(train).steps.length, 5);
+  const anew = after.use(again);
+  isTrue<Same<typeof anew, Pipeline<{ readonly bases: Bases; readonly latents: Latents }, never>>>();
+  equal(anew.use(train).steps.length, 5);
 });
 
 Deno.test("a step defined in place gets its values typed", () => {

@@ -83,10 +83,9 @@ export function registerTile(tile: RegisterTile): string {
     }
     return lines.join("\n");
   };
-  const loop = fours === 1
-    ? `{\n${block("0u", 4)}\n}`
-    : fours > 1
-    ? `for (var four = 0u; four < ${fours}u; four++) {\n${block("four", 4)}\n}`
+  const loop = fours === 1 ? `{\n${block("0u", 4)}\n}` : fours > 1
+    // The bound is no constant to the compiler: unrolling the loop once more makes it compile many times longer.
+    ? `for (var four = 0u; four < select(${fours}u, 0u, lane > ${lanes}u); four++) {\n${block("four", 4)}\n}`
     : "";
   const tail = rest ? `{\n${block(`${fours}u`, rest)}\n}` : "";
   const columnVariables = vectors

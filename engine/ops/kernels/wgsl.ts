@@ -81,3 +81,13 @@ export function broadcastIndex(i: string, from: Shape, to: Shape): string {
   }
   return terms.join(" + ") || "0u";
 }
+
+/** `f32` or `vec4<f32>`: the type of `width` elements side by side. */
+export function vectorType(dtype: DType, width: number): string {
+  return width === 1 ? dtype : `vec${width}<${dtype}>`;
+}
+
+/** The widest vector, 4, 2 or 1 elements, that divides all these sizes. */
+export function vectorWidth(...sizes: number[]): 4 | 2 | 1 {
+  return sizes.every((size) => size % 4 === 0) ? 4 : sizes.every((size) => size % 2 === 0) ? 2 : 1;
+}

@@ -1,0 +1,151 @@
+import { readFile } from "node:fs/promises";
+
+/**
+ * The options of a model's config.json, read strictly: what is set and not known could change the model, so it is an error.
+ *
+ * @example
+ * ```ts
+ * import { equal } from "node:assert/strict";
+ * const reader = new ConfigReader("unet/config.json", { layers_per_block: 2, dropout: 0 });
+ * equal(reader.count("layers_per_block"), 2);
+ * reader.only("dropout", [0]);
+ * reader.finish();
+ * ```
+ */
+export class ConfigReader {
+  private readonly options: Map<string, unknown>;
+  private readonly known = new Set<string>();
+
+  /**
+   * @param file What to call the file in errors.
+   * @throws {TypeError} If the JSON is not an object.
+   */
+  constructor(readonly file: string, json: unknown) {
+    if (typeof json !== "object" || json === null || Array.isArray(json)) {
+      throw new TypeError(`Cannot read ${file}: it holds ${describe(json)}, expected an object of options`);
+    }
+    this.options = new Map(Object.entries(json));
+  }
+
+  /**
+   * Opens a config.json.
+   *
+   * @throws {Error} If the file cannot be read.
+   * @throws {SyntaxError} If it is not JSON.
+   */
+  static async open(file: string): Promise<ConfigReader> {
+    let text: string;
+    try {
+      text = await readFile(file, "utf8");
+    } catch (error) {
+      throw new Error(
+        `Cannot read ${file}: ${
+          (error as Error).message
+        }. Expected a Diffusers folder, whose parts have a config.json each`,
+        { cause: error },
+      );
+    }
+    let json: unknown;
+    try {
+      json = JSON.parse(text);
+    } catch (error) {
+      throw new SyntaxError(`Cannot read ${file}: not JSON: ${(error as Error).message}`, { cause: error });
+    }
+    return new ConfigReader(file, json);
+  }
+
+  /** A whole number above 0. */
+  count(name: string): number {
+    const value = this.take(name);
+    return isCount(value) ? value : this.fail(name, value, "a whole number above 0");
+  }
+
+  /** Whole numbers above 0, at least one. */
+  counts(name: string): number[] {
+    const value = this.take(name);
+    if (Array.isArray(value) && value.length > 0 && value.every(isCount)) return value;
+    return this.fail(name, value, "a list of whole numbers above 0");
+  }
+
+  /** A number from 0 on; `otherwise` where the option is left out. */
+  number(name: string, otherwise: number): number {
+    const value = this.take(name) ?? otherwise;
+    if (typeof value === "number" && Number.isFinite(value) && value >= 0) return value;
+    return this.fail(name, value, "a number from 0 on");
+  }
+
+  /** `otherwise` where the option is left out. */
+  boolean(name: string, otherwise: boolean): boolean {
+    const value = this.take(name) ?? otherwise;
+    return typeof value === "boolean" ? value : this.fail(name, value, "true or false");
+  }
+
+  /** One of the supported texts. */
+  choice<Text extends string>(name: string, supported: readonly Text[]): Text {
+    const value = this.take(name);
+    return supported.includes(value as Text) ? value as Text : this.unsupported(name, value, supported);
+  }
+
+  /** Supported texts, `count` of them. */
+  choices<Text extends string>(name: string, supported: readonly Text[], count: number): Text[] {
+    const value = this.take(name);
+    if (!Array.isArray(value) || value.length !== count) return this.fail(name, value, `a list of ${count}`);
+    for (const item of value) if (!supported.includes(item)) this.unsupported(name, item, supported);
+    return value;
+  }
+
+  /** Checks an option that may be left out (or null) but may have no value other than these. */
+  only(name: string, supported: readonly (string | number | boolean)[]): void {
+    const value = this.take(name);
+    if (value !== undefined && value !== null && !supported.includes(value as string)) {
+      this.unsupported(name, value, supported);
+    }
+  }
+
+  /** Accepts options that do not change what the model computes. */
+  ignore(...names: readonly string[]): void {
+    for (const name of names) this.known.add(name);
+  }
+
+  /**
+   * Call last.
+   *
+   * @throws {RangeError} If an option is set that nobody asked for; null, false and names that start with `_` do not count.
+   */
+  finish(): void {
+    for (const [name, value] of this.options) {
+      if (this.known.has(name) || name.startsWith("_") || value === null || value === false) continue;
+      throw new RangeError(
+        `Cannot use ${this.file}: unknown option ${name} is ${describe(value)}; this kind of model is not supported`,
+      );
+    }
+  }
+
+  /** @throws {RangeError} Naming the file and the option. */
+  fail(name: string, value: unknown, expected: string): never {
+    const found = value === undefined ? "missing" : describe(value);
+    const message = `Cannot use ${this.file}: ${name} is ${found}, expected ${expected}`;
+    throw typeof value === "number" ? new RangeError(message) : new TypeError(message);
+  }
+
+  private unsupported(name: string, value: unknown, supported: readonly unknown[]): never {
+    const found = value === undefined ? "missing" : describe(value);
+    throw new RangeError(
+      `Cannot use ${this.file}: ${name} is ${found}, supported: ${supported.map(describe).join(", ")}`,
+    );
+  }
+
+  private take(name: string): unknown {
+    this.known.add(name);
+    return this.options.get(name);
+  }
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) > 0;
+}
+
+function describe(value: unknown): string {
+  const text = JSON.stringify(value);
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}

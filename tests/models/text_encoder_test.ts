@@ -1,0 +1,44 @@
+import { equal } from "node:assert/strict";
+import { Device, gradients, mean, multiply } from "../../engine/mod.ts";
+import { readTextEncoderConfig } from "../../models/clip/config.ts";
+import { CLIPTextModel } from "../../models/clip/text_encoder.ts";
+import { fillWeightsByRule } from "../../models/load.ts";
+import { Source } from "../../models/source.ts";
+import { Weights } from "../../models/weights.ts";
+import { checkAgainst, evaluate, Golden, goldenConfig, gradientTargets } from "./golden.ts";
+
+async function tinyEncoder(weights: Weights): Promise<CLIPTextModel> {
+  return new CLIPTextModel(new Source(weights), readTextEncoderConfig(await goldenConfig("text_encoder_tiny")));
+}
+
+Deno.test("CLIPTextModel computes transformers' hidden states, last state and clip skip", async () => {
+  using device = await Device.open();
+  await using golden = await Golden.open("text_encoder_tiny");
+  const weights = new Weights("text_encoder"), model = await tinyEncoder(weights);
+  await fillWeightsByRule(device, weights);
+  const ids = golden.input("ids", "i32");
+  const states = model.hiddenStates(ids).map((state, n) => [`hidden_states.${n}`, state] as const);
+  const found = await evaluate(device, {
+    ...Object.fromEntries(states),
+    last_hidden_state: model.forward(ids),
+    clip_skip_2: model.forward(ids, { clipSkip: 2 }),
+  }, golden);
+  equal(states.length, 13);
+  const { name, error } = await checkAgainst(golden, found, 1e-4);
+  console.log(`text encoder: largest relative error ${error.toExponential(1)} at ${name}`);
+});
+
+Deno.test("CLIPTextModel has transformers' gradients", async () => {
+  using device = await Device.open();
+  await using golden = await Golden.open("text_encoder_tiny");
+  const weights = new Weights("text_encoder"), model = await tinyEncoder(weights);
+  await fillWeightsByRule(device, weights);
+  const loss = mean(multiply(model.forward(golden.input("ids", "i32")), golden.input("cotangent")));
+  const targets = gradientTargets(golden, weights), names = Object.keys(targets);
+  equal(names.length, 14);
+  const found = gradients(loss, Object.values(targets));
+  const outputs = Object.fromEntries(names.map((name, i) => [name, found[i]!]));
+  const results = await evaluate(device, { ...outputs, loss }, golden);
+  const { name, error } = await checkAgainst(golden, results, 1e-3);
+  console.log(`text encoder: largest relative error of a gradient ${error.toExponential(1)} at ${name}`);
+});
