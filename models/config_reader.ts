@@ -131,7 +131,7 @@ export class ConfigReader {
   private unsupported(name: string, value: unknown, supported: readonly unknown[]): never {
     const found = value === undefined ? "missing" : describe(value);
     throw new RangeError(
-      `Cannot use ${this.file}: ${name} is ${found}, supported: ${supported.map(describe).join(", ")}`,
+      `Cannot use ${this.file}: ${name} is ${found}, supported: ${supported.map(describe).join(", ") || "none"}`,
     );
   }
 

@@ -3,18 +3,7 @@ import { join } from "node:path";
 import { type Device, elementCount } from "../engine/mod.ts";
 import { SafetensorsFile } from "../formats/safetensors.ts";
 import { weightByRule } from "../formats/weights_by_rule.ts";
-import { readTextEncoderConfig, type TextEncoderConfig } from "./clip/config.ts";
-import { ConfigReader } from "./config_reader.ts";
-import { readUNetConfig, type UNetConfig } from "./unet/config.ts";
-import { readVaeConfig, type VaeConfig } from "./vae/config.ts";
 import { toEngineLayout, type Weights, type WeightSpec } from "./weights.ts";
-
-/** The configurations of a base model's parts. */
-export interface BaseConfigs {
-  readonly textEncoder: TextEncoderConfig;
-  readonly unet: UNetConfig;
-  readonly vae: VaeConfig;
-}
 
 /** How weights are put on a device. */
 export interface LoadOptions {
@@ -41,28 +30,6 @@ const laterNames = { query: "to_q", key: "to_k", value: "to_v", proj_attn: "to_o
 
 /** Uploads wait in host memory until the device takes them; after so many bytes they are waited for. */
 const waitEveryBytes = 2 ** 28;
-
-/**
- * Reads the config.json files of a Diffusers folder.
- *
- * @throws {Error} If a file is missing or unreadable, or asks for what is not supported: file, option, found, supported.
- */
-export async function readBaseConfigs(folder: string): Promise<BaseConfigs> {
-  const open = (part: string) => ConfigReader.open(join(folder, part, "config.json"));
-  const configs = {
-    textEncoder: readTextEncoderConfig(await open("text_encoder")),
-    unet: readUNetConfig(await open("unet")),
-    vae: readVaeConfig(await open("vae")),
-  };
-  const { size } = configs.textEncoder, { contextSize } = configs.unet;
-  if (size !== contextSize) {
-    throw new RangeError(
-      `Cannot use ${folder}: unet/config.json has cross_attention_dim ${contextSize}, ` +
-        `but text_encoder/config.json has hidden_size ${size}; they must be equal`,
-    );
-  }
-  return configs;
-}
 
 /**
  * Fills a model's weights from a part's folder, such as `<base>/unet`, one tensor at a time.

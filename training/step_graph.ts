@@ -54,6 +54,8 @@ export interface BatchShape {
 
 /** One network in a step. */
 export interface StepNetwork {
+  /** 1 or 2: inputs and figures carry it in their names. */
+  readonly number: 1 | 2;
   readonly base: TrainableBase;
   readonly lora: LoraNetwork;
   readonly optimizer: AdamWState;
@@ -137,9 +139,7 @@ interface Pass {
  * `rate_<k>` `[3]`, see `adamwStep`, on the last micro-batch of a network that trains.
  */
 export function traceStep(networks: readonly StepNetwork[], options: StepOptions): StepGraph {
-  const passes = networks.map((network, index) =>
-    scoped(`network_${index + 1}`, () => tracePass(network, index + 1, options))
-  );
+  const passes = networks.map((network) => scoped(`network_${network.number}`, () => tracePass(network, options)));
   const figures: Record<string, Tensor> = {};
   let losses = passes.map((pass) => pass.loss);
   const [one, two] = passes;
@@ -150,14 +150,14 @@ export function traceStep(networks: readonly StepNetwork[], options: StepOptions
   }
   for (const [index, pass] of passes.entries()) {
     if (!networks[index].trains && !options.allFigures) continue;
-    figures[`mse_${index + 1}`] = pass.mse;
-    figures[`loss_${index + 1}`] = losses[index];
+    figures[`mse_${networks[index].number}`] = pass.mse;
+    figures[`loss_${networks[index].number}`] = losses[index];
   }
   const effects: Tensor[] = [], given: Record<string, Tensor> = {};
   for (const [index, network] of networks.entries()) {
     if (!network.trains) continue;
-    scoped(`network_${index + 1}.optimizer`, () => {
-      const step = traceUpdate(network, index + 1, losses, options);
+    scoped(`network_${network.number}.optimizer`, () => {
+      const step = traceUpdate(network, index, losses, options);
       effects.push(...step.effects);
       Object.assign(figures, step.figures);
       Object.assign(given, step.given);
@@ -166,7 +166,7 @@ export function traceStep(networks: readonly StepNetwork[], options: StepOptions
   return { effects, figures, gradients: given };
 }
 
-function tracePass({ base, lora, shape }: StepNetwork, k: number, options: StepOptions): Pass {
+function tracePass({ number: k, base, lora, shape }: StepNetwork, options: StepOptions): Pass {
   const { batch, height, width, tokenRows } = shape;
   const hidden = new Map<string, Tensor | null>([[hooks.textEncoder, null], [hooks.unet, null]]);
   const picture = [batch, height, width, 4];
@@ -219,17 +219,22 @@ function traceOrthogonality(one: Pass, two: Pass, { orthogonality, allFigures }:
   return { penalty: penalty as Tensor | null, terms };
 }
 
-function traceUpdate({ lora, optimizer }: StepNetwork, k: number, losses: readonly Tensor[], options: StepOptions) {
+function traceUpdate(
+  { number: k, lora, optimizer }: StepNetwork,
+  index: number,
+  losses: readonly Tensor[],
+  options: StepOptions,
+) {
   const { count, isLast } = options.accumulation;
-  const other = losses.length > 1 && options.form === "original" ? losses[2 - k] : null;
+  const other = losses.length > 1 && options.form === "original" ? losses[1 - index] : null;
   const share = (loss: Tensor) => {
     const flat = flatGradient(loss, lora);
     return flat && count > 1 ? scale(flat, { factor: 1 / count }) : flat;
   };
   // Original form: backward(loss_1) and backward(loss_2) both reach this network; network 1 is clipped between the two.
-  const own = k === 1 || !other ? share(losses[k - 1]) : share(add(other, losses[k - 1]));
+  const own = index === 0 || !other ? share(losses[index]) : share(add(other, losses[index]));
   if (!own) throw new TypeError(`Cannot train ${lora.name}: its loss does not depend on it`);
-  const late = k === 1 && other ? share(other) : null;
+  const late = index === 0 && other ? share(other) : null;
   if (!isLast) {
     const both = late ? add(own, late) : own;
     return { effects: [accumulate(optimizer.gradient.tensor, both, { keep: 1 })], figures: {}, given: {} };

@@ -65,6 +65,8 @@ export interface TrainerOptions {
 
 /** One network to train or to train against. */
 export interface TrainerNetwork {
+  /** 1 or 2: decides its noise and the names of its figures. */
+  readonly number: 1 | 2;
   readonly base: TrainableBase;
   readonly lora: LoraNetwork;
 }
@@ -147,8 +149,8 @@ export class Trainer {
       const isLast = micro === microBatches.length - 1;
       const compiled = await this.compile(batches.map(shapeOf), phase, { count: microBatches.length, isLast });
       const feeds = this.feeds(batches, step * microBatches.length + micro);
-      for (const k of this.networks.keys()) {
-        const name = `rate_${k + 1}`;
+      for (const [k, { number }] of this.networks.entries()) {
+        const name = `rate_${number}`;
         if (!compiled.program.program.inputs.has(name)) continue;
         const { beta1, beta2 } = this.adamw, updates = ++this.updates[k];
         feeds[name] = [learningRate, 1 - beta1 ** updates, Math.sqrt(1 - beta2 ** updates)];
@@ -252,7 +254,7 @@ export class Trainer {
     const drawn = Array.from({ length: most }, () => draw.nextInteger(this.noise.trainTimesteps));
     const feeds: Record<string, ArrayLike<number>> = {};
     for (const [index, { samples, height, width }] of batches.entries()) {
-      const k = index + 1, cells = height * width * 4;
+      const k = this.networks[index].number, cells = height * width * 4;
       const latents = new Float32Array(samples.length * cells);
       samples.forEach((sample, i) => latents.set(sample.latents, i * cells));
       const timesteps = drawn.slice(0, samples.length);

@@ -1,6 +1,12 @@
 import { defineOp, type Gradients } from "../graph/op.ts";
-import type { TensorType } from "../graph/types.ts";
-import { binding, enables, grid, widen } from "./kernels/wgsl.ts";
+import type { Shape, TensorType } from "../graph/types.ts";
+import {
+  conv2dForward,
+  conv2dInputGradient as conv2dInputGradientKernel,
+  type Conv2dShape,
+  conv2dWeightGradient as conv2dWeightGradientKernel,
+} from "./kernels/conv2d.ts";
+import { floatType } from "./kernels/wgsl.ts";
 import { sum } from "./reduce_sum.ts";
 
 /** Stride, and zeros added around the picture. */
@@ -17,6 +23,16 @@ const vae: Conv2dAttributes = { stride: 2, padding: [0, 0, 1, 1] };
 /** Size of a convolution's output along one axis. */
 function outputSize(size: number, kernel: number, stride: number, before: number, after: number): number {
   return Math.floor((size + before + after - kernel) / stride) + 1;
+}
+
+function sizesOf(
+  x: Shape,
+  weight: Shape,
+  { stride, padding: [top, left, bottom, right] }: Conv2dAttributes,
+): Conv2dShape {
+  const [batch, height, width, inChannels] = x, [kernelHeight, kernelWidth, , outChannels] = weight;
+  const padding = { top, left, bottom, right };
+  return { batch, height, width, inChannels, outChannels, kernelHeight, kernelWidth, stride, padding };
 }
 
 function check(x: TensorType, weight: TensorType): void {
@@ -49,46 +65,14 @@ export const conv2d = defineOp<readonly ["x", "weight", "bias?", "addend?"], Con
     }
     return { shape, dtype: "f32" };
   },
-  kernel: ({ inputs: { x, weight, bias, addend }, output, attributes: { stride, padding: [top, left] }, target }) => {
-    const [batch, height, width, size] = x.shape, [kh, kw] = weight.shape, [, rows, columns, out] = output.shape;
-    const lines = grid(batch * rows * columns * out, target);
-    let at = 0;
-    return {
-      workgroups: lines.workgroups,
-      wgsl: `${enables([x, weight, bias])}
-${binding(at++, "x", x.dtype, "read")}
-${binding(at++, "weight", weight.dtype, "read")}
-${bias ? binding(at++, "bias", bias.dtype, "read") : ""}
-${addend ? binding(at++, "addend", addend.dtype, "read") : ""}
-${binding(at++, "result", "f32", "read_write")}
-
-${lines.attribute}
-fn main(${lines.parameters}) {
-  ${lines.index}
-  if (i >= ${batch * rows * columns * out}u) { return; }
-  let channel = i % ${out}u;
-  let column = i / ${out}u % ${columns}u;
-  let row = i / ${out * columns}u % ${rows}u;
-  let picture = i / ${out * columns * rows}u;
-  var sum = 0.0;
-  for (var u = 0u; u < ${kh}u; u++) {
-    let y = i32(row * ${stride}u + u) - ${top};
-    if (y < 0 || y >= ${height}) { continue; }
-    for (var v = 0u; v < ${kw}u; v++) {
-      let z = i32(column * ${stride}u + v) - ${left};
-      if (z < 0 || z >= ${width}) { continue; }
-      let pixel = ((picture * ${height}u + u32(y)) * ${width}u + u32(z)) * ${size}u;
-      let tap = (u * ${kw}u + v) * ${size}u;
-      for (var c = 0u; c < ${size}u; c++) {
-        sum += ${widen(x.dtype, "x[pixel + c]")} * ${widen(weight.dtype, `weight[(tap + c) * ${out}u + channel]`)};
-      }
-    }
-  }
-  result[i] = sum${bias ? ` + ${widen(bias.dtype, "bias[channel]")}` : ""}${addend ? " + addend[i]" : ""};
-}
-`,
-    };
-  },
+  kernel: ({ inputs: { x, weight, bias, addend }, attributes, target }) =>
+    conv2dForward({
+      ...sizesOf(x.shape, weight.shape, attributes),
+      dtypeX: floatType(x),
+      dtypeWeight: floatType(weight),
+      bias: bias && floatType(bias),
+      addend: addend && floatType(addend),
+    }, target),
   // y = x * w + b + a:  dx is the transposed convolution of dy with w, dw the correlation of x with dy, db = Σ pixels dy, da = dy
   gradient: (dy, { x, weight }, { attributes, wants }): Gradients => ({
     x: wants.x ? conv2dInputGradient(dy, weight, { ...attributes, shape: x.shape }) : null,
@@ -140,41 +124,11 @@ export const conv2dInputGradient = defineOp<readonly ["dy", "weight"], GradientA
   name: "conv2d_input_gradient",
   inputs: ["dy", "weight"],
   type: (_, { shape }) => ({ shape, dtype: "f32" }),
-  kernel: ({ inputs: { dy, weight }, attributes: { shape, stride, padding: [top, left] }, target }) => {
-    const [batch, height, width, size] = shape, [kh, kw] = weight.shape, [, rows, columns, out] = dy.shape;
-    const lines = grid(batch * height * width * size, target);
-    return {
-      workgroups: lines.workgroups,
-      wgsl: `${enables([weight])}
-${binding(0, "dy", dy.dtype, "read")}
-${binding(1, "weight", weight.dtype, "read")}
-${binding(2, "result", "f32", "read_write")}
-
-${lines.attribute}
-fn main(${lines.parameters}) {
-  ${lines.index}
-  if (i >= ${batch * height * width * size}u) { return; }
-  let c = i % ${size}u;
-  let z = i32(i / ${size}u % ${width}u);
-  let y = i32(i / ${size * width}u % ${height}u);
-  let picture = i / ${size * width * height}u;
-  var sum = 0.0;
-  for (var u = 0; u < ${kh}; u++) {
-    let a = y + ${top} - u;
-    if (a < 0 || a % ${stride} != 0 || a / ${stride} >= ${rows}) { continue; }
-    for (var v = 0; v < ${kw}; v++) {
-      let b = z + ${left} - v;
-      if (b < 0 || b % ${stride} != 0 || b / ${stride} >= ${columns}) { continue; }
-      let pixel = ((picture * ${rows}u + u32(a / ${stride})) * ${columns}u + u32(b / ${stride})) * ${out}u;
-      let tap = (u32(u * ${kw} + v) * ${size}u + c) * ${out}u;
-      for (var o = 0u; o < ${out}u; o++) { sum += dy[pixel + o] * ${widen(weight.dtype, "weight[tap + o]")}; }
-    }
-  }
-  result[i] = sum;
-}
-`,
-    };
-  },
+  kernel: ({ inputs: { weight }, attributes, target }) =>
+    conv2dInputGradientKernel({
+      ...sizesOf(attributes.shape, weight.shape, attributes),
+      dtypeWeight: floatType(weight),
+    }, target),
   samples: [{
     inputs: { dy: [1, 1, 1, 1], weight: [3, 3, 1, 1] },
     attributes: { ...same, shape: [1, 1, 1, 1] },
@@ -187,43 +141,8 @@ export const conv2dWeightGradient = defineOp<readonly ["x", "dy"], GradientAttri
   name: "conv2d_weight_gradient",
   inputs: ["x", "dy"],
   type: (_, { shape }) => ({ shape, dtype: "f32" }),
-  kernel: ({ inputs: { x, dy }, attributes: { shape, stride, padding: [top, left] }, target }) => {
-    const [batch, height, width, size] = x.shape, [kh, kw] = shape, [, rows, columns, out] = dy.shape;
-    const lines = grid(kh * kw * size * out, target);
-    return {
-      workgroups: lines.workgroups,
-      wgsl: `${enables([x])}
-${binding(0, "x", x.dtype, "read")}
-${binding(1, "dy", dy.dtype, "read")}
-${binding(2, "result", "f32", "read_write")}
-
-${lines.attribute}
-fn main(${lines.parameters}) {
-  ${lines.index}
-  if (i >= ${kh * kw * size * out}u) { return; }
-  let o = i % ${out}u;
-  let c = i / ${out}u % ${size}u;
-  let v = i32(i / ${out * size}u % ${kw}u);
-  let u = i32(i / ${out * size * kw}u);
-  var sum = 0.0;
-  for (var picture = 0; picture < ${batch}; picture++) {
-    for (var row = 0; row < ${rows}; row++) {
-      let y = row * ${stride} + u - ${top};
-      if (y < 0 || y >= ${height}) { continue; }
-      for (var column = 0; column < ${columns}; column++) {
-        let z = column * ${stride} + v - ${left};
-        if (z < 0 || z >= ${width}) { continue; }
-        let taken = u32((picture * ${height} + y) * ${width} + z) * ${size}u + c;
-        let by = u32((picture * ${rows} + row) * ${columns} + column) * ${out}u + o;
-        sum += ${widen(x.dtype, "x[taken]")} * dy[by];
-      }
-    }
-  }
-  result[i] = sum;
-}
-`,
-    };
-  },
+  kernel: ({ inputs: { x }, attributes, target }) =>
+    conv2dWeightGradientKernel(sizesOf(x.shape, attributes.shape, attributes), target),
   samples: [{
     inputs: { x: [1, 1, 1, 1], dy: [1, 1, 1, 1] },
     attributes: { ...same, shape: [3, 3, 1, 1] },

@@ -1,6 +1,7 @@
 import { defineOp, type Gradients } from "../graph/op.ts";
 import type { TensorType } from "../graph/types.ts";
 import { gemm } from "./kernels/gemm.ts";
+import { floatType } from "./kernels/wgsl.ts";
 import { sum } from "./reduce_sum.ts";
 
 /** How the operands lie, and a factor on the product. */
@@ -11,11 +12,6 @@ export interface MatmulAttributes {
   readonly transposeB?: boolean;
   /** Factor on the product, not on bias and addend; 1 when left out. */
   readonly scale?: number;
-}
-
-function float({ dtype }: TensorType): "f32" | "f16" {
-  if (dtype !== "f32" && dtype !== "f16") throw new TypeError(`an operand is ${dtype}, wanted f32 or f16`);
-  return dtype;
 }
 
 function sizes(a: TensorType, b: TensorType, { transposeA, transposeB }: MatmulAttributes) {
@@ -69,10 +65,10 @@ export const matmul = defineOp<readonly ["a", "b", "bias?", "addend?"], MatmulAt
       transposeA,
       transposeB,
       scale,
-      dtypeA: float(a),
-      dtypeB: float(b),
-      bias: bias && float(bias),
-      addend: addend && float(addend),
+      dtypeA: floatType(a),
+      dtypeB: floatType(b),
+      bias: bias && floatType(bias),
+      addend: addend && floatType(addend),
     }, target);
   },
   // C = s·AB + bias + addend:  dA = s·dC·Bᵀ,  dB = s·Aᵀ·dC,  dbias = Σ rows dC,  daddend = dC; transposed storage swaps the factors.

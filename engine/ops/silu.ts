@@ -2,12 +2,20 @@ import { defineOp, type Gradients } from "../graph/op.ts";
 import { siluWgsl } from "./kernels/activations.ts";
 import { broadcastType, elementwise } from "./kernels/elementwise.ts";
 
-const siluGradient = defineOp({
+/** `σ(x)·(1 + x·(1 − σ(x)))·dy`: the gradient of SiLU. */
+export const siluGradient = defineOp({
   name: "silu_gradient",
   inputs: ["x", "dy"],
   type: broadcastType,
   kernel: elementwise("dy * siluSlope(x)", siluWgsl),
-  samples: [],
+  samples: [{
+    inputs: { x: [7, 3], dy: [7, 3] },
+    expect: (x, dy) =>
+      x.map((v, i) => {
+        const s = 1 / (1 + Math.exp(-v));
+        return dy[i] * s * (1 + v * (1 - s));
+      }),
+  }],
 });
 
 /** `x·σ(x)`, also called swish. */

@@ -14,9 +14,9 @@ export function joinRows(states: Tensor, rows: number): Tensor {
   if (rows === 1) return states;
   const [count, tokens, size] = states.shape, batch = count / rows;
   const whole = reshape(states, [batch, rows * tokens, size]);
-  const first = slice(whole, { axis: 1, start: 0, size: 1 });
-  const inside = slice(states, { axis: 1, start: 1, size: tokens - 2 });
-  const last = slice(whole, { axis: 1, start: rows * tokens - 1, size: 1 });
+  const first = slice(whole, { axis: 1, start: 0, length: 1 });
+  const inside = slice(states, { axis: 1, start: 1, length: tokens - 2 });
+  const last = slice(whole, { axis: 1, start: rows * tokens - 1, length: 1 });
   const start = concat(first, reshape(inside, [batch, rows * (tokens - 2), size]), { axis: 1 });
   return concat(start, last, { axis: 1 });
 }

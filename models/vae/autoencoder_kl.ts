@@ -45,8 +45,8 @@ export class AutoencoderKL {
     }
     return this.source.scoped(() => {
       const moments = this.quantConv.forward(this.encoder.forward(image));
-      const mean = slice(moments, { axis: 3, start: 0, size: latentSize });
-      const logvar = slice(moments, { axis: 3, start: latentSize, size: latentSize });
+      const mean = slice(moments, { axis: 3, start: 0, length: latentSize });
+      const logvar = slice(moments, { axis: 3, start: latentSize, length: latentSize });
       return { mean, logvar: clamp(logvar, { low: -30, high: 20 }) };
     });
   }

@@ -1,11 +1,12 @@
 import { ok } from "node:assert/strict";
-import { type AnyOp, inputNames, type OpFunction, type Sample } from "../../engine/graph/op.ts";
+import { type AnyOp, inputNames, type Sample } from "../../engine/graph/op.ts";
 import {
   add,
-  type Device,
+  Device,
   elementCount,
   gradients,
   input,
+  type KernelTarget,
   multiply,
   plan,
   sum,
@@ -13,8 +14,11 @@ import {
   type TensorType,
 } from "../../engine/mod.ts";
 
-// deno-lint-ignore no-explicit-any
-export type AnyOpFunction = OpFunction<any, any, Tensor | Tensor[]>;
+/** An op, or a function composed of several, which has neither shape rule nor kernel of its own. */
+type Checked = Pick<AnyOp, "name" | "inputs" | "samples"> & Partial<AnyOp>;
+
+/** A function that adds an op, or several, to the graph. */
+export type AnyOpFunction = ((...args: never[]) => Tensor | Tensor[]) & { readonly definition: Checked };
 // deno-lint-ignore no-explicit-any
 export type AnySample = Sample<any, any>;
 
@@ -39,8 +43,20 @@ export function difference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return a.length === b.length ? most / size : Infinity;
 }
 
-function typesOf(op: AnyOp, sample: AnySample): (TensorType | null)[] {
-  return inputNames(op).map((name) => {
+/** The machine's device, with kernels for another target, to test those that its own adapter would not choose. */
+export async function openAs(target: Partial<KernelTarget>): Promise<Device> {
+  const device = await Device.open();
+  Object.assign(device.facts, { target: { ...device.facts.target, ...target } });
+  return device;
+}
+
+/** Whether gradients go through it: a composite's parts all have gradients. */
+function differentiable(op: Checked): boolean {
+  return op.gradient !== undefined || op.kernel === undefined;
+}
+
+function typesOf(op: Checked, sample: AnySample): (TensorType | null)[] {
+  return inputNames(op as AnyOp).map((name) => {
     const given = (sample.inputs as Record<string, readonly number[] | TensorType | undefined>)[name];
     if (!given) return null;
     return "dtype" in given ? given : { shape: given as readonly number[], dtype: "f32" };
@@ -55,14 +71,14 @@ async function onDevice(
   values: (number[] | null)[],
   cotangents: number[][],
 ) {
-  const types = typesOf(op.definition, sample), names = inputNames(op.definition);
+  const types = typesOf(op.definition, sample), names = inputNames(op.definition as AnyOp);
   const inputs = types.map((type, i) => type && input(names[i], type.shape, type.dtype));
-  const found = (op as (...args: unknown[]) => Tensor | Tensor[])(...inputs, sample.attributes ?? {});
+  const found = (op as unknown as (...args: unknown[]) => Tensor | Tensor[])(...inputs, sample.attributes ?? {});
   const outputs = Array.isArray(found) ? found : [found];
   const wanted: Record<string, Tensor> = Object.fromEntries(outputs.map((output, i) => [`output ${i}`, output]));
   const feeds: Record<string, ArrayLike<number>> = {};
   for (const [i, name] of names.entries()) if (values[i]) feeds[name] = values[i];
-  if (op.definition.gradient) {
+  if (differentiable(op.definition)) {
     // d/dx of Σ c·y is the vector-Jacobian product with c.
     let total: Tensor | null = null;
     for (const [i, output] of outputs.entries()) {
@@ -88,7 +104,7 @@ async function onDevice(
 
 /** Checks one sample: values, gradients against central differences of the sample's own arithmetic, finite at ±100. */
 export async function checkSample(device: Device, op: AnyOpFunction, sample: AnySample): Promise<void> {
-  const { definition } = op, names = inputNames(definition), types = typesOf(definition, sample);
+  const { definition } = op, names = inputNames(definition as AnyOp), types = typesOf(definition, sample);
   const what = `${definition.name} ${JSON.stringify(sample.inputs)} ${JSON.stringify(sample.attributes ?? {})}`;
   const tolerance = sample.tolerance ?? 1e-5;
   const draw = (type: TensorType | null, seed: number) => {
@@ -112,7 +128,7 @@ export async function checkSample(device: Device, op: AnyOpFunction, sample: Any
     const off = difference(found[`output ${i}`], output);
     ok(off <= tolerance, `${what}: output ${i} is off by ${off}, limit ${tolerance}`);
   }
-  if (!definition.gradient) return;
+  if (!differentiable(definition)) return;
   const score = (given: (number[] | null)[]) =>
     reference(given).reduce(
       (total, output, i) => total + output.reduce((sum, y, j) => sum + y * cotangents[i][j], 0),
@@ -133,13 +149,13 @@ export async function checkSample(device: Device, op: AnyOpFunction, sample: Any
   }
 }
 
-/** Checks that outputs and gradients stay finite when every input is ±100. */
+/** Checks that outputs and gradients stay finite when every input is ±100, or the sample's own extremes. */
 export async function checkExtremes(device: Device, op: AnyOpFunction, sample: AnySample): Promise<void> {
-  const types = typesOf(op.definition, sample);
+  const types = typesOf(op.definition, sample), extremes = sample.extremes ?? [100, 100, -100];
   const values = types.map((type) => {
     if (!type) return null;
     const integers = type.dtype === "u32" || type.dtype === "i32";
-    return Array.from({ length: elementCount(type.shape) }, (_, i) => integers ? 0 : i % 3 ? 100 : -100);
+    return Array.from({ length: elementCount(type.shape) }, (_, i) => integers ? 0 : extremes[i % extremes.length]);
   });
   const outputs = sample.expect(...values as number[][]);
   const lengths = (Array.isArray(outputs[0]) ? outputs as number[][] : [outputs as number[]]).map((output) =>
@@ -149,7 +165,7 @@ export async function checkExtremes(device: Device, op: AnyOpFunction, sample: A
   for (const [name, found] of Object.entries(results)) {
     ok(
       found.every(Number.isFinite),
-      `${op.definition.name} ${JSON.stringify(sample.inputs)}: ${name} is not finite at ±100`,
+      `${op.definition.name} ${JSON.stringify(sample.inputs)}: ${name} is not finite at ${extremes}`,
     );
   }
 }

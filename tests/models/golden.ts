@@ -1,4 +1,5 @@
 import { ok } from "node:assert/strict";
+import { fileURLToPath } from "node:url";
 import { type Device, type HostArray, input, plan, type Program, type Shape, type Tensor } from "../../engine/mod.ts";
 import { SafetensorsFile } from "../../formats/safetensors.ts";
 import { weightByRule } from "../../formats/weights_by_rule.ts";
@@ -6,7 +7,7 @@ import { ConfigReader } from "../../models/config_reader.ts";
 import { fillWeights } from "../../models/load.ts";
 import { toCheckpointLayout, type Weights } from "../../models/weights.ts";
 
-const folder = new URL("../golden/models/", import.meta.url).pathname;
+const folder = fileURLToPath(new URL("../golden/models/", import.meta.url));
 
 /** The options of a golden's model. */
 export function goldenConfig(name: string): Promise<ConfigReader> {
@@ -69,7 +70,9 @@ function toChannelsLast(values: Float32Array, [batch, channels, height, width]: 
   const result = new Float32Array(values.length), pixels = height * width;
   for (let b = 0; b < batch; b++) {
     for (let c = 0; c < channels; c++) {
-      for (let p = 0; p < pixels; p++) result[(b * pixels + p) * channels + c] = values[(b * channels + c) * pixels + p];
+      for (let p = 0; p < pixels; p++) {
+        result[(b * pixels + p) * channels + c] = values[(b * channels + c) * pixels + p];
+      }
     }
   }
   return result;

@@ -33,8 +33,11 @@ export function elementwise(expression: string | ((attributes: any) => string), 
       binding(at, `${name}_in`, vectorType(dtype, operands[at].width), "read")
     );
     const loads = present.map(([name, { dtype }], at) => {
-      const computed = vectorType(dtype === "f16" ? "f32" : dtype, width);
-      return `  let ${name} = ${computed}(${name}_in[${broadcastIndex("i", operands[at].shape, shape)}]);`;
+      const computed = dtype === "f16" ? "f32" : dtype;
+      const own = `${vectorType(computed, operands[at].width)}(${name}_in[${
+        broadcastIndex("i", operands[at].shape, shape)
+      }])`;
+      return `  let ${name} = ${vectorType(computed, width)}(${own});`;
     });
     return {
       workgroups: lines.workgroups,

@@ -18,6 +18,8 @@ export interface TileOperand {
   readonly tileStride: number;
   /** WGSL before all loops, once for each row or column that a lane owns: `at` names its index, `id` makes names unique. */
   readonly setup?: (at: string, id: string) => string;
+  /** WGSL inside the outer loops, once for each row or column that a lane owns. */
+  readonly locate?: (at: string, id: string) => string;
   /** Element offset of (`at`, first step of the sum), evaluated inside the outer loops. */
   readonly offset: (at: string, id: string) => string;
   /** Condition under which the element counts; it is zero otherwise. `step` is the index along the sum. */
@@ -115,7 +117,16 @@ function rowLoads({ rows, lanes, rowCount, rowOperand: operand }: RegisterTile) 
   const groups = rows / 4, steps = Math.min(4, lanes / groups);
   const ids = range(acrossRows ? 1 : Math.ceil(rows / lanes)).map((v) => `A${v}`);
   const load = (id: string, four: string, step: number) =>
-    read(operand, `row${id}`, id, four, step, `offset${id}`, acrossRows ? ` + step${id} * ${sumStride / 4}u` : "");
+    read(
+      operand,
+      `row${id}`,
+      id,
+      four,
+      step,
+      `offset${id}`,
+      acrossRows ? ` + step${id} * ${sumStride / 4}u` : "",
+      acrossRows ? ` + step${id}` : "",
+    );
   return {
     rows: acrossRows
       ? `let rowA0 = min(firstRow + ${modulo("lane", groups)} * 4u, ${rowCount - 4}u);\nlet stepA0 = ${
@@ -176,7 +187,11 @@ function columnLoads({ columns, vectors: tileVectors, columnOperand: operand }: 
 /** `let offset…`, in elements of the buffer as it is bound. */
 function offset(operand: TileOperand, at: string, id: string): string {
   const elements = operand.offset(at, id);
-  return `let offset${id} = ${operand.vectors ? `(${elements}) >> 2u` : elements};`;
+  const located = operand.locate?.(at, id) ?? "";
+  // An offset may lie before the buffer as long as no step reads there, so its sign must survive the shift.
+  return `${located}\nlet offset${id} = ${
+    operand.vectors ? `bitcast<u32>(bitcast<i32>(${elements}) >> 2u)` : elements
+  };`;
 }
 
 function read(
@@ -187,6 +202,7 @@ function read(
   step: number,
   offset: string,
   beside: string,
+  ahead = "",
 ): string {
   const { name, dtype, vectors, sumStride, contiguous, valid } = operand;
   const unit = vectors ? sumStride / 4 : sumStride;
@@ -194,7 +210,7 @@ function read(
   const element = `${name}[${offset} + ${along}${beside}]`;
   const value = vectors ? (dtype === "f16" ? `vec4f(${element})` : element) : widen(dtype, element);
   if (!valid) return value;
-  return `select(${vectors ? "vec4f()" : "0.0"}, ${value}, ${valid(at, id, `${four} * 4u + ${step}u`)})`;
+  return `select(${vectors ? "vec4f()" : "0.0"}, ${value}, ${valid(at, id, `(${four} * 4u + ${step}u${ahead})`)})`;
 }
 
 /** The numbers from 0 to below `count`. */

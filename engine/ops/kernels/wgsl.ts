@@ -91,3 +91,9 @@ export function vectorType(dtype: DType, width: number): string {
 export function vectorWidth(...sizes: number[]): 4 | 2 | 1 {
   return sizes.every((size) => size % 4 === 0) ? 4 : sizes.every((size) => size % 2 === 0) ? 2 : 1;
 }
+
+/** The format of an operand of a product or convolution. */
+export function floatType({ dtype }: TensorType): "f32" | "f16" {
+  if (dtype !== "f32" && dtype !== "f16") throw new TypeError(`an operand is ${dtype}, wanted f32 or f16`);
+  return dtype;
+}

@@ -1,0 +1,96 @@
+import { ok } from "node:assert/strict";
+import { runKernel, testDevice, testValues } from "./_test_device.ts";
+import {
+  attentionDelta,
+  attentionForward,
+  attentionKeyValueGradient,
+  attentionQueryGradient,
+  type AttentionShape,
+} from "./attention.ts";
+
+const { device, targets } = await testDevice();
+
+/** Output, log-sum-exp and gradients by the definition: softmax and its Jacobian for each query. */
+function reference(shape: AttentionShape, q: Float32Array, k: Float32Array, v: Float32Array, dy: Float32Array) {
+  const { batch, heads, queries, keys, size, causal, scale = 1 / Math.sqrt(size) } = shape;
+  const o = new Float64Array(q.length), lse = new Float64Array(batch * heads * queries), delta = lse.slice();
+  const dq = new Float64Array(q.length), dk = new Float64Array(k.length), dv = new Float64Array(k.length);
+  for (let picture = 0; picture < batch; picture++) {
+    for (let head = 0; head < heads; head++) {
+      for (let query = 0; query < queries; query++) {
+        const mine = ((picture * queries + query) * heads + head) * size;
+        const other = (key: number) => ((picture * keys + key) * heads + head) * size;
+        const count = causal ? Math.min(keys, query + 1) : keys;
+        const dot = (x: Float32Array, from: number, y: Float32Array, to: number) => {
+          let sum = 0;
+          for (let e = 0; e < size; e++) sum += x[from + e] * y[to + e];
+          return sum;
+        };
+        const scores = Array.from({ length: count }, (_, key) => dot(q, mine, k, other(key)) * scale);
+        const most = Math.max(...scores), total = scores.reduce((sum, score) => sum + Math.exp(score - most), 0);
+        const p = scores.map((score) => Math.exp(score - most) / total);
+        const dp = p.map((_, key) => dot(dy, mine, v, other(key)));
+        const mean = p.reduce((sum, weight, key) => sum + weight * dp[key], 0);
+        lse[(picture * heads + head) * queries + query] = most + Math.log(total);
+        delta[(picture * heads + head) * queries + query] = mean;
+        for (let key = 0; key < count; key++) {
+          const slope = p[key] * (dp[key] - mean) * scale;
+          for (let e = 0; e < size; e++) {
+            o[mine + e] += p[key] * v[other(key) + e];
+            dq[mine + e] += slope * k[other(key) + e];
+            dk[other(key) + e] += slope * q[mine + e];
+            dv[other(key) + e] += p[key] * dy[mine + e];
+          }
+        }
+      }
+    }
+  }
+  return { o, lse, delta, dq, dk, dv };
+}
+
+function close(result: Float32Array, expected: Float64Array, what: string) {
+  const wrong = result.findIndex((value, i) => !(Math.abs(value - expected[i]) <= 2e-5 * (1 + Math.abs(expected[i]))));
+  ok(wrong < 0, `${what}: element ${wrong} is ${result[wrong]}, not ${expected[wrong]}`);
+}
+
+async function check(shape: AttentionShape) {
+  const { batch, heads, queries, keys, size } = shape;
+  const q = testValues(batch * queries * heads * size, 1).map((value) => value * 2);
+  const k = testValues(batch * keys * heads * size, 2).map((value) => value * 2);
+  const v = testValues(k.length, 3), dy = testValues(q.length, 4);
+  const expected = reference(shape, q, k, v, dy);
+  const o = Float32Array.from(expected.o),
+    lse = Float32Array.from(expected.lse),
+    delta = Float32Array.from(expected.delta);
+  for (const target of targets) {
+    const what = (name: string) => `${name} of ${JSON.stringify(shape)}, cpu ${target.cpu}`;
+    const forward = await runKernel(device, attentionForward(shape, target), [q, k, v], [q.length, lse.length]);
+    close(forward[0], expected.o, what("o"));
+    close(forward[1], expected.lse, what("lse"));
+    const [sums] = await runKernel(device, attentionDelta(shape, target), [dy, o], [lse.length]);
+    close(sums, expected.delta, what("delta"));
+    const inputs = [q, k, v, dy, lse, delta];
+    const [dq] = await runKernel(device, attentionQueryGradient(shape, target), inputs, [q.length]);
+    close(dq, expected.dq, what("dq"));
+    const back = await runKernel(device, attentionKeyValueGradient(shape, target), inputs, [k.length, k.length]);
+    close(back[0], expected.dk, what("dk"));
+    close(back[1], expected.dv, what("dv"));
+  }
+}
+
+const cases: AttentionShape[] = [
+  { batch: 2, heads: 3, queries: 20, keys: 20, size: 8 },
+  { batch: 1, heads: 2, queries: 19, keys: 7, size: 10 },
+  { batch: 2, heads: 2, queries: 1, keys: 77, size: 12 },
+  { batch: 1, heads: 2, queries: 17, keys: 17, size: 16, causal: true },
+  { batch: 1, heads: 1, queries: 64, keys: 3, size: 24 },
+  { batch: 1, heads: 2, queries: 9, keys: 13, size: 80, scale: 0.25 },
+  { batch: 1, heads: 1, queries: 3, keys: 5, size: 160 },
+  { batch: 1, heads: 1, queries: 13, keys: 13, size: 10, causal: true },
+];
+
+for (const shape of cases) {
+  const { batch, heads, queries, keys, size, causal } = shape;
+  const name = `${batch} × ${heads} heads of ${size}, ${queries} queries, ${keys} keys${causal ? ", causal" : ""}`;
+  Deno.test(`attention kernels agree with the definition: ${name}`, () => check(shape));
+}

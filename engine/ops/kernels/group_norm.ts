@@ -1,0 +1,304 @@
+import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
+import { elementCount, type TensorType } from "../../graph/types.ts";
+import { siluWgsl } from "./activations.ts";
+import { acrossVector, reduction } from "./reduction.ts";
+import { binding, divide, enables, float, grid, modulo, vectorType, vectorWidth } from "./wgsl.ts";
+
+/** What the kernels of group normalization are generated from. */
+export interface GroupNormSizes {
+  readonly batch: number;
+  /** Height × width. */
+  readonly positions: number;
+  readonly channels: number;
+  readonly groups: number;
+}
+
+/** Sizes of `x`, `[batch, height, width, channels]` or `[batch, positions, channels]`. */
+export function groupNormSizes(x: TensorType, groups: number): GroupNormSizes {
+  const channels = x.shape[x.shape.length - 1];
+  return { batch: x.shape[0], positions: elementCount(x.shape.slice(1, -1)), channels, groups };
+}
+
+/** Inputs of the backward kernels: those of the forward, and the output's gradient. */
+export interface GroupNormTypes {
+  readonly x: TensorType;
+  readonly dy: TensorType;
+  readonly weight: TensorType | null;
+  readonly bias: TensorType | null;
+}
+
+function units({ channels, groups }: GroupNormSizes) {
+  const width = vectorWidth(channels / groups);
+  return { width, perGroup: channels / groups / width, perPosition: channels / width };
+}
+
+/** Units that one invocation of a reducing kernel adds up side by side, in registers of their own. */
+const mostSideBySide = 20;
+
+/**
+ * How a workgroup walks over one group of one picture: lane `l` takes positions `l / across + k · stride`, and of each the units
+ * `l % across + j · across`, unrolled. On a CPU adapter a lane takes a whole position where it can: all lanes are busy, and what
+ * belongs to the channels is loaded once. On a GPU neighbouring lanes read neighbouring units.
+ */
+function walk(sizes: GroupNormSizes, target: KernelTarget, workgroupSize: number) {
+  const { perGroup } = units(sizes);
+  const divisors = Array.from({ length: perGroup }, (_, i) => i + 1).filter((d) =>
+    perGroup % d === 0 && d <= workgroupSize
+  );
+  const across = target.cpu
+    ? divisors.find((d) => perGroup / d <= mostSideBySide) ?? divisors[divisors.length - 1]
+    : divisors[divisors.length - 1];
+  const stride = 2 ** Math.floor(Math.log2(workgroupSize / across));
+  const sideBySide = perGroup / across;
+  const ahead = sideBySide <= 4 && sizes.positions % (4 * stride) === 0 ? 4 : 1;
+  const places = Array.from({ length: ahead * sideBySide }, (_, i) => ({
+    unit: i % sideBySide,
+    offset: `${Math.floor(i / sideBySide) * stride}u * PER_POSITION + ${i % sideBySide * across}u`,
+  }));
+  return {
+    across,
+    sideBySide,
+    /** Accumulators and loads of one turn of the loop: `unit` is the channel unit, `offset` where it lies from `at`. */
+    places,
+    head: `const POSITIONS = ${sizes.positions}u;
+const GROUPS = ${sizes.groups}u;
+const PER_GROUP = ${perGroup}u;
+const PER_POSITION = ${units(sizes).perPosition}u;
+const COUNT = ${sizes.positions * sizes.channels / sizes.groups}.0f;`,
+    prologue: `let group = slot % GROUPS;
+  let unit = group * PER_GROUP + ${modulo("lane", across)};
+  let start = (slot / GROUPS) * (POSITIONS * PER_POSITION) + unit;
+  let first = ${
+      workgroupSize === stride * across
+        ? divide("lane", across)
+        : `select(POSITIONS, ${divide("lane", across)}, lane < ${stride * across}u)`
+    };`,
+    loop: (body: string) =>
+      `for (var position = first; position < POSITIONS; position += ${stride * ahead}u) {
+    let at = start + position * PER_POSITION;
+    ${body}
+  }`,
+  };
+}
+
+function groupPerWorkgroup({ batch, groups }: GroupNormSizes, target: KernelTarget) {
+  const count = batch * groups, x = Math.min(count, target.maxWorkgroupsPerDimension);
+  return {
+    workgroups: [x, Math.ceil(count / x), 1] as const,
+    slot: `let slot = group_at.x + group_at.y * ${x}u;
+  if (slot >= ${count}u) { return; }`,
+  };
+}
+
+const added = (names: readonly string[]) => names.join(" + ");
+
+/** Mean and 1 / standard deviation of every group, `[batch, groups, 2]`: one workgroup a group, two passes, centred. */
+export function statisticsKernel(x: TensorType, sizes: GroupNormSizes, epsilon: number, target: KernelTarget): Kernel {
+  const { width } = units(sizes), { workgroups, slot } = groupPerWorkgroup(sizes, target);
+  const { workgroupSize, functions } = reduction(target, 256, ["reduceSum"]);
+  const { places, head, prologue, loop } = walk(sizes, target, workgroupSize);
+  const parts = places.map((_, i) => `sum_${i}`), squares = places.map((_, i) => `squares_${i}`);
+  const load = (i: number) => `V(x[at + ${places[i].offset}])`;
+  return {
+    workgroups,
+    wgsl: `${enables([x])}
+${binding(0, "x", vectorType(x.dtype, width), "read")}
+${binding(1, "statistics", "vec2f", "read_write")}
+alias V = ${vectorType("f32", width)};
+${head}
+${functions}
+
+@compute @workgroup_size(${workgroupSize})
+fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group_at: vec3u) {
+  ${slot}
+  ${prologue}
+  ${parts.map((name) => `var ${name} = V(0.0);`).join(" ")}
+  ${loop(parts.map((name, i) => `${name} += ${load(i)};`).join("\n    "))}
+  let sum = ${added(parts)};
+  let mean = reduceSum(${acrossVector("sum", width)}, lane) / COUNT;
+  ${squares.map((name) => `var ${name} = V(0.0);`).join(" ")}
+  ${
+      loop(
+        places.map((_, i) => `let d_${i} = ${load(i)} - mean; squares_${i} += d_${i} * d_${i};`).join("\n    "),
+      )
+    }
+  let squares = ${added(squares)};
+  let variance = reduceSum(${acrossVector("squares", width)}, lane) / COUNT;
+  if (lane == 0u) { statistics[slot] = vec2f(mean, inverseSqrt(variance + ${float(epsilon)})); }
+}
+`,
+  };
+}
+
+/** WGSL of `g`, the gradient by the normalized value `n` itself: dy through SiLU (if fused) and the weight. */
+function gradientByNormalized(
+  silu: boolean,
+  n: string,
+  dy: string,
+  weight: string | null,
+  bias: string | null,
+): string {
+  const affine = `${n}${weight ? ` * ${weight}` : ""}${bias ? ` + ${bias}` : ""}`;
+  return `${dy}${silu ? ` * siluSlope(${affine})` : ""}${weight ? ` * ${weight}` : ""}`;
+}
+
+/** Mean of g and of g·n over every group, `[batch, groups, 2]`, for the gradient by x. */
+export function gradientMeansKernel(
+  types: GroupNormTypes & { statistics: TensorType },
+  sizes: GroupNormSizes,
+  silu: boolean,
+  target: KernelTarget,
+): Kernel {
+  const { x, dy, weight, bias } = types;
+  const { width } = units(sizes), { workgroups, slot } = groupPerWorkgroup(sizes, target);
+  const { workgroupSize, functions } = reduction(target, 256, ["reduceSumPair"]);
+  const { across, sideBySide, places, head, prologue, loop } = walk(sizes, target, workgroupSize);
+  const each = (name: string) =>
+    Array.from({ length: sideBySide }, (_, j) => `let ${name}_${j} = V(${name}[unit + ${j * across}u]);`).join("\n  ");
+  let next = 0;
+  return {
+    workgroups,
+    wgsl: `${enables([x, dy, weight, bias])}
+${binding(next++, "x", vectorType(x.dtype, width), "read")}
+${binding(next++, "dy", vectorType(dy.dtype, width), "read")}
+${binding(next++, "statistics", "vec2f", "read")}
+${weight ? binding(next++, "weight", vectorType(weight.dtype, width), "read") : ""}
+${bias ? binding(next++, "bias", vectorType(bias.dtype, width), "read") : ""}
+${binding(next, "means", "vec2f", "read_write")}
+alias V = ${vectorType("f32", width)};
+${head}
+${silu ? siluWgsl : ""}
+${functions}
+
+@compute @workgroup_size(${workgroupSize})
+fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group_at: vec3u) {
+  ${slot}
+  ${prologue}
+  let figures = statistics[slot];
+  ${weight ? each("weight") : ""}
+  ${bias && silu ? each("bias") : ""}
+  ${places.map((_, i) => `var g_sum_${i} = V(0.0); var product_sum_${i} = V(0.0);`).join("\n  ")}
+  ${
+      loop(
+        places.map(({ unit, offset }, i) =>
+          `let n_${i} = (V(x[at + ${offset}]) - figures.x) * figures.y;
+    let g_${i} = ${
+            gradientByNormalized(
+              silu,
+              `n_${i}`,
+              `V(dy[at + ${offset}])`,
+              weight && `weight_${unit}`,
+              bias && `bias_${unit}`,
+            )
+          };
+    g_sum_${i} += g_${i};
+    product_sum_${i} += g_${i} * n_${i};`
+        ).join("\n    "),
+      )
+    }
+  let g_sum = ${added(places.map((_, i) => `g_sum_${i}`))};
+  let product_sum = ${added(places.map((_, i) => `product_sum_${i}`))};
+  let sums = reduceSumPair(vec2f(${acrossVector("g_sum", width)}, ${acrossVector("product_sum", width)}), lane);
+  if (lane == 0u) { means[slot] = sums / COUNT; }
+}
+`,
+  };
+}
+
+/** Positions that one invocation of a writing kernel takes in turn, loading what belongs to its channels once. */
+function positionsInTurn({ batch, positions }: GroupNormSizes, perPosition: number): number {
+  return [8, 4, 2].find((n) => positions % n === 0 && batch * positions * perPosition / n >= 1024) ?? 1;
+}
+
+function columns(sizes: GroupNormSizes, target: KernelTarget) {
+  const { perGroup, perPosition } = units(sizes), turns = positionsInTurn(sizes, perPosition);
+  const chunks = sizes.positions / turns, lines = grid(sizes.batch * chunks * perPosition, target);
+  return {
+    workgroups: lines.workgroups,
+    turns: Array.from({ length: turns }, (_, turn) => turn),
+    head: `const COUNT = ${sizes.batch * chunks * perPosition}u;
+const PER_POSITION = ${perPosition}u;`,
+    main: `${lines.attribute}
+fn main(${lines.parameters}) {
+  ${lines.index}
+  if (i >= COUNT) { return; }
+  let unit = ${modulo("i", perPosition)};
+  let chunk = ${divide("i", perPosition)};
+  let slot = ${divide("chunk", chunks)} * ${sizes.groups}u + ${divide("unit", perGroup)};
+  let origin = chunk * (${turns}u * PER_POSITION) + unit;
+  let figures = statistics[slot];`,
+  };
+}
+
+/** `n·weight + bias` with n = (x − mean)·inverse, and SiLU behind it: one invocation takes a few channels of a few positions. */
+export function applyKernel(
+  { x, weight, bias }: Omit<GroupNormTypes, "dy">,
+  sizes: GroupNormSizes,
+  silu: boolean,
+  target: KernelTarget,
+): Kernel {
+  const { width } = units(sizes), { workgroups, turns, head, main } = columns(sizes, target);
+  let next = 0;
+  return {
+    workgroups,
+    wgsl: `${enables([x, weight, bias])}
+${binding(next++, "x", vectorType(x.dtype, width), "read")}
+${binding(next++, "statistics", "vec2f", "read")}
+${weight ? binding(next++, "weight", vectorType(weight.dtype, width), "read") : ""}
+${bias ? binding(next++, "bias", vectorType(bias.dtype, width), "read") : ""}
+${binding(next, "result", vectorType("f32", width), "read_write")}
+alias V = ${vectorType("f32", width)};
+${head}
+${silu ? siluWgsl : ""}
+${main}
+  let slope = figures.y${weight ? " * V(weight[unit])" : ""};
+  let shift = ${bias ? "V(bias[unit])" : "V(0.0)"};
+${
+      turns.map((turn) => {
+        const y = `(V(x[origin + ${turn}u * PER_POSITION]) - figures.x) * slope + shift`;
+        return `  result[origin + ${turn}u * PER_POSITION] = ${silu ? `silu(${y})` : y};`;
+      }).join("\n")
+    }
+}
+`,
+  };
+}
+
+/** `dx = inverse·(g − mean(g) − n·mean(g·n))`, laid out as `applyKernel`. */
+export function gradientKernel(
+  { x, dy, weight, bias }: GroupNormTypes,
+  sizes: GroupNormSizes,
+  silu: boolean,
+  target: KernelTarget,
+): Kernel {
+  const { width } = units(sizes), { workgroups, turns, head, main } = columns(sizes, target);
+  let next = 0;
+  return {
+    workgroups,
+    wgsl: `${enables([x, dy, weight, bias])}
+${binding(next++, "x", vectorType(x.dtype, width), "read")}
+${binding(next++, "dy", vectorType(dy.dtype, width), "read")}
+${binding(next++, "statistics", "vec2f", "read")}
+${binding(next++, "means", "vec2f", "read")}
+${weight ? binding(next++, "weight", vectorType(weight.dtype, width), "read") : ""}
+${bias ? binding(next++, "bias", vectorType(bias.dtype, width), "read") : ""}
+${binding(next, "result", vectorType("f32", width), "read_write")}
+alias V = ${vectorType("f32", width)};
+${head}
+${silu ? siluWgsl : ""}
+${main}
+  let mean_of = means[slot];
+  ${weight ? "let w = V(weight[unit]);" : ""}
+  ${bias && silu ? "let b = V(bias[unit]);" : ""}
+${
+      turns.map((turn) => {
+        const place = `origin + ${turn}u * PER_POSITION`;
+        const g = gradientByNormalized(silu, `n_${turn}`, `V(dy[${place}])`, weight && "w", bias && "b");
+        return `  let n_${turn} = (V(x[${place}]) - figures.x) * figures.y;
+  result[${place}] = figures.y * (${g} - mean_of.x - n_${turn} * mean_of.y);`;
+      }).join("\n")
+    }
+}
+`,
+  };
+}

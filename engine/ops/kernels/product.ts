@@ -1,0 +1,153 @@
+import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
+import { chooseRegisterTile, tileOutputs } from "./register_plan.ts";
+import { elementType, type OperandType, range, registerTile, type TileOperand } from "./register_tile.ts";
+import { binding, divide, float } from "./wgsl.ts";
+import { chooseWorkgroupTile, guardedStore, workgroupMemory, workgroupSize, workgroupTile } from "./workgroup_tile.ts";
+
+/** How a sum over several axes runs: outer loops around the inner sum, or one index along all of them. */
+export interface ProductLoops {
+  /** WGSL that opens and closes the outer loops; `lane` is there to keep their bounds from the unroller. */
+  readonly open: string;
+  readonly close: string;
+  /** Length of the inner sum. */
+  readonly length: number;
+  /** WGSL that takes the index `step` along the whole sum apart: the outer loops' variables and `inner`. */
+  readonly split: string;
+}
+
+/** A batch of matrix products as kernels are generated from it: plain products, and convolutions as implicit ones. */
+export interface Product {
+  /** Matrices in the batch; `matrix` is the index in WGSL. */
+  readonly batch: number;
+  /** Rows and columns of a result, and length of the whole sum. */
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly a: TileOperand;
+  readonly b: TileOperand;
+  readonly bias?: OperandType | null;
+  readonly addend?: OperandType | null;
+  readonly scale?: number;
+  /** WGSL constants that depend on `matrix` alone. */
+  readonly prologue?: string;
+  readonly loops?: ProductLoops;
+  /** Row of the whole result that row `row` of the product is, and the condition under which there is one. */
+  readonly resultRow?: (row: string) => { row: string; condition?: string };
+}
+
+/** Kernel for `result = scale * a·b + bias + addend`; bindings in the order a, b, bias, addend, result. */
+export function productKernel(product: Product, target: KernelTarget): Kernel {
+  return target.cpu && target.subgroupSize > 0 ? onCpu(product, target) : onGpu(product, target);
+}
+
+/** A subgroup is a workgroup and sums a tile of the result, or of its transpose, in registers. */
+function onCpu(product: Product, target: KernelTarget): Kernel {
+  const { batch, m, n, k, loops } = product, lanes = target.subgroupSize;
+  const { swapped, ...choice } = chooseRegisterTile({ m, n, k, batch, a: product.a, b: product.b, lanes });
+  const [rowCount, columnCount] = swapped ? [n, m] : [m, n];
+  const tile = { ...choice, swapped, lanes, rowCount, columnCount, sumLength: loops?.length ?? k, ...loops };
+  const [a, b] = swapped ? [tile.columnOperand, tile.rowOperand] : [tile.rowOperand, tile.columnOperand];
+  const { vectors, outputs } = tileOutputs(tile);
+  const stores = outputs.map(({ row, column, value, condition }) => {
+    const line = storeLine(product, vectors, row, column, value);
+    return condition ? `if (${condition}) { ${line} }` : line;
+  });
+  return {
+    workgroups: [Math.ceil(columnCount / (tile.columns * lanes)), Math.ceil(rowCount / tile.rows), batch],
+    wgsl: `${header(product, a, b, vectors)}
+@compute @workgroup_size(${lanes})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+let matrix = group.z;
+let firstColumn = group.x * ${tile.columns * lanes}u;
+let firstRow = group.y * ${tile.rows}u;
+${product.prologue ?? ""}
+${registerTile(tile)}
+${stores.join("\n")}
+}
+`,
+  };
+}
+
+/** A workgroup sums a tile by way of workgroup memory, each invocation a few rows and columns of it. */
+function onGpu(product: Product, target: KernelTarget): Kernel {
+  const { batch, m, n, k, a, b } = product, vectors = n % 4 === 0;
+  const shape = chooseWorkgroupTile({ rows: m, columns: n, sum: k, batch }, target);
+  const body = workgroupTile(
+    shape,
+    k,
+    { along: a.contiguous, load: "loadA" },
+    { along: b.contiguous, load: "loadB" },
+    (row, column, value) =>
+      guardedStore(m, n, vectors, row, column, value, (...at) => storeLine(product, vectors, ...at)),
+  );
+  return {
+    workgroups: [Math.ceil(n / shape.columns), Math.ceil(m / shape.rows), batch],
+    wgsl: `${header(product, a, b, vectors)}
+${workgroupMemory(shape)}
+var<private> matrix: u32;
+${loadFunction("loadA", a, m, product)}
+${loadFunction("loadB", b, n, product)}
+@compute @workgroup_size(${workgroupSize(shape)})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
+matrix = group.z;
+let firstColumn = group.x * ${shape.columns}u;
+let firstRow = group.y * ${shape.rows}u;
+${product.prologue ?? ""}
+${body}
+}
+`,
+  };
+}
+
+/** The bindings. */
+function header({ bias, addend }: Product, a: TileOperand, b: TileOperand, vectors: boolean): string {
+  let at = 0;
+  return [
+    [a.dtype, b.dtype, bias, addend].includes("f16") ? "enable f16;" : "",
+    binding(at++, a.name, elementType(a), "read"),
+    binding(at++, b.name, elementType(b), "read"),
+    bias ? binding(at++, "bias", elementType({ dtype: bias, vectors }), "read") : "",
+    addend ? binding(at++, "addend", elementType({ dtype: addend, vectors }), "read") : "",
+    binding(at++, "result", elementType({ dtype: "f32", vectors }), "read_write"),
+  ].filter((line) => line).join("\n");
+}
+
+/** Stores one value, or four side by side, with scale, bias and addend. */
+function storeLine(product: Product, vectors: boolean, row: string, column: string, value: string): string {
+  const { batch, m, n, bias, addend, scale = 1 } = product;
+  const unit = vectors ? 4 : 1, type = vectors ? "vec4f" : "f32";
+  const place = product.resultRow?.(row) ?? { row: batch > 1 ? `matrix * ${m}u + ${row}` : row };
+  const terms = [
+    scale === 1 ? value : `${value} * ${float(scale)}`,
+    bias ? `${type}(bias[${divide(column, unit)}])` : "",
+    addend ? `${type}(addend[index])` : "",
+  ];
+  const line = `let index = (${place.row}) * ${n / unit}u + ${divide(column, unit)}; ` +
+    `result[index] = ${terms.filter((term) => term).join(" + ")};`;
+  return place.condition ? `if (${place.condition}) { ${line} }` : `{ ${line} }`;
+}
+
+/** WGSL function that reads four neighbours of an operand for a workgroup's tile, zeros outside. */
+function loadFunction(name: string, operand: TileOperand, size: number, { k, prologue, loops }: Product): string {
+  const { dtype, vectors, contiguous, sumStride, valid, setup, locate } = operand;
+  const offset = `${operand.offset("at", "0")} + inner * ${sumStride}u`;
+  const element = `${operand.name}[${vectors ? divide(offset, 4) : offset}]`;
+  const zero = vectors ? "vec4f()" : "0.0", type = vectors ? "vec4f" : "f32";
+  const read = `fn ${vectors ? name : `${name}Element`}(at: u32, step: u32) -> ${type} {
+  if (at >= ${size}u || step >= ${k}u) { return ${zero}; }
+  ${prologue ?? ""}
+  ${loops?.split ?? "let inner = step;"}
+  ${setup?.("at", "0") ?? ""}
+  ${locate?.("at", "0") ?? ""}
+  ${valid ? `if (!(${valid("at", "0", "inner")})) { return ${zero}; }` : ""}
+  return ${vectors || dtype === "f16" ? `${type}(${element})` : element};
+}`;
+  if (vectors) return read;
+  const elements = range(4).map((i) =>
+    contiguous === "sum" ? `${name}Element(at, step + ${i}u)` : `${name}Element(at + ${i}u, step)`
+  );
+  return `${read}
+fn ${name}(at: u32, step: u32) -> vec4f {
+  return vec4f(${elements.join(", ")});
+}`;
+}

@@ -1,0 +1,63 @@
+import { defineOp, type Gradients } from "../graph/op.ts";
+import { elementCount, typeText } from "../graph/types.ts";
+import { binding, divide, enables, grid, modulo, vectorType, vectorWidth } from "./kernels/wgsl.ts";
+import { pad } from "./pad.ts";
+
+/** Which part of an axis. */
+export interface SliceAttributes {
+  readonly axis: number;
+  readonly start: number;
+  readonly length: number;
+}
+
+/** `length` neighbours along one axis, from `start` on. */
+export const slice = defineOp<readonly ["x"], SliceAttributes>({
+  name: "slice",
+  inputs: ["x"],
+  type: ({ x }, { axis, start, length }) => {
+    if (!(axis in x.shape) || !(start >= 0 && length > 0 && start + length <= x.shape[axis])) {
+      throw new TypeError(`x is ${typeText(x)}, wanted ${start} to ${start + length} along axis ${axis}`);
+    }
+    return { shape: x.shape.map((size, place) => place === axis ? length : size), dtype: x.dtype };
+  },
+  kernel: ({ inputs: { x }, output, attributes: { axis, start, length }, target }) => {
+    const inner = elementCount(x.shape.slice(axis + 1));
+    const sizes = [inner * x.shape[axis], inner * start, inner * length], width = vectorWidth(...sizes);
+    const [all, first, kept] = sizes.map((size) => size / width);
+    const lines = grid(elementCount(output.shape) / width, target, 128);
+    return {
+      workgroups: lines.workgroups,
+      wgsl: `${enables([x])}
+${binding(0, "x", vectorType(x.dtype, width), "read")}
+${binding(1, "result", vectorType(output.dtype, width), "read_write")}
+const COUNT = ${elementCount(output.shape) / width}u;
+const ALL = ${all}u;
+const FIRST = ${first}u;
+
+${lines.attribute}
+fn main(${lines.parameters}) {
+  ${lines.index}
+  if (i >= COUNT) { return; }
+  result[i] = x[${divide("i", kept)} * ALL + FIRST + ${modulo("i", kept)}];
+}
+`,
+    };
+  },
+  // dx = dy at its place, zeros around
+  gradient: (dy, { x }, { attributes: { axis, start, length } }): Gradients => ({
+    x: pad(dy, { axis, before: start, after: x.shape[axis] - start - length }),
+  }),
+  samples: [
+    { inputs: { x: [33] }, attributes: { axis: 0, start: 7, length: 3 }, expect: (x) => x.slice(7, 10) },
+    {
+      inputs: { x: [3, 12] },
+      attributes: { axis: 1, start: 4, length: 8 },
+      expect: (x) => x.filter((_, i) => i % 12 >= 4),
+    },
+    {
+      inputs: { x: { shape: [2, 7, 3], dtype: "f16" } },
+      attributes: { axis: 1, start: 2, length: 4 },
+      expect: (x) => x.filter((_, i) => i % 21 >= 6 && i % 21 < 18),
+    },
+  ],
+});

@@ -1,0 +1,114 @@
+import { join } from "node:path";
+import { type CompiledProgram, type Device, input, plan } from "../engine/mod.ts";
+import { ConfigReader } from "./config_reader.ts";
+import { loadWeights } from "./load.ts";
+import { Source } from "./source.ts";
+import { AutoencoderKL, type Posterior } from "./vae/autoencoder_kl.ts";
+import { readVaeConfig, vaeFactor } from "./vae/config.ts";
+import { Weights } from "./weights.ts";
+
+/** The VAE of a Diffusers folder, ready to encode and decode pictures; always in f32, where real checkpoints overflow in f16. */
+export class VaeModel {
+  private readonly programs = new Map<string, CompiledProgram>();
+
+  private constructor(
+    private readonly device: Device,
+    private readonly model: AutoencoderKL,
+    private readonly weights: Weights,
+  ) {}
+
+  /**
+   * Reads `<folder>/vae` and puts it on the device.
+   *
+   * @throws {Error} If a file is missing or unsound, naming it.
+   */
+  static async load(folder: string, device: Device): Promise<VaeModel> {
+    const part = join(folder, "vae");
+    const config = readVaeConfig(await ConfigReader.open(join(part, "config.json")));
+    const weights = new Weights("vae");
+    const model = new AutoencoderKL(new Source(weights), config);
+    await loadWeights(device, weights, part);
+    return new VaeModel(device, model, weights);
+  }
+
+  /** Picture pixels a latent cell stands for, along each axis. */
+  get factor(): number {
+    return vaeFactor(this.model.config);
+  }
+
+  /**
+   * The mean of each picture's latents, or a draw when noise is given.
+   *
+   * @param pictures Each `[height, width, 3]`, RGB in −1…1, all of one size.
+   * @returns `mean` and `logvar` of each, `[height / 8, width / 8, 4]`, as the VAE gives them.
+   */
+  async encode(
+    pictures: readonly Float32Array[],
+    size: { width: number; height: number },
+  ): Promise<{ mean: Float32Array; logvar: Float32Array }[]> {
+    const shape = [pictures.length, size.height, size.width, 3];
+    const program = await this.program(`encode ${shape}`, () => {
+      const { mean, logvar }: Posterior = this.model.encode(input("pictures", shape));
+      return { mean, logvar };
+    });
+    program.run({ pictures: joined(pictures) });
+    const { mean, logvar } = await program.read("mean", "logvar");
+    const each = mean.length / pictures.length;
+    return pictures.map((_, i) => ({
+      mean: mean.slice(i * each, (i + 1) * each) as Float32Array,
+      logvar: logvar.slice(i * each, (i + 1) * each) as Float32Array,
+    }));
+  }
+
+  /**
+   * Pictures of latents.
+   *
+   * @param latents Each `[height, width, 4]`, as the UNet has them (scaled by 0.18215), all of one size.
+   * @returns Each `[8 height, 8 width, 3]` bytes, RGB.
+   */
+  async decode(
+    latents: readonly Float32Array[],
+    size: { width: number; height: number },
+  ): Promise<Uint8Array<ArrayBuffer>[]> {
+    const shape = [latents.length, size.height, size.width, 4], { scalingFactor } = this.model.config;
+    const program = await this.program(
+      `decode ${shape}`,
+      () => ({ pictures: this.model.decode(input("latents", shape)) }),
+    );
+    program.run({ latents: joined(latents).map((value) => value / scalingFactor) });
+    const { pictures } = await program.read("pictures");
+    const each = pictures.length / latents.length;
+    return latents.map((_, i) =>
+      Uint8Array.from(
+        pictures.subarray(i * each, (i + 1) * each),
+        (v) => Math.round(Math.min(1, Math.max(0, v / 2 + 0.5)) * 255),
+      )
+    );
+  }
+
+  /** Frees programs and weights. */
+  free(): void {
+    for (const program of this.programs.values()) this.device.release(program);
+    this.programs.clear();
+    this.device.free(this.weights.all.map((spec) => spec.variable));
+  }
+
+  private async program(key: string, trace: () => Parameters<typeof plan>[0]["outputs"]): Promise<CompiledProgram> {
+    let program = this.programs.get(key);
+    if (!program) {
+      program = await this.device.compile(plan({ outputs: trace() }));
+      this.programs.set(key, program);
+    }
+    return program;
+  }
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const result = new Float32Array(parts.reduce((total, part) => total + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    result.set(part, at);
+    at += part.length;
+  }
+  return result;
+}

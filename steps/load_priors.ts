@@ -1,0 +1,52 @@
+import { readDreamboothFolders } from "../data/dreambooth_folder.ts";
+import { defineStep, recordFolder, replacing } from "../pipeline/mod.ts";
+import { describeData } from "./read_dreambooth.ts";
+import { data } from "./things.ts";
+import type { TrainingData } from "./values/training_data.ts";
+
+/** Options of `loadPriors`. */
+export interface LoadPriorsOptions {
+  /** Folder of folders `<repeats>_<class>` with pictures of the class in general, for network 1. */
+  readonly network1?: string;
+  /** The same for network 2. */
+  readonly network2?: string;
+  /** Weight of their loss (`--prior_loss_weight`); 1 when left out. */
+  readonly weight?: number;
+}
+
+/**
+ * Adds regularization pictures: images of the class as the base already makes them, so that a network learns its concept and not the class.
+ *
+ * @see Ruiz et al. 2022 (DreamBooth), https://arxiv.org/abs/2208.12242
+ */
+export function loadPriors({ network1, network2, weight = 1 }: LoadPriorsOptions) {
+  const add = async (before: TrainingData): Promise<TrainingData> => {
+    const added = async (each: TrainingData["network1"], folder: string | undefined, number: 1 | 2) => {
+      const read = folder === undefined
+        ? each.regularization
+        : (await readDreamboothFolders(folder, `regularization data of network ${number}`)).folders;
+      return { ...each, regularization: read, options: { ...each.options, priorLossWeight: weight } };
+    };
+    if (network2 !== undefined && !before.network2) {
+      throw new Error(`Cannot load priors from ${network2}: readDreambooth was given no data for network 2`);
+    }
+    return {
+      network1: await added(before.network1, network1, 1),
+      network2: before.network2 && await added(before.network2, network2, 2),
+    };
+  };
+  return defineStep({
+    name: "load priors",
+    version: 1,
+    options: { weight },
+    needs: { data },
+    gives: { data: replacing(data) },
+    fingerprint: () =>
+      Promise.all([network1, network2].map((folder) => folder === undefined ? null : recordFolder(folder))),
+    plan: async ({ data }) => {
+      const found = await add(data);
+      return { ...describeData(found), gives: { data: found } };
+    },
+    run: async ({ data }) => ({ data: await add(data) }),
+  });
+}

@@ -1,0 +1,40 @@
+import { defineStep } from "../pipeline/mod.ts";
+import { bases, data, latents, network1 } from "./things.ts";
+import { type NetworkOptions, networkStore } from "./values/network.ts";
+import { planTraining, trainNetworks } from "./values/network_training.ts";
+import type { TrainingOptions } from "./values/training_loop.ts";
+
+/** Options of `pretrainNetwork1`. */
+export interface PretrainOptions extends TrainingOptions, NetworkOptions {}
+
+/** Trains network 1 alone on its own data: the recommended beginning, before it is frozen and network 2 learns against it. */
+export function pretrainNetwork1(options: PretrainOptions) {
+  const built = networkOptions(options);
+  return defineStep({
+    name: "pretrain network 1",
+    version: 1,
+    options,
+    needs: { bases, data, latents },
+    gives: { network1 },
+    plan: ({ bases, data }) => ({
+      ...planTraining(bases, data, [1], [built], options, {}, false),
+      gives: { network1: { options: built } },
+    }),
+    run: async ({ bases, data, latents }, run) => {
+      const [network1] = await trainNetworks(bases, data, latents, [1], [{ options: built }], options, {}, false, run);
+      return { network1 };
+    },
+    store: networkStore("network1"),
+  });
+}
+
+/** The part of a step's options that builds its network. */
+export function networkOptions({ rank, alpha, convRank, convAlpha, parts }: NetworkOptions): NetworkOptions {
+  return {
+    rank,
+    ...(alpha === undefined ? {} : { alpha }),
+    ...(convRank === undefined ? {} : { convRank }),
+    ...(convAlpha === undefined ? {} : { convAlpha }),
+    ...(parts === undefined ? {} : { parts }),
+  };
+}

@@ -1,0 +1,27 @@
+import type { LoadedBases, OpenedBases } from "./values/bases.ts";
+import type { TrainingData } from "./values/training_data.ts";
+import type { LatentStore } from "./values/latents.ts";
+import type { Network, PlannedNetwork } from "./values/network.ts";
+import type { FreezeOptions } from "../training/phases.ts";
+import type { SampleSheet } from "./values/sample_sheet.ts";
+import type { Retention } from "./values/retention.ts";
+import { thing } from "../pipeline/mod.ts";
+
+/** The base models, on the device; planned: their configurations. */
+export const bases = thing<LoadedBases, OpenedBases>();
+/** Pictures and captions of each network; known before a run as well. */
+export const data = thing<TrainingData, TrainingData>();
+/** Every picture's latents. */
+export const latents = thing<LatentStore, { readonly count: number }>();
+/** The network that is pretrained and then frozen, or trained beside the other. */
+export const network1 = thing<Network, PlannedNetwork>();
+/** The network that learns against network 1. */
+export const network2 = thing<Network, PlannedNetwork>();
+/** Network 2 trained without the orthogonality loss, for comparison. */
+export const network2WithoutOrthogonality = thing<Network, PlannedNetwork>();
+/** When network 1 trains and when orthogonality is on. */
+export const freezing = thing<FreezeOptions, FreezeOptions>();
+/** Pictures that the networks make, column by column. */
+export const samples = thing<SampleSheet, unknown>();
+/** What each LoRA taught, alone and in the stack. */
+export const retention = thing<Retention, unknown>();

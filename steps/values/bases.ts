@@ -1,0 +1,84 @@
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { Device } from "../../engine/mod.ts";
+import { BaseModel, type BaseModelOptions } from "../../models/base_model.ts";
+import { Tokenizer } from "../../models/clip/tokenizer.ts";
+
+/** Base models with their configurations read: what can be planned with. */
+export interface OpenedBases {
+  readonly network1: BaseModel;
+  /** The same object when both networks share their base. */
+  readonly network2: BaseModel;
+}
+
+/** Base models on a device. */
+export interface LoadedBases extends OpenedBases {
+  readonly device: Device;
+  readonly tokenizer1: Tokenizer;
+  readonly tokenizer2: Tokenizer;
+  /** Frees the device and all that lives on it. */
+  release(): void;
+}
+
+/** Where the bases are: one folder for both networks, or one each. */
+export interface BaseFolders {
+  readonly network1: string;
+  readonly network2?: string;
+}
+
+/**
+ * The small base model that comes with the project.
+ *
+ * @param name A folder, or `toy`.
+ */
+export function baseFolder(name: string): string {
+  return name === "toy" ? new URL("../../assets/toy/base", import.meta.url).pathname : name;
+}
+
+/** Opens configurations; no device is asked for. A base that both networks name is opened once. */
+export async function openBases(folders: BaseFolders, options: BaseModelOptions): Promise<OpenedBases> {
+  const first = baseFolder(folders.network1), second = baseFolder(folders.network2 ?? folders.network1);
+  for (const folder of new Set([first, second])) {
+    const found = await stat(folder).catch((error) => {
+      if (error.code === "ENOENT") return null;
+      throw error;
+    });
+    if (!found?.isDirectory()) {
+      throw new Error(
+        `Cannot load the base model: ${folder} is ${
+          found ? "no folder" : "not there"
+        }; wanted a Diffusers folder with ` +
+          "tokenizer, text_encoder, unet and vae, or toy",
+      );
+    }
+  }
+  const network1 = await BaseModel.open(first, options);
+  return { network1, network2: first === second ? network1 : await BaseModel.open(second, options) };
+}
+
+/** Puts bases on the machine's device. */
+export async function loadBasesOn(
+  folders: BaseFolders,
+  options: BaseModelOptions,
+  warn: (message: string) => void,
+): Promise<LoadedBases> {
+  const opened = await openBases(folders, options);
+  const device = await Device.open();
+  try {
+    for (const base of new Set([opened.network1, opened.network2])) {
+      (await base.load(device)).warnings.forEach(warn);
+    }
+    const tokenizer = (base: BaseModel) => Tokenizer.fromFolder(join(base.folder, "tokenizer"));
+    const tokenizer1 = await tokenizer(opened.network1);
+    return {
+      ...opened,
+      device,
+      tokenizer1,
+      tokenizer2: opened.network2 === opened.network1 ? tokenizer1 : await tokenizer(opened.network2),
+      release: () => device.dispose(),
+    };
+  } catch (error) {
+    device.dispose();
+    throw error;
+  }
+}

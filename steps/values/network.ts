@@ -1,0 +1,77 @@
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { SafetensorsFile, writeSafetensors } from "../../formats/safetensors.ts";
+import { LoraNetwork, type LoraOptions, type Part } from "../../lora/network.ts";
+import type { BaseModel } from "../../models/base_model.ts";
+import type { Store } from "../../pipeline/mod.ts";
+import type { StepFigures } from "../../training/trainer.ts";
+
+/** How a network is built: sd-scripts' flags are network_dim, network_alpha, conv_dim, conv_alpha. */
+export interface NetworkOptions extends LoraOptions {
+  /** Which parts get modules; both when left out. */
+  readonly parts?: readonly Part[];
+}
+
+/** A trained network, off the device. */
+export interface Network {
+  readonly options: NetworkOptions;
+  /** Flat, laid out as `LoraNetwork.weights`. */
+  readonly weights: Float32Array;
+  /** Figures of every step it was trained with. */
+  readonly log: readonly StepFigures[];
+  /** Settings of the training, for the file's metadata and for reports. */
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+/** What is known of a network before it is trained. */
+export interface PlannedNetwork {
+  readonly options: NetworkOptions;
+}
+
+/** The network's modules over a base model, without weights. */
+export function buildNetwork(
+  name: string,
+  base: BaseModel,
+  { parts = ["text_encoder", "unet"], ...options }: NetworkOptions,
+): LoraNetwork {
+  return new LoraNetwork(name, {
+    text_encoder: parts.includes("text_encoder") ? base.textLayers : [],
+    unet: parts.includes("unet") ? base.unetLayers : [],
+  }, options);
+}
+
+/** Writes a network into a step's folder. */
+export async function saveNetwork(network: Network, folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writeSafetensors(join(folder, "weights.safetensors"), [{
+    name: "weights",
+    type: "F32",
+    shape: [network.weights.length],
+    bytes: new Uint8Array(network.weights.slice().buffer as ArrayBuffer),
+  }]);
+  const { options, log, settings } = network;
+  await writeFile(join(folder, "network.json"), JSON.stringify({ options, settings, log }));
+}
+
+/** Reads what `saveNetwork` wrote. */
+export async function loadNetwork(folder: string): Promise<Network> {
+  await using file = await SafetensorsFile.open(join(folder, "weights.safetensors"));
+  const { options, log, settings } = JSON.parse(await readFile(join(folder, "network.json"), "utf8"));
+  return { options, log, settings, weights: await file.float32("weights") };
+}
+
+/** A step's store for networks, each in a folder of its name. */
+export function networkStore<const Name extends string>(
+  ...names: readonly Name[]
+): Store<{ readonly [Each in Name]: Network }> {
+  return {
+    save: async (networks, folder) => {
+      for (const name of names) await saveNetwork(networks[name], join(folder, name));
+    },
+    load: async (folder) => {
+      const loaded: Partial<Record<Name, Network>> = {};
+      for (const name of names) loaded[name] = await loadNetwork(join(folder, name));
+      return loaded as Record<Name, Network>;
+    },
+  };
+}

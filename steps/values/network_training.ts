@@ -1,0 +1,167 @@
+import type { Device } from "../../engine/mod.ts";
+import { initialWeights } from "../../lora/initial_weights.ts";
+import type { LoraNetwork } from "../../lora/network.ts";
+import type { TextMask } from "../../lora/orthogonality.ts";
+import type { Plan, StepRun } from "../../pipeline/mod.ts";
+import type { FreezeOptions } from "../../training/phases.ts";
+import { epochPhase } from "../../training/phases.ts";
+import { AdamWState, type StepForm } from "../../training/step_graph.ts";
+import { planStep } from "../../training/trainer.ts";
+import type { LoadedBases, OpenedBases } from "./bases.ts";
+import type { LatentStore } from "./latents.ts";
+import { buildNetwork, type Network, type NetworkOptions } from "./network.ts";
+import { datasetOf, type NetworkData, type TrainingData } from "./training_data.ts";
+import { runTraining, trainingLength, type TrainingOptions, type TrainingSide } from "./training_loop.ts";
+
+/** The coupling between two networks; false trains without it. */
+export type OrthogonalitySetting = false | {
+  /** Coefficient of the text term (`--orth_te_coefficient`); 1 when left out. */
+  readonly textEncoder?: number;
+  /** Coefficient of the UNet term (`--orth_unet_coefficient`); 1 when left out. */
+  readonly unet?: number;
+  /** `1-I`, the method's formula, when left out; `I` is what the original's code does. */
+  readonly textMask?: TextMask;
+  /** `clean` when left out; `original` has the original script's gradients. */
+  readonly form?: StepForm;
+};
+
+/** A network to train: from its start, or from weights that are there. */
+export interface NetworkStart {
+  readonly options: NetworkOptions;
+  readonly network?: Network;
+}
+
+/** The data of one network, or an error that says which step should have read it. */
+export function dataOf(data: TrainingData, number: 1 | 2): NetworkData {
+  const found = data[`network${number}`];
+  if (!found) throw new Error(`Cannot train network ${number}: readDreambooth was given no data for it`);
+  return found;
+}
+
+/** Figures and sentences for `describe()`: steps, parameters, bytes; no GPU is asked. */
+export function planTraining(
+  bases: OpenedBases,
+  data: TrainingData,
+  numbers: readonly (1 | 2)[],
+  starts: readonly NetworkOptions[],
+  options: TrainingOptions,
+  freezing: FreezeOptions,
+  orthogonality: OrthogonalitySetting,
+): Plan {
+  const sides = numbers.map((number, k) => {
+    const base = bases[`network${number}`];
+    return { number, base, lora: buildNetwork(`network ${number}`, base, starts[k]) };
+  });
+  const datasets = numbers.map((number) => datasetOf(dataOf(data, number)));
+  const { stepsPerEpoch, totalSteps, epochs } = trainingLength(datasets, options);
+  const phases = Array.from({ length: epochs }, (_, epoch) => epochPhase(epoch, freezing));
+  const shapes = datasets.map(({ width, height }, k) => ({
+    batch: dataOf(data, numbers[k]).options.batchSize,
+    height: height / 8,
+    width: width / 8,
+    tokenRows: (options.maxTokenLength ?? 75) / 75,
+  }));
+  const optimizer = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: options.weightDecay ?? 0.01 };
+  const states = sides.map(({ lora }) => new AdamWState(lora));
+  const noise = { trainTimesteps: 1000, predictionType: bases.network1.schedule.predictionType, alphasCumprod: [] };
+  const peakGpuBytes = Math.max(
+    ...[...new Set(phases.map((phase) => JSON.stringify(phase)))].map((phase) =>
+      planStep(
+        sides,
+        states,
+        noise,
+        shapes,
+        JSON.parse(phase),
+        { count: options.accumulationSteps ?? 1, isLast: true },
+        {
+          ...options,
+          ...orthogonalityOptions(orthogonality),
+          totalSteps,
+          learningRate: { learningRate: options.learningRate ?? 1e-4 },
+          optimizer,
+        },
+      ).program.peakBytes
+    ),
+  );
+  const trains = numbers.map((number, k) =>
+    numbers.length === 1 || number === 2 || phases.some((p) => p.network1Trains) ? k : -1
+  );
+  return {
+    figures: {
+      stepsPerEpoch,
+      epochs,
+      totalSteps,
+      parametersTrained: trains.reduce((sum, k) => sum + (k < 0 ? 0 : sides[k].lora.parameterCount), 0),
+      peakGpuBytes,
+    },
+    lines: numbers.length === 1 ? [] : [phaseText(phases, orthogonality)],
+  };
+}
+
+function phaseText(
+  phases: readonly { network1Trains: boolean; orthogonalityOn: boolean }[],
+  orthogonality: OrthogonalitySetting,
+): string {
+  const count = (of: (phase: typeof phases[number]) => boolean) => phases.filter(of).length;
+  const on = orthogonality === false ? 0 : count((phase) => phase.orthogonalityOn);
+  return `network 1 trains in ${
+    count((phase) => phase.network1Trains)
+  } of ${phases.length} epochs; orthogonality is on in ${on}`;
+}
+
+/** The trainer's names for the coupling. */
+export function orthogonalityOptions(setting: OrthogonalitySetting) {
+  const { textEncoder = 1, unet = 1, textMask = "1-I", form = "clean" } = setting === false ? {} : setting;
+  return { textCoefficient: textEncoder, unetCoefficient: unet, textMask, form };
+}
+
+/** Trains one network or two against each other; gives them back in the order of `numbers`. */
+export async function trainNetworks(
+  bases: LoadedBases,
+  data: TrainingData,
+  latents: LatentStore,
+  numbers: readonly (1 | 2)[],
+  starts: readonly NetworkStart[],
+  options: TrainingOptions,
+  freezing: FreezeOptions,
+  orthogonality: OrthogonalitySetting,
+  run: StepRun,
+): Promise<Network[]> {
+  const { device } = bases, seed = options.seed ?? 1;
+  const loras: LoraNetwork[] = [];
+  try {
+    const sides = numbers.map((number, k): TrainingSide => {
+      const base = bases[`network${number}`], { options: built, network } = starts[k];
+      const lora = buildNetwork(`network ${number}`, base, built);
+      loras.push(lora);
+      upload(device, lora, network, seed, number);
+      return { number, base, lora, dataset: datasetOf(dataOf(data, number)), tokenizer: bases[`tokenizer${number}`] };
+    });
+    const { state, log } = await runTraining(bases, sides, latents, {
+      ...options,
+      ...orthogonalityOptions(orthogonality),
+    }, {
+      ...freezing,
+      orthogonality: orthogonality !== false,
+    }, run);
+    const settings = { ...options, seed, freezing, orthogonality };
+    return starts.map(({ options, network }, k): Network => ({
+      options,
+      weights: state.networks[k].weights,
+      log: [...network?.log ?? [], ...log],
+      settings: { ...network?.settings, ...settings },
+    }));
+  } finally {
+    device.free(loras.map((lora) => lora.weights));
+  }
+}
+
+function upload(device: Device, lora: LoraNetwork, network: Network | undefined, seed: number, number: number): void {
+  const values = network?.weights ?? initialWeights(lora, { seed, stream: number });
+  if (values.length !== lora.sizeElements) {
+    throw new RangeError(
+      `Cannot train ${lora.name}: its weights have ${values.length} numbers, the base model and rank want ${lora.sizeElements}`,
+    );
+  }
+  device.upload(lora.weights, values);
+}

@@ -1,0 +1,21 @@
+/** Pictures of one column: one stack of networks, one kind of prompt. */
+export interface SampleColumn {
+  /** Such as `character alone`. */
+  readonly name: string;
+  readonly pictures: readonly SampledPicture[];
+}
+
+/** One sampled picture. */
+export interface SampledPicture {
+  readonly prompt: string;
+  readonly seed: number;
+  readonly width: number;
+  readonly height: number;
+  /** `[height, width, 3]` bytes, RGB. */
+  readonly pixels: Uint8Array;
+}
+
+/** All sampled pictures, column by column. */
+export interface SampleSheet {
+  readonly columns: readonly SampleColumn[];
+}

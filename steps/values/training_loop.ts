@@ -1,0 +1,235 @@
+import { rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { type Batch, type Dataset, pairEpoch } from "../../data/dataset.ts";
+import { SafetensorsFile, writeSafetensors } from "../../formats/safetensors.ts";
+import type { Tokenizer } from "../../models/clip/tokenizer.ts";
+import type { StepRun } from "../../pipeline/mod.ts";
+import { epochPhase, type FreezeOptions } from "../../training/phases.ts";
+import {
+  DivergedError,
+  type StepFigures,
+  type TrainBatch,
+  Trainer,
+  type TrainerNetwork,
+  type TrainerOptions,
+  type TrainerState,
+} from "../../training/trainer.ts";
+import type { LearningRateOptions } from "../../training/learning_rate.ts";
+import type { LoadedBases } from "./bases.ts";
+import type { LatentStore } from "./latents.ts";
+
+/** How long and how to train; sd-scripts' names in brackets. */
+export interface TrainingOptions {
+  /** Passes over the data (`--max_train_epochs`); `steps` wins. */
+  readonly epochs?: number;
+  /** Optimizer steps (`--max_train_steps`). */
+  readonly steps?: number;
+  /** Rate of the optimizer; 1e-4 when left out. */
+  readonly learningRate?: number;
+  /** `constant` when left out (`--lr_scheduler`). */
+  readonly schedule?: LearningRateOptions["schedule"];
+  readonly warmupSteps?: number;
+  /** Micro-batches per step (`--gradient_accumulation_steps`); 1 when left out. */
+  readonly accumulationSteps?: number;
+  /** 0: no clipping; 1 when left out (`--max_grad_norm`). */
+  readonly maxGradNorm?: number;
+  /** 0: off (`--min_snr_gamma`). */
+  readonly minSnrGamma?: number;
+  /** Decoupled weight decay; 0.01 when left out. */
+  readonly weightDecay?: number;
+  /** Rows of 77 tokens a prompt may take (`--max_token_length` 75, 150, 225); 75 when left out. */
+  readonly maxTokenLength?: 75 | 150 | 225;
+  /** Seed of timesteps and noise; 1 when left out. */
+  readonly seed?: number;
+  /** Steps between two checkpoints of the running step; 100 when left out. */
+  readonly checkpointEvery?: number;
+}
+
+/** One side of a training run: its data set and how its prompts become ids. */
+export interface TrainingSide extends TrainerNetwork {
+  readonly dataset: Dataset;
+  readonly tokenizer: Tokenizer;
+}
+
+/** What a loop gives back: state of all networks, and every step's figures. */
+export interface TrainingResult {
+  readonly state: TrainerState;
+  readonly log: readonly StepFigures[];
+}
+
+/** Steps per epoch, epochs and steps in all, from the data and the options. */
+export function trainingLength(datasets: readonly Dataset[], options: TrainingOptions) {
+  const batches = Math.max(...datasets.map((dataset) => dataset.batchesPerEpoch));
+  const stepsPerEpoch = Math.ceil(batches / (options.accumulationSteps ?? 1));
+  const { epochs, steps } = options;
+  for (const [name, value] of Object.entries({ epochs, steps })) {
+    if (value !== undefined && (!Number.isInteger(value) || value < 1)) {
+      throw new RangeError(`Cannot train: ${name} is ${value}, must be a whole number above 0`);
+    }
+  }
+  const totalSteps = steps ?? (epochs ?? 1) * stepsPerEpoch;
+  return { stepsPerEpoch, totalSteps, epochs: Math.ceil(totalSteps / stepsPerEpoch) };
+}
+
+/**
+ * Trains until the last step, with checkpoints in the step's folder: stopped and started again, it goes on as if it had never stopped.
+ *
+ * @throws {DivergedError} If a figure becomes NaN or infinite; nothing is kept of it.
+ */
+export async function runTraining(
+  bases: LoadedBases,
+  sides: readonly TrainingSide[],
+  latents: LatentStore,
+  options: TrainingOptions & Pick<TrainerOptions, "form" | "textCoefficient" | "unetCoefficient" | "textMask">,
+  freezing: FreezeOptions & { readonly orthogonality?: boolean },
+  run: StepRun,
+): Promise<TrainingResult> {
+  const datasets = sides.map((side) => side.dataset);
+  const { stepsPerEpoch, totalSteps, epochs } = trainingLength(datasets, options);
+  const seed = options.seed ?? 1, accumulation = options.accumulationSteps ?? 1, every = options.checkpointEvery ?? 100;
+  const trainer = new Trainer(bases.device, scheduleOf(bases), sides, {
+    ...options,
+    seed,
+    totalSteps,
+    learningRate: {
+      learningRate: options.learningRate ?? 1e-4,
+      ...(options.schedule ? { schedule: options.schedule } : {}),
+      ...(options.warmupSteps ? { warmupSteps: options.warmupSteps } : {}),
+    },
+  });
+  const file = join(run.folder, "checkpoint.safetensors"), log: StepFigures[] = [];
+  try {
+    const saved = await readCheckpoint(file);
+    if (saved) {
+      trainer.restore(saved.state);
+      log.push(...saved.log);
+    }
+    const report = (figures: readonly StepFigures[]) => {
+      log.push(...figures);
+      const last = figures.at(-1);
+      if (last) run.figures(last.values);
+      run.progress({ done: log.length, total: totalSteps, unit: "steps", message: progressText(last) });
+    };
+    report([]);
+    for (let epoch = Math.floor(trainer.stepsDone / stepsPerEpoch); epoch < epochs; epoch++) {
+      const { network1Trains, orthogonalityOn } = epochPhase(epoch, freezing);
+      const phase = { network1Trains, orthogonalityOn: orthogonalityOn && freezing.orthogonality !== false };
+      const steps = epochSteps(sides, latents, epoch, accumulation, options.maxTokenLength ?? 75);
+      for (let at = trainer.stepsDone - epoch * stepsPerEpoch; at < steps.length; at++) {
+        if (trainer.stepsDone >= totalSteps) break;
+        const figures = await trainer.train(epoch, phase, steps[at]());
+        if (figures.length) report(figures);
+        const isStopping = run.signal.aborted;
+        if (isStopping || trainer.stepsDone % every === 0) {
+          report(await trainer.readFigures());
+          await writeCheckpoint(file, { state: await trainer.save(), log });
+        }
+        run.signal.throwIfAborted();
+      }
+    }
+    report(await trainer.readFigures());
+    const state = await trainer.save();
+    for (const { weights } of state.networks) {
+      if (!weights.every(Number.isFinite)) throw new DivergedError(trainer.stepsDone - 1, "a weight", NaN);
+    }
+    await rm(file, { force: true });
+    return { state, log };
+  } finally {
+    trainer.dispose();
+  }
+}
+
+function progressText(last: StepFigures | undefined): string {
+  if (!last) return "compiling";
+  const { values } = last, loss = values.loss_2 ?? values.loss_1;
+  const terms = ["orth_te", "orth_unet"].filter((name) => name in values).map((name) =>
+    `${name} ${values[name].toExponential(1)}`
+  );
+  return [`loss ${loss.toFixed(4)}`, ...terms].join(", ");
+}
+
+function scheduleOf({ network1: { schedule } }: LoadedBases) {
+  return {
+    trainTimesteps: schedule.betas.length,
+    predictionType: schedule.predictionType,
+    alphasCumprod: schedule.alphasCumprod,
+  };
+}
+
+/** An epoch's optimizer steps, each a function that makes its micro-batches. */
+function epochSteps(
+  sides: readonly TrainingSide[],
+  latents: LatentStore,
+  epoch: number,
+  accumulation: number,
+  maxTokenLength: 75 | 150 | 225,
+): (() => TrainBatch[][])[] {
+  const epochs = sides.map((side) => side.dataset.epoch(epoch));
+  const rows: Batch[][] = epochs.length === 1
+    ? epochs[0].map((batch) => [batch])
+    : pairEpoch(epochs[0], epochs[1]).map(([one, two]) => [one, two]);
+  const steps: (() => TrainBatch[][])[] = [];
+  for (let at = 0; at < rows.length; at += accumulation) {
+    const micro = rows.slice(at, at + accumulation);
+    steps.push(() =>
+      micro.map((batches) => batches.map((batch, k) => trainBatch(batch, sides[k], latents, maxTokenLength)))
+    );
+  }
+  return steps;
+}
+
+function trainBatch(
+  batch: Batch,
+  { dataset, tokenizer }: TrainingSide,
+  latents: LatentStore,
+  maxTokenLength: 75 | 150 | 225,
+): TrainBatch {
+  const samples = batch.map(({ image, caption, isFlipped }) => {
+    const picture = latents.get(image.path, { width: dataset.width, height: dataset.height, isFlipped });
+    return { picture, ids: tokenizer.chunks(caption, maxTokenLength).flat(), lossWeight: image.lossWeight };
+  });
+  const { height, width } = samples[0].picture;
+  return {
+    height,
+    width,
+    tokenRows: maxTokenLength / 75,
+    samples: samples.map(({ picture, ids, lossWeight }) => ({ latents: picture.values, ids, lossWeight })),
+  };
+}
+
+interface Checkpoint {
+  readonly state: TrainerState;
+  readonly log: readonly StepFigures[];
+}
+
+async function writeCheckpoint(file: string, { state, log }: Checkpoint): Promise<void> {
+  const tensors = state.networks.flatMap((network, k) =>
+    Object.entries(network).map(([name, values]) => ({
+      name: `${k}.${name}`,
+      type: "F32" as const,
+      shape: [values.length],
+      bytes: new Uint8Array(values.slice().buffer as ArrayBuffer),
+    }))
+  );
+  const facts = { step: state.step, updates: state.updates, log };
+  await writeSafetensors(file, tensors, { metadata: new Map([["checkpoint", JSON.stringify(facts)]]) });
+}
+
+async function readCheckpoint(file: string): Promise<Checkpoint | null> {
+  const isThere = await stat(file).then(() => true, (error) => {
+    if (error.code === "ENOENT") return false;
+    throw error;
+  });
+  if (!isThere) return null;
+  await using opened = await SafetensorsFile.open(file);
+  const { step, updates, log } = JSON.parse(opened.metadata?.get("checkpoint") ?? "null");
+  const networks = [];
+  for (const k of (updates as number[]).keys()) {
+    networks.push({
+      weights: await opened.float32(`${k}.weights`),
+      firstMoment: await opened.float32(`${k}.firstMoment`),
+      secondMoment: await opened.float32(`${k}.secondMoment`),
+    });
+  }
+  return { state: { step, updates, networks }, log };
+}
