@@ -67,6 +67,8 @@ interface StepState {
   productHash?: string;
   /** Seconds it ran; absent if it did not. */
   ranSeconds?: number;
+  /** Seconds it took when its product was made, in this run or an earlier one. */
+  madeSeconds?: number;
 }
 
 /** One run of a recipe. */
@@ -148,6 +150,7 @@ class Run {
     }
     if (manifest === undefined) return "first run";
     state.productHash = productHash(manifest);
+    state.madeSeconds = manifest.seconds;
     return changedInput(manifest.inputs, inputs);
   }
 
@@ -174,6 +177,7 @@ class Run {
       const manifest = await folder.commit({ inputs, artifacts, seconds: secondsSince(started), save });
       state.productHash = productHash(manifest);
       state.ranSeconds = (state.ranSeconds ?? 0) + manifest.seconds;
+      state.madeSeconds = manifest.seconds;
       this.#emit(state, { type: "step-finished", seconds: manifest.seconds });
     });
   }
@@ -208,6 +212,10 @@ class Run {
     return {
       folder: state.folder.work,
       signal: this.#signal,
+      earlier: this.#states.slice(0, state.index).map(({ step, madeSeconds = 0 }) => ({
+        name: step.name,
+        seconds: madeSeconds,
+      })),
       progress: (progress) => {
         const etaSeconds = pace.secondsLeft({ ...progress, nowSeconds: performance.now() / 1000 });
         this.#emit(state, { type: "progress", ...progress, ...(etaSeconds === undefined ? {} : { etaSeconds }) });

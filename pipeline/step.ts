@@ -12,6 +12,8 @@ export interface StepRun {
   readonly folder: string;
   /** Aborted when the user wants to stop. Long loops call `signal.throwIfAborted()`, after saving what they need. */
   readonly signal: AbortSignal;
+  /** The recipe's earlier steps, and how long each took when its product was made. */
+  readonly earlier: readonly { readonly name: string; readonly seconds: number }[];
   /** Reports how far the work is; the run adds the time left. */
   progress(progress: { done: number; total: number; unit: string; message?: string }): void;
   /** Reports named numbers, such as losses. */

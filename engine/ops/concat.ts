@@ -15,20 +15,22 @@ export const concat = defineOp<readonly ["a", "b"], { readonly axis: number }>({
   type: ({ a, b }, { axis }) => {
     const fits = a.dtype === b.dtype && a.shape.length === b.shape.length && axis in a.shape &&
       a.shape.every((size, place) => place === axis || size === b.shape[place]);
-    if (!fits) throw new TypeError(`shapes differ: a is ${typeText(a)}, b is ${typeText(b)}, joined along axis ${axis}`);
+    if (!fits) {
+      throw new TypeError(`shapes differ: a is ${typeText(a)}, b is ${typeText(b)}, joined along axis ${axis}`);
+    }
     return { shape: a.shape.map((size, place) => place === axis ? size + b.shape[axis] : size), dtype: a.dtype };
   },
   kernel: ({ inputs: { a, b }, output, attributes: { axis }, target }) => {
     const { sizeA, sizeB } = rowSizes(a, b, axis), width = vectorWidth(sizeA, sizeB);
     const unitsA = sizeA / width, unitsB = sizeB / width, all = unitsA + unitsB;
-    const lines = grid(elementCount(output.shape) / width, target, 128);
+    const count = elementCount(output.shape) / width, lines = grid(count, target, 128);
     return {
       workgroups: lines.workgroups,
       wgsl: `${enables([a])}
 ${binding(0, "a", vectorType(a.dtype, width), "read")}
 ${binding(1, "b", vectorType(b.dtype, width), "read")}
 ${binding(2, "result", vectorType(output.dtype, width), "read_write")}
-const COUNT = ${elementCount(output.shape) / width}u;
+const COUNT = ${count}u;
 const UNITS_A = ${unitsA}u;
 const UNITS_B = ${unitsB}u;
 
@@ -36,8 +38,8 @@ ${lines.attribute}
 fn main(${lines.parameters}) {
   ${lines.index}
   if (i >= COUNT) { return; }
-  let row = ${divide("i", all)};
-  let unit = ${modulo("i", all)};
+  let row = ${divide("i", all, count)};
+  let unit = ${modulo("i", all, count)};
   if (unit < UNITS_A) {
     result[i] = a[row * UNITS_A + unit];
   } else {
@@ -61,7 +63,8 @@ fn main(${lines.parameters}) {
     {
       inputs: { a: [2, 3, 7], b: [2, 1, 7] },
       attributes: { axis: 1 },
-      expect: (a, b) => range(2).flatMap((row) => [...a.slice(21 * row, 21 * row + 21), ...b.slice(7 * row, 7 * row + 7)]),
+      expect: (a, b) =>
+        range(2).flatMap((row) => [...a.slice(21 * row, 21 * row + 21), ...b.slice(7 * row, 7 * row + 7)]),
     },
     { inputs: { a: [3], b: [33] }, attributes: { axis: 0 }, expect: (a, b) => [...a, ...b] },
   ],

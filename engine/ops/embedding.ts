@@ -19,14 +19,14 @@ export const embedding = defineOp({
   },
   kernel: ({ inputs: { table, ids }, output, target }) => {
     const [count, size] = table.shape, width = vectorWidth(size), units = size / width;
-    const lines = grid(elementCount(output.shape) / width, target, 128);
+    const elements = elementCount(output.shape) / width, lines = grid(elements, target, 128);
     return {
       workgroups: lines.workgroups,
       wgsl: `${enables([table])}
 ${binding(0, "table", vectorType(table.dtype, width), "read")}
 ${binding(1, "ids", ids.dtype, "read")}
 ${binding(2, "result", vectorType("f32", width), "read_write")}
-const COUNT = ${elementCount(output.shape) / width}u;
+const COUNT = ${elements}u;
 const ROWS = ${count}u;
 const UNITS = ${units}u;
 
@@ -34,8 +34,8 @@ ${lines.attribute}
 fn main(${lines.parameters}) {
   ${lines.index}
   if (i >= COUNT) { return; }
-  let id = min(u32(ids[${divide("i", units)}]), ROWS - 1u);
-  result[i] = ${vectorType("f32", width)}(table[id * UNITS + ${modulo("i", units)}]);
+  let id = min(u32(ids[${divide("i", units, elements)}]), ROWS - 1u);
+  result[i] = ${vectorType("f32", width)}(table[id * UNITS + ${modulo("i", units, elements)}]);
 }
 `,
     };

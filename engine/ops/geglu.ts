@@ -8,19 +8,19 @@ import { binding, divide, enables, grid, modulo, vectorType, vectorWidth } from 
 /** Halves of `x` side by side in each row: one invocation handles up to four neighbours of both. */
 function halves(x: TensorType, target: KernelTarget) {
   const size = x.shape[x.shape.length - 1] / 2, width = vectorWidth(size), units = size / width;
-  const lines = grid(elementCount(x.shape) / 2 / width, target, 128);
+  const count = elementCount(x.shape) / 2 / width, lines = grid(count, target, 128);
   return {
     width,
     lines,
     head: `alias V = ${vectorType("f32", width)};
-const COUNT = ${elementCount(x.shape) / 2 / width}u;
+const COUNT = ${count}u;
 const UNITS = ${units}u;
 ${geluWgsl}`,
     main: `${lines.attribute}
 fn main(${lines.parameters}) {
   ${lines.index}
   if (i >= COUNT) { return; }
-  let value_at = ${divide("i", units)} * (2u * UNITS) + ${modulo("i", units)};
+  let value_at = ${divide("i", units, count)} * (2u * UNITS) + ${modulo("i", units, count)};
   let value = V(x[value_at]);
   let gate = V(x[value_at + UNITS]);`,
   };

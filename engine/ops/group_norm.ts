@@ -83,8 +83,7 @@ const groupNormApply = defineOp<readonly ["x", "statistics", "weight?", "bias?"]
   // dx = inverse·(g − mean(g) − n·mean(g·n)),  dweight = Σ dz·n,  dbias = Σ dz over batch and positions
   gradient: (dy, { x, statistics, weight, bias }, { attributes, wants }): Gradients => {
     const plain = { ...attributes, silu: false };
-    const dz = () =>
-      attributes.silu ? siluGradient(groupNormApply(x, statistics, weight, bias, plain), dy) : dy;
+    const dz = () => attributes.silu ? siluGradient(groupNormApply(x, statistics, weight, bias, plain), dy) : dy;
     const overChannels = (value: Tensor) => {
       const channels = x.shape[x.shape.length - 1];
       return sum(reshape(value, [value.shape.reduce((a, b) => a * b) / channels, channels]), [0]);
@@ -120,10 +119,11 @@ export const groupNorm = defineComposite<readonly ["x", "weight?", "bias?"], Gro
     sample([2, 8, 8, 32], { groups: 4, epsilon: 1e-6, silu: true }),
     sample([1, 256, 20], { groups: 2, epsilon: 1e-5, silu: true }),
     sample([1, 3, 7, 200], { groups: 2, epsilon: 1e-5 }, "f16"),
+    // Vectors of four channels that lie in two groups.
+    sample([3, 64, 60], { groups: 10, epsilon: 1e-5, silu: true }),
     { ...sample([1, 77, 8], { groups: 2, epsilon: 1e-5 }), range: [99, 101], tolerance: 3e-5 },
   ],
-}, (x, weight, bias, attributes) =>
-  groupNormApply(x, groupNormStatistics(x, attributes), weight, bias, attributes));
+}, (x, weight, bias, attributes) => groupNormApply(x, groupNormStatistics(x, attributes), weight, bias, attributes));
 
 function sample(x: number[], attributes: GroupNormAttributes, dtype: "f32" | "f16" = "f32") {
   const channels = x[x.length - 1], positions = x.slice(1, -1).reduce((a, b) => a * b);

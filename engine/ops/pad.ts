@@ -24,14 +24,14 @@ export const pad = defineOp<readonly ["x"], PadAttributes>({
     const inner = elementCount(x.shape.slice(axis + 1));
     const sizes = [inner * output.shape[axis], inner * before, inner * x.shape[axis]], width = vectorWidth(...sizes);
     const [all, first, kept] = sizes.map((size) => size / width);
-    const lines = grid(elementCount(output.shape) / width, target, 128);
+    const count = elementCount(output.shape) / width, lines = grid(count, target, 128);
     const type = vectorType(x.dtype, width);
     return {
       workgroups: lines.workgroups,
       wgsl: `${enables([x])}
 ${binding(0, "x", type, "read")}
 ${binding(1, "result", type, "read_write")}
-const COUNT = ${elementCount(output.shape) / width}u;
+const COUNT = ${count}u;
 const FIRST = ${first}u;
 const KEPT = ${kept}u;
 
@@ -39,9 +39,9 @@ ${lines.attribute}
 fn main(${lines.parameters}) {
   ${lines.index}
   if (i >= COUNT) { return; }
-  let unit = ${modulo("i", all)};
+  let unit = ${modulo("i", all, count)};
   if (unit >= FIRST && unit < FIRST + KEPT) {
-    result[i] = x[${divide("i", all)} * KEPT + unit - FIRST];
+    result[i] = x[${divide("i", all, count)} * KEPT + unit - FIRST];
   } else {
     result[i] = ${type}(0);
   }

@@ -4,11 +4,11 @@ import { binding, divide, enables, grid, modulo, vectorType, vectorWidth } from 
 
 /** WGSL of the element of the input, of these strides along the output's axes, that the output's element `i` is. */
 function sourceIndex(shape: Shape, strides: readonly number[]): string {
-  const own = stridesOf(shape);
+  const own = stridesOf(shape), below = elementCount(shape);
   const terms = shape.flatMap((size, axis) => {
     if (size === 1) return [];
-    const quotient = divide("i", own[axis]);
-    const place = elementCount(shape.slice(0, axis)) === 1 ? quotient : modulo(quotient, size);
+    const quotient = divide("i", own[axis], below);
+    const place = elementCount(shape.slice(0, axis)) === 1 ? quotient : modulo(quotient, size, below);
     return [strides[axis] === 1 ? place : `${place} * ${strides[axis]}u`];
   });
   return terms.join(" + ") || "0u";

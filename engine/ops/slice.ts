@@ -24,13 +24,13 @@ export const slice = defineOp<readonly ["x"], SliceAttributes>({
     const inner = elementCount(x.shape.slice(axis + 1));
     const sizes = [inner * x.shape[axis], inner * start, inner * length], width = vectorWidth(...sizes);
     const [all, first, kept] = sizes.map((size) => size / width);
-    const lines = grid(elementCount(output.shape) / width, target, 128);
+    const count = elementCount(output.shape) / width, lines = grid(count, target, 128);
     return {
       workgroups: lines.workgroups,
       wgsl: `${enables([x])}
 ${binding(0, "x", vectorType(x.dtype, width), "read")}
 ${binding(1, "result", vectorType(output.dtype, width), "read_write")}
-const COUNT = ${elementCount(output.shape) / width}u;
+const COUNT = ${count}u;
 const ALL = ${all}u;
 const FIRST = ${first}u;
 
@@ -38,7 +38,7 @@ ${lines.attribute}
 fn main(${lines.parameters}) {
   ${lines.index}
   if (i >= COUNT) { return; }
-  result[i] = x[${divide("i", kept)} * ALL + FIRST + ${modulo("i", kept)}];
+  result[i] = x[${divide("i", kept, count)} * ALL + FIRST + ${modulo("i", kept, count)}];
 }
 `,
     };

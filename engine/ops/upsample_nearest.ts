@@ -20,9 +20,9 @@ ${lines.attribute}
 fn main(${lines.parameters}) {
   ${lines.index}
   if (i >= COUNT) { return; }
-  let row = ${divide("i", columns * units)};
-  let column = ${modulo(divide("i", units), columns)};
-  let corner = row * (2u * ROW) + column * (2u * UNITS) + ${modulo("i", units)};`,
+  let row = ${divide("i", columns * units, count)};
+  let column = ${modulo(divide("i", units, count), columns, count)};
+  let corner = row * (2u * ROW) + column * (2u * UNITS) + ${modulo("i", units, count)};`,
   };
 }
 

@@ -10,7 +10,7 @@ import {
   multiply,
   plan,
   sum,
-  Tensor,
+  type Tensor,
   type TensorType,
 } from "../../engine/mod.ts";
 

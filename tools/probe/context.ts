@@ -1,7 +1,12 @@
-import type { Device } from "../../engine/mod.ts";
+import { join } from "node:path";
+import { type Device, type DType, type HostArray, plan, type Program, type Tensor } from "../../engine/mod.ts";
 import { weightByRule } from "../../formats/weights_by_rule.ts";
 import { LoraNetwork, type LoraOptions } from "../../lora/network.ts";
 import { BaseModel } from "../../models/base_model.ts";
+import { fillWeights, fillWeightsByRule, loadWeights } from "../../models/load.ts";
+import type { Weights } from "../../models/weights.ts";
+import { nearestName } from "./nearest_name.ts";
+import { countOption, option, positiveOption, type ProbeOptions } from "./options.ts";
 import type { TensorSet } from "./tensors.ts";
 
 /** What every part of the probe is asked with. */
@@ -13,75 +18,122 @@ export interface ProbeRequest {
   readonly salt: number | null;
   readonly precision: "f32" | "f16";
   /** What a golden's JSON calls settings. */
-  readonly options: Readonly<Record<string, unknown>>;
+  readonly options: ProbeOptions;
   readonly input: TensorSet;
 }
 
-/** An option of a kind; the fallback when it is left out. */
-export function option<T extends number | boolean | string>(request: ProbeRequest, name: string, fallback: T): T {
-  const value = request.options[name];
-  if (value === undefined || value === null) return fallback;
-  if (typeof value !== typeof fallback) {
-    throw new TypeError(`Cannot probe: option ${name} is ${JSON.stringify(value)}, wanted a ${typeof fallback}`);
-  }
-  return value as T;
+/** Options that choose a network's modules and their weights by rule. */
+export const networkOptions = [
+  "rank",
+  "alpha",
+  "conv_dim",
+  "conv_alpha",
+  "up_scale",
+  "network_dim",
+  "network_alpha",
+] as const;
+
+/** How weights are stored on the device: f16 only where its kernels can read that; rounded to f16 they are either way. */
+export function storage({ device, precision }: ProbeRequest): DType {
+  return precision === "f16" && device.facts.target.f16 ? "f16" : "f32";
 }
 
-/** A list of numbers; the fallback when it is left out. */
-export function numbersOption(request: ProbeRequest, name: string, fallback: readonly number[]): readonly number[] {
-  const value = request.options[name];
-  if (value === undefined || value === null) return fallback;
-  if (!Array.isArray(value) || !value.every((each) => typeof each === "number")) {
-    throw new TypeError(`Cannot probe: option ${name} is ${JSON.stringify(value)}, wanted a list of numbers`);
-  }
-  return value;
+/** Fills a part's weights by rule, or from its folder. */
+export async function openWeights(request: ProbeRequest, weights: Weights, saltOffset = 0): Promise<void> {
+  const { device, folder, salt, precision } = request;
+  if (salt === null) await loadWeights(device, weights, join(folder, weights.name), { precision });
+  else await fillWeightsByRule(device, weights, { salt: salt + saltOffset, precision });
+}
+
+/** Weights by rule times 2^-8, but for norms and transformer blocks: norms then see variances near their epsilon. */
+export async function quietWeights(request: ProbeRequest, weights: Weights): Promise<void> {
+  const { device, salt, precision } = request;
+  await fillWeights(device, weights, ({ key, shape }) => {
+    const values = weightByRule(`${weights.name}.${key}`, shape, salt ?? 0);
+    return key.includes("norm") || key.includes("transformer_blocks") ? values : values.map((value) => value / 256);
+  }, { precision });
+}
+
+/** Frees a part's weights. */
+export function freeWeights(device: Device, ...parts: readonly Weights[]): void {
+  device.free(parts.flatMap((weights) => weights.all.map(({ variable }) => variable)));
 }
 
 /** Opens a base model and puts its weights on the device. */
 export async function openBase(request: ProbeRequest, saltOffset = 0): Promise<BaseModel> {
   const base = await BaseModel.open(request.folder, {
-    precision: request.precision,
-    clipSkip: option(request, "clip_skip", 1),
+    precision: storage(request) === "f16" ? "f16" : "f32",
+    clipSkip: countOption(request.options, "clip_skip", 1),
   });
-  if (request.salt === null) await base.load(request.device);
-  else await base.loadByRule(request.device, request.salt + saltOffset);
+  await openWeights(request, base.textWeights, saltOffset);
+  await openWeights(request, base.unetWeights, saltOffset);
   return base;
 }
 
-/** The rank options under the names of sd-scripts; defaults are those of the tiny goldens. */
-export function loraOptions(request: ProbeRequest): LoraOptions {
-  const rank = option(request, "rank", option(request, "network_dim", 4));
-  const convRank = option(request, "conv_dim", 0);
+/** The rank options, also under sd-scripts' names; defaults are those of the tiny goldens. */
+export function loraOptions({ options }: Pick<ProbeRequest, "options">): LoraOptions {
+  const rank = countOption(options, "rank", countOption(options, "network_dim", 4));
+  const convRank = positiveOption(options, "conv_dim", 0);
   return {
     rank,
-    alpha: option(request, "alpha", option(request, "network_alpha", rank === 4 ? 2 : rank)),
-    ...(convRank ? { convRank, convAlpha: option(request, "conv_alpha", 1) } : {}),
+    alpha: option(options, "alpha", option(options, "network_alpha", rank === 4 ? 2 : rank)),
+    ...(convRank ? { convRank, convAlpha: option(options, "conv_alpha", 1) } : {}),
   };
 }
 
 /**
- * A network with the input's weights (`network_<number>.<tensor>`) or, where it has none, with weights by rule: names `lora<number>.<tensor>`; up weights
+ * A network with the input's weights (`network_<number>.<tensor>`) and, where it has none, with weights by rule: names `lora<number>.<tensor>`; up weights
  * times 0.1 for a UNet of SD v1.5's width, 0.7 for a smaller one.
+ *
+ * @throws {TypeError} If the input has a weight of that network that it has no place for.
  */
 export function openNetwork(
   request: ProbeRequest,
   base: BaseModel,
   number: 1 | 2,
-  options = loraOptions(request),
+  lora = loraOptions(request),
 ): LoraNetwork {
-  const network = new LoraNetwork(
-    `network ${number}`,
-    { text_encoder: base.textLayers, unet: base.unetLayers },
-    options,
-  );
-  const upFactor = Math.fround(option(request, "up_scale", base.unetConfig.levels[0].size >= 320 ? 0.1 : 0.7));
+  const { device, input, options, salt } = request;
+  const layers = { text_encoder: base.textLayers, unet: base.unetLayers };
+  const network = new LoraNetwork(`network ${number}`, layers, lora);
+  const prefix = `network_${number}.`, known = network.tensors.map(({ name }) => prefix + name);
+  for (const name of input.keys()) {
+    if (!name.startsWith(prefix) || known.includes(name)) continue;
+    throw new TypeError(
+      `Cannot probe: the network has no place for the input's ${name}. Did you mean ${nearestName(name, known)}?`,
+    );
+  }
+  const upFactor = Math.fround(option(options, "up_scale", base.unetConfig.levels[0].size >= 320 ? 0.1 : 0.7));
   const values = (name: string, shape: readonly number[], factor: number) =>
-    request.input.get(`network_${number}.${name}`)?.data as Float32Array | undefined ??
-      weightByRule(`lora${number}.${name}`, shape, request.salt ?? 0).map((value) => Math.fround(value * factor));
+    input.get(prefix + name)?.data as Float32Array | undefined ??
+      weightByRule(`lora${number}.${name}`, shape, salt ?? 0).map((value) => Math.fround(value * factor));
   const flat = network.flatten(({ down, up }) => ({
     down: values(down.name, down.shape, 1),
     up: values(up.name, up.shape, upFactor),
   }));
-  request.device.upload(network.weights, flat);
+  device.upload(network.weights, flat);
   return network;
+}
+
+/** Runs a graph once, and reads its outputs. */
+export async function evaluate(
+  device: Device,
+  outputs: Readonly<Record<string, Tensor>>,
+  feeds: Readonly<Record<string, ArrayLike<number>>>,
+): Promise<Record<string, HostArray>> {
+  const compiled = await device.compile(plan({ outputs }));
+  try {
+    compiled.run(neededFeeds(compiled.program, feeds));
+    return await compiled.read(...Object.keys(outputs));
+  } finally {
+    device.release(compiled);
+  }
+}
+
+/** The feeds that a program asks for: what none of its outputs depends on is no input of it. */
+export function neededFeeds(
+  program: Program,
+  feeds: Readonly<Record<string, ArrayLike<number>>>,
+): Record<string, ArrayLike<number>> {
+  return Object.fromEntries([...program.inputs.keys()].map((name) => [name, feeds[name]]));
 }

@@ -55,14 +55,25 @@ export function scalar(value: number): NamedTensor {
 }
 
 /**
- * The sets of a file: tensors that share what stands before one of `names`. `8x8.sample` gives the set `8x8.`, `sample` alone the set "".
+ * The sets of a file: tensors that share what stands before `name`. `8x8.sample` gives the set `8x8.`, `sample` alone the set "". A golden's results
+ * (`grad.sample`, `block.…`, `quiet.…`) are no sets.
  *
- * @param names The tensor that every set has, such as `sample`.
+ * @param name The tensor that every set has, such as `sample`.
+ * @throws {TypeError} If there is no such set.
  */
 export function setsOf(set: TensorSet, name: string): string[] {
-  return [...set.keys()].filter((key) => key === name || key.endsWith(`.${name}`)).map((key) =>
-    key.slice(0, -name.length)
-  );
+  const found = optionalSetsOf(set, name);
+  // Asking for the tensor says what is there instead.
+  if (found.length === 0) tensorOf(set, name);
+  return found;
+}
+
+/** As `setsOf`; none is fine. */
+export function optionalSetsOf(set: TensorSet, name: string): string[] {
+  return [...set.keys()]
+    .filter((key) => key === name || key.endsWith(`.${name}`))
+    .map((key) => key.slice(0, -name.length))
+    .filter((prefix) => !/^(grad|block|quiet)\./.test(prefix));
 }
 
 /** Pictures `[batch, channels, height, width]` as the engine wants them, `[batch, height, width, channels]`. */

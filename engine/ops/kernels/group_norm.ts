@@ -210,23 +210,41 @@ function positionsInTurn({ batch, positions }: GroupNormSizes, perPosition: numb
   return [8, 4, 2].find((n) => positions % n === 0 && batch * positions * perPosition / n >= 1024) ?? 1;
 }
 
+/** Vectors of a writing kernel: as wide as all channels allow, for their parts may lie in several groups. */
 function columns(sizes: GroupNormSizes, target: KernelTarget) {
-  const { perGroup, perPosition } = units(sizes), turns = positionsInTurn(sizes, perPosition);
-  const chunks = sizes.positions / turns, lines = grid(sizes.batch * chunks * perPosition, target);
+  const { batch, positions, channels, groups } = sizes;
+  const width = vectorWidth(channels), perPosition = channels / width, perGroup = channels / groups;
+  const turns = positionsInTurn(sizes, perPosition), chunks = positions / turns;
+  const count = batch * chunks * perPosition, lines = grid(count, target);
+  const oneGroup = perGroup % width === 0;
+  const slotOf = (part: number) =>
+    `first_slot + ${
+      oneGroup
+        ? divide("unit", perGroup / width, perPosition)
+        : divide(`(unit * ${width}u + ${part}u)`, perGroup, channels)
+    }`;
   return {
+    width,
     workgroups: lines.workgroups,
     turns: Array.from({ length: turns }, (_, turn) => turn),
-    head: `const COUNT = ${sizes.batch * chunks * perPosition}u;
+    /** Declares vectors of both figures of each channel's group. */
+    figures: (from: string, [a, b]: readonly [string, string]) => {
+      const parts = Array.from({ length: oneGroup ? 1 : width }, (_, part) => part);
+      const loads = parts.map((part) => `let ${from}_${part} = ${from}[${slotOf(part)}];`).join(" ");
+      return `${loads}
+  let ${a} = V(${parts.map((part) => `${from}_${part}.x`).join(", ")});
+  let ${b} = V(${parts.map((part) => `${from}_${part}.y`).join(", ")});`;
+    },
+    head: `const COUNT = ${count}u;
 const PER_POSITION = ${perPosition}u;`,
     main: `${lines.attribute}
 fn main(${lines.parameters}) {
   ${lines.index}
   if (i >= COUNT) { return; }
-  let unit = ${modulo("i", perPosition)};
-  let chunk = ${divide("i", perPosition)};
-  let slot = ${divide("chunk", chunks)} * ${sizes.groups}u + ${divide("unit", perGroup)};
-  let origin = chunk * (${turns}u * PER_POSITION) + unit;
-  let figures = statistics[slot];`,
+  let unit = ${modulo("i", perPosition, count)};
+  let chunk = ${divide("i", perPosition, count)};
+  let first_slot = ${divide("chunk", chunks, batch * chunks)} * ${groups}u;
+  let origin = chunk * (${turns}u * PER_POSITION) + unit;`,
   };
 }
 
@@ -237,7 +255,7 @@ export function applyKernel(
   silu: boolean,
   target: KernelTarget,
 ): Kernel {
-  const { width } = units(sizes), { workgroups, turns, head, main } = columns(sizes, target);
+  const { width, workgroups, turns, figures, head, main } = columns(sizes, target);
   let next = 0;
   return {
     workgroups,
@@ -251,12 +269,13 @@ alias V = ${vectorType("f32", width)};
 ${head}
 ${silu ? siluWgsl : ""}
 ${main}
-  let slope = figures.y${weight ? " * V(weight[unit])" : ""};
+  ${figures("statistics", ["mean", "inverse"])}
+  let slope = inverse${weight ? " * V(weight[unit])" : ""};
   let shift = ${bias ? "V(bias[unit])" : "V(0.0)"};
 ${
       turns.map((turn) => {
-        const y = `(V(x[origin + ${turn}u * PER_POSITION]) - figures.x) * slope + shift`;
-        return `  result[origin + ${turn}u * PER_POSITION] = ${silu ? `silu(${y})` : y};`;
+        const place = `origin + ${turn}u * PER_POSITION`, y = `(V(x[${place}]) - mean) * slope + shift`;
+        return `  result[${place}] = ${silu ? `silu(${y})` : y};`;
       }).join("\n")
     }
 }
@@ -271,7 +290,7 @@ export function gradientKernel(
   silu: boolean,
   target: KernelTarget,
 ): Kernel {
-  const { width } = units(sizes), { workgroups, turns, head, main } = columns(sizes, target);
+  const { width, workgroups, turns, figures, head, main } = columns(sizes, target);
   let next = 0;
   return {
     workgroups,
@@ -287,15 +306,16 @@ alias V = ${vectorType("f32", width)};
 ${head}
 ${silu ? siluWgsl : ""}
 ${main}
-  let mean_of = means[slot];
+  ${figures("statistics", ["mean", "inverse"])}
+  ${figures("means", ["mean_g", "mean_product"])}
   ${weight ? "let w = V(weight[unit]);" : ""}
   ${bias && silu ? "let b = V(bias[unit]);" : ""}
 ${
       turns.map((turn) => {
         const place = `origin + ${turn}u * PER_POSITION`;
         const g = gradientByNormalized(silu, `n_${turn}`, `V(dy[${place}])`, weight && "w", bias && "b");
-        return `  let n_${turn} = (V(x[${place}]) - figures.x) * figures.y;
-  result[${place}] = figures.y * (${g} - mean_of.x - n_${turn} * mean_of.y);`;
+        return `  let n_${turn} = (V(x[${place}]) - mean) * inverse;
+  result[${place}] = inverse * (${g} - mean_g - n_${turn} * mean_product);`;
       }).join("\n")
     }
 }

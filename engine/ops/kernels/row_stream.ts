@@ -75,7 +75,7 @@ export function rowStream(options: StreamOptions): Streaming {
   const shared = cpu ? 1 : sharing(size, perRow);
   const elements = perRow / shared, lanes = cpu ? target.subgroupSize : 64;
   const rows = cpu && size * options.own.length * options.sums <= 40 && ownRows > lanes ? 2 : 1;
-  const block = cpu ? cpuBlock(perRow, lanes, size) : 8;
+  const block = cpu ? cpuBlock(perRow, lanes, size) : perRow / shared <= 4 ? 8 : 4;
   const rowsPerGroup = lanes / shared * rows;
   const loads = Math.ceil(block * perRow / lanes);
   const tail = streamedRows % block !== 0;

@@ -45,23 +45,35 @@ export function grid(count: number, target: KernelTarget, workgroupSize = 64): {
   };
 }
 
-/** `i / n`, as a shift where n is a power of two: naga turns a division into a function call. */
-export function divide(expression: string, n: number): string {
+/** Numbers below this are divided in f32: (i + ½) / n is further from the next whole number than the product's rounding error. */
+const exactBelow = 2 ** 21;
+
+/**
+ * `i / n`, as a shift where n is a power of two, and in f32 where `i` is small enough: CPUs have no vector division of integers, and naga
+ * turns it into a function call.
+ *
+ * @param below What `i` is known to be below.
+ */
+export function divide(expression: string, n: number, below = Infinity): string {
   if (n === 1) return `(${expression})`;
-  return Number.isInteger(Math.log2(n)) ? `((${expression}) >> ${Math.log2(n)}u)` : `((${expression}) / ${n}u)`;
+  if (Number.isInteger(Math.log2(n))) return `((${expression}) >> ${Math.log2(n)}u)`;
+  return below <= exactBelow ? `u32((f32(${expression}) + 0.5) * ${float(1 / n)})` : `((${expression}) / ${n}u)`;
 }
 
-/** `i % n`, as a mask where n is a power of two. */
-export function modulo(expression: string, n: number): string {
+/** `i % n`, as a mask where n is a power of two, else by `divide`. */
+export function modulo(expression: string, n: number, below = Infinity): string {
   if (n === 1) return "0u";
-  return Number.isInteger(Math.log2(n)) ? `((${expression}) & ${n - 1}u)` : `((${expression}) % ${n}u)`;
+  if (Number.isInteger(Math.log2(n))) return `((${expression}) & ${n - 1}u)`;
+  return below <= exactBelow
+    ? `((${expression}) - ${divide(expression, n, below)} * ${n}u)`
+    : `((${expression}) % ${n}u)`;
 }
 
 /** The element of a tensor of shape `from` that element `i` of the shape `to` reads, when `from` broadcasts to `to`. */
 export function broadcastIndex(i: string, from: Shape, to: Shape): string {
   if (elementCount(from) === elementCount(to)) return i;
   if (elementCount(from) === 1) return "0u";
-  const strides = stridesOf(to), own = stridesOf(from), shift = to.length - from.length;
+  const strides = stridesOf(to), own = stridesOf(from), shift = to.length - from.length, below = elementCount(to);
   // Axes that lie side by side and are kept side by side are one axis: fewer divisions.
   const terms: string[] = [];
   let axis = 0;
@@ -74,8 +86,8 @@ export function broadcastIndex(i: string, from: Shape, to: Shape): string {
     while (last + 1 < from.length && from[last + 1] !== 1) last++;
     const size = elementCount(from.slice(axis, last + 1));
     const outermost = elementCount(to.slice(0, axis + shift)) === 1;
-    const quotient = divide(i, strides[last + shift]);
-    const coordinate = outermost ? quotient : modulo(quotient, size);
+    const quotient = divide(i, strides[last + shift], below);
+    const coordinate = outermost ? quotient : modulo(quotient, size, below);
     terms.push(own[last] === 1 ? coordinate : `${coordinate} * ${own[last]}u`);
     axis = last + 1;
   }

@@ -1,0 +1,92 @@
+import { mkdir } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { type LoraFileModule, type SavePrecision, writeLora } from "../formats/lora_file.ts";
+import { pythonStr } from "../formats/python_text.ts";
+import { defineStep } from "../pipeline/mod.ts";
+import type { NetworkThings } from "./sample.ts";
+import { bases } from "./things.ts";
+import type { LoadedBases } from "./values/bases.ts";
+import { buildNetwork, type Network } from "./values/network.ts";
+
+/** Options of `saveNetworks`. */
+export interface SaveNetworksOptions<Networks extends NetworkThings> {
+  readonly folder: string;
+  /** Networks by the file's name without its ending: `{ network1: things.network1 }` writes `network1.safetensors`. */
+  readonly networks: Networks;
+  /** `float` (f32) when left out (`--save_precision`). */
+  readonly precision?: SavePrecision;
+}
+
+/** Writes networks as LoRA files in kohya's format, which A1111, ComfyUI and diffusers load. */
+export function saveNetworks<const Networks extends NetworkThings>(options: SaveNetworksOptions<Networks>) {
+  const { networks, folder, precision = "float" } = options;
+  for (const name of Object.keys(networks)) {
+    if (name !== basename(name) || !/^[\w.-]+$/.test(name)) {
+      throw new TypeError(
+        `Cannot save networks: ${JSON.stringify(name)} is no file name; use letters, digits, _, - and .`,
+      );
+    }
+  }
+  const needs = { bases, ...networks };
+  return defineStep({
+    name: "save networks",
+    version: 1,
+    options: { folder, precision, names: Object.keys(networks) },
+    needs,
+    plan: () => ({ lines: Object.keys(networks).map((name) => join(folder, `${name}.safetensors`)) }),
+    run: async (values, run) => {
+      const named = values as unknown as Readonly<Record<string, Network>> & { readonly bases: LoadedBases };
+      await mkdir(folder, { recursive: true });
+      for (const name of Object.keys(networks)) {
+        const path = join(folder, `${name}.safetensors`);
+        await writeLora(path, fileModules(named.bases, named[name]), {
+          precision,
+          metadata: metadataOf(name, named[name]),
+        });
+        run.artifact(path);
+      }
+    },
+  });
+}
+
+function fileModules({ network1: base }: LoadedBases, { options, weights }: Network): LoraFileModule[] {
+  if (!weights.every(Number.isFinite)) throw new Error("Cannot save a network: it has NaN or infinite weights");
+  const lora = buildNetwork("saved network", base, options);
+  return [...lora.unflatten(weights)].map(([{ name, alpha, down, up }, values]) => ({
+    name,
+    alpha,
+    down: { shape: down.shape, values: Float32Array.from(values.down) },
+    up: { shape: up.shape, values: Float32Array.from(values.up) },
+  }));
+}
+
+/** The metadata that readers look at, under sd-scripts' names and in Python's spelling. */
+function metadataOf(name: string, { options, settings, log }: Network): Map<string, string> {
+  const { rank, alpha = rank, convRank, convAlpha = 1 } = options;
+  const known: Record<string, unknown> = {
+    ss_output_name: name,
+    ss_network_module: "networks.lora",
+    ss_network_dim: rank,
+    ss_network_alpha: alpha,
+    ss_base_model_version: "sd_v1",
+    ss_v2: false,
+    ss_learning_rate: settings.learningRate,
+    ss_lr_scheduler: settings.schedule ?? "constant",
+    ss_optimizer: "AdamW",
+    ss_max_grad_norm: settings.maxGradNorm ?? 1,
+    ss_gradient_accumulation_steps: settings.accumulationSteps ?? 1,
+    ss_seed: settings.seed,
+    ss_steps: log.length,
+    ss_epoch: (log.at(-1)?.epoch ?? -1) + 1,
+    ss_training_comment: "trained by dualora",
+  };
+  if (convRank !== undefined) {
+    known.ss_network_args = JSON.stringify({ conv_dim: `${convRank}`, conv_alpha: `${convAlpha}` });
+  }
+  return new Map(
+    Object.entries(known).filter(([, value]) => value !== undefined).map(([key, value]) => [
+      key,
+      typeof value === "string" ? value : pythonStr(value as Parameters<typeof pythonStr>[0]),
+    ]),
+  );
+}
