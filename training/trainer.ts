@@ -148,14 +148,17 @@ export class Trainer {
     for (const [micro, batches] of microBatches.entries()) {
       const isLast = micro === microBatches.length - 1;
       const compiled = await this.compile(batches.map(shapeOf), phase, { count: microBatches.length, isLast });
+      const { inputs } = compiled.program.program;
       const feeds = this.feeds(batches, step * microBatches.length + micro);
       for (const [k, { number }] of this.networks.entries()) {
         const name = `rate_${number}`;
-        if (!compiled.program.program.inputs.has(name)) continue;
+        if (!inputs.has(name)) continue;
         const { beta1, beta2 } = this.adamw, updates = ++this.updates[k];
         feeds[name] = [learningRate, 1 - beta1 ** updates, Math.sqrt(1 - beta2 ** updates)];
       }
-      compiled.program.run(feeds, isLast ? { record: [compiled.recorder] } : {});
+      // What dead-code elimination dropped, such as a frozen network's target, has no input.
+      const used = Object.fromEntries(Object.entries(feeds).filter(([name]) => inputs.has(name)));
+      compiled.program.run(used, isLast ? { record: [compiled.recorder] } : {});
       if (isLast) this.waiting.push({ compiled, step, epoch, learningRate });
     }
     this.step++;

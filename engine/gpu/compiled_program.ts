@@ -1,5 +1,6 @@
 import { byName, inputNames } from "../graph/op.ts";
 import type { Kernel, KernelTarget } from "../graph/kernel.ts";
+import { bindingAlignmentBytes } from "../graph/tensor.ts";
 import { elementCount } from "../graph/types.ts";
 import type { Location, Port, Program, Step } from "../plan/plan.ts";
 import { type Device, type HostArray, hostArray, uploadBytes } from "./device.ts";
@@ -14,6 +15,7 @@ interface Dispatch {
 export class CompiledProgram {
   private readonly dispatches: Dispatch[] = [];
   private readonly slots: GPUBuffer[] = [];
+  private sizes: GPUBuffer | null = null;
   private destroyed = false;
 
   private constructor(private readonly device: Device, readonly program: Program) {}
@@ -25,17 +27,24 @@ export class CompiledProgram {
       for (const [slot, sizeBytes] of program.slots.entries()) {
         compiled.slots.push(device.makeBuffer(`slot ${slot}`, sizeBytes));
       }
-      for (const step of program.steps) {
-        const { label, kernel } = kernelOf(step, device.facts.target);
-        const accesses = step.bindings.map((binding) => binding.access === "read" ? "r" : "w").join("");
+      const kernels = program.steps.map((step) => kernelOf(step, device.facts.target));
+      const sizes = new SizesBuffer(kernels.map(({ kernel }) => kernel.sizes));
+      if (sizes.sizeBytes > 0) compiled.sizes = sizes.upload(device);
+      for (const [index, step] of program.steps.entries()) {
+        const { label, kernel } = kernels[index];
+        const accesses = step.bindings.map((binding) => binding.access === "read" ? "r" : "w").join("") +
+          (kernel.sizes ? "u" : "");
         const pipeline = await device.pipeline(label, kernel, accesses);
+        const resources: GPUBufferBinding[] = step.bindings.map((location) => ({
+          buffer: compiled.bufferOf(location),
+          offset: location.offsetBytes,
+          size: location.sizeBytes,
+        }));
+        if (kernel.sizes) resources.push({ buffer: compiled.sizes!, ...sizes.place(kernel.sizes) });
         const bindGroup = device.gpu.createBindGroup({
           label,
           layout: device.layout(accesses),
-          entries: step.bindings.map((location, binding) => ({
-            binding,
-            resource: { buffer: compiled.bufferOf(location), offset: location.offsetBytes, size: location.sizeBytes },
-          })),
+          entries: resources.map((resource, binding) => ({ binding, resource })),
         });
         compiled.dispatches.push({ pipeline, bindGroup, workgroups: kernel.workgroups });
       }
@@ -104,6 +113,7 @@ export class CompiledProgram {
     if (this.destroyed) return;
     this.destroyed = true;
     for (const slot of this.slots) this.device.destroyBuffer(slot);
+    if (this.sizes) this.device.destroyBuffer(this.sizes);
   }
 
   private output(name: string): Port {
@@ -165,6 +175,38 @@ export class Recorder {
   /** Frees the rows. */
   dispose(): void {
     this.device.destroyBuffer(this.buffer);
+  }
+}
+
+/** The sizes of all kernels of a program in one uniform buffer; equal sizes share a place. */
+class SizesBuffer {
+  private readonly places = new Map<string, { offset: number; size: number; values: readonly number[] }>();
+  /** Bytes of the buffer. */
+  readonly sizeBytes: number;
+
+  constructor(all: readonly (readonly number[] | undefined)[]) {
+    let offset = 0;
+    for (const values of all) {
+      if (!values || this.places.has(values.join())) continue;
+      const size = Math.ceil(values.length / 4) * 16;
+      this.places.set(values.join(), { offset, size, values });
+      offset += Math.ceil(size / bindingAlignmentBytes) * bindingAlignmentBytes;
+    }
+    this.sizeBytes = offset;
+  }
+
+  /** What to bind for a kernel's sizes. */
+  place(values: readonly number[]): { offset: number; size: number } {
+    const { offset, size } = this.places.get(values.join())!;
+    return { offset, size };
+  }
+
+  upload(device: Device): GPUBuffer {
+    const buffer = device.makeBuffer("sizes", this.sizeBytes, GPUBufferUsage.UNIFORM);
+    const words = new Uint32Array(this.sizeBytes / 4);
+    for (const { offset, values } of this.places.values()) words.set(values, offset / 4);
+    device.gpu.queue.writeBuffer(buffer, 0, words);
+    return buffer;
   }
 }
 

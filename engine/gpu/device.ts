@@ -144,11 +144,11 @@ export class Device {
   }
 
   /**
-   * A zero-filled storage buffer.
+   * A zero-filled buffer, for storage unless told otherwise.
    *
    * @throws {RangeError} If it is larger than the adapter can bind.
    */
-  makeBuffer(label: string, sizeBytes: number): GPUBuffer {
+  makeBuffer(label: string, sizeBytes: number, usage: GPUBufferUsageFlags = GPUBufferUsage.STORAGE): GPUBuffer {
     const limit = Math.min(this.facts.maxBindingBytes, this.facts.maxBufferBytes);
     if (sizeBytes > limit) {
       throw new RangeError(
@@ -162,7 +162,7 @@ export class Device {
     return this.gpu.createBuffer({
       label,
       size,
-      usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+      usage: usage | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
     });
   }
 
@@ -205,7 +205,7 @@ export class Device {
     return results;
   }
 
-  /** The layout of a bind group, by one letter a binding: `r` read, `w` read_write. */
+  /** The layout of a bind group, by one letter a binding: `r` read, `w` read_write, `u` uniform. */
   layout(accesses: string): GPUBindGroupLayout {
     let layout = this.layouts.get(accesses);
     if (!layout) {
@@ -213,7 +213,7 @@ export class Device {
         entries: [...accesses].map((access, binding) => ({
           binding,
           visibility: GPUShaderStage.COMPUTE,
-          buffer: { type: access === "r" ? "read-only-storage" : "storage" },
+          buffer: { type: access === "r" ? "read-only-storage" : access === "w" ? "storage" : "uniform" },
         })),
       });
       this.layouts.set(accesses, layout);

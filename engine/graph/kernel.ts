@@ -17,10 +17,12 @@ export interface KernelTarget {
 /**
  * One dispatch: WGSL with an entry point `main`, and how many workgroups run it.
  *
- * Bindings are in group 0, in this order: the op's inputs that are present, then its outputs. Sizes are `const` lines of the
- * WGSL; its text is the key under which the compiled pipeline is cached.
+ * Bindings are in group 0, in this order: the op's inputs that are present, then its outputs, then the sizes if there are any. The WGSL's text is
+ * the key under which the compiled pipeline is cached: sizes that differ from layer to layer belong into `sizes`, or every layer is compiled anew.
  */
 export interface Kernel {
   readonly wgsl: string;
   readonly workgroups: readonly [number, number, number];
+  /** u32 values behind `var<uniform> sizes: array<vec4u, n>`, see `sizesBinding`; rounded up to whole vectors with zeros. */
+  readonly sizes?: readonly number[];
 }

@@ -76,6 +76,7 @@ class ClipEncoderLayer {
 
 /** CLIP's text encoder: a prompt's token ids to the states that the UNet attends to. transformers' `CLIPTextModel`. */
 export class CLIPTextModel {
+  private readonly embeddings: Source;
   private readonly tokenTable: Tensor;
   private readonly positionTable: Tensor;
   private readonly layers: readonly ClipEncoderLayer[];
@@ -83,9 +84,9 @@ export class CLIPTextModel {
 
   constructor(private readonly source: Source, readonly config: TextEncoderConfig) {
     const { size, vocabularySize, tokens, layers, epsilon } = config;
-    const embeddings = source.at("text_model.embeddings");
-    this.tokenTable = embeddings.weight("token_embedding.weight", [vocabularySize, size]);
-    this.positionTable = embeddings.weight("position_embedding.weight", [tokens, size]);
+    this.embeddings = source.at("text_model.embeddings");
+    this.tokenTable = this.embeddings.weight("token_embedding.weight", [vocabularySize, size]);
+    this.positionTable = this.embeddings.weight("position_embedding.weight", [tokens, size]);
     this.layers = Array.from(
       { length: layers },
       (_, layer) => new ClipEncoderLayer(source.at(`text_model.encoder.layers.${layer}`), config),
@@ -107,7 +108,7 @@ export class CLIPTextModel {
     }
     const states: Tensor[] = [];
     this.source.scoped(() => {
-      states.push(add(embedding(this.tokenTable, ids), this.positionTable));
+      states.push(this.embeddings.scoped(() => add(embedding(this.tokenTable, ids), this.positionTable)));
       for (const layer of this.layers) states.push(layer.forward(states[states.length - 1]));
     });
     return states;

@@ -3,28 +3,39 @@ import { compile, type TopLevelSpec } from "vega-lite";
 import type { Report, ReportTraining } from "./report.ts";
 import { smooth, smoothingWindow } from "./smooth.ts";
 
-/** A line of a plot: its points, in the order of x. */
-interface Line {
+/** How a training run is drawn, the same in every plot. */
+export interface LineStyle {
   readonly name: string;
-  readonly points: readonly { readonly x: number; readonly y: number }[];
+  readonly colour: string;
+  /** Lengths of dashes and gaps, as SVG's `stroke-dasharray`. */
+  readonly dash: readonly number[];
 }
 
 /** A plot as inline SVG, with what its reader must know. */
 export interface Plot {
+  readonly kind: "training" | "time";
   readonly title: string;
   readonly caption: string;
+  /** The lines in it; empty where it has none. */
+  readonly legend: readonly LineStyle[];
   readonly svg: string;
+  /** Whether two of its kind fit side by side. */
+  readonly isNarrow: boolean;
 }
 
-const fontFamily = "system-ui, sans-serif";
+/** One training run's curve of one figure. */
+interface Curve {
+  readonly line: LineStyle;
+  readonly points: readonly { readonly x: number; readonly y: number }[];
+}
 
-/** Ink, blue and vermilion of Okabe and Ito: told apart by colour-blind eyes; dashes tell them apart in black and white. */
-const lineColours = ["#1a1a1a", "#0072b2", "#d55e00", "#5f5f5f"];
+/** Told apart by colour-blind eyes (Okabe and Ito's), and by their dashes in black and white. */
+const lineColours = ["#1a1a1a", "#0072b2", "#d55e00", "#6b6b6b"];
 const lineDashes = [[1, 0], [7, 3], [2, 2], [8, 2, 2, 2]];
 
 const config = {
   background: "#ffffff",
-  font: fontFamily,
+  font: "system-ui, sans-serif",
   padding: 4,
   view: { stroke: null },
   axis: {
@@ -37,8 +48,10 @@ const config = {
     domainColor: "#888888",
     tickColor: "#888888",
     titlePadding: 8,
+    labelFlush: false,
+    // Without a canvas Vega guesses the width of text, too wide: any limit would cut labels that fit.
+    labelLimit: 0,
   },
-  legend: { labelFontSize: 12, labelColor: "#1a1a1a", symbolSize: 700, symbolStrokeWidth: 2, labelLimit: 320 },
 } as const;
 
 /**
@@ -46,137 +59,198 @@ const config = {
  *
  * A plot without anything to show is left out.
  */
-export async function reportPlots(report: Pick<Report, "training" | "stages">): Promise<Plot[]> {
+export async function reportPlots({ training, stages }: Pick<Report, "training" | "stages">): Promise<Plot[]> {
   const plots = [
-    await lossPlot(report.training),
-    await termPlot(report.training, "orth_te", "Orthogonality term of the text encoder"),
-    await termPlot(report.training, "orth_unet", "Orthogonality term of the UNet"),
-    await stagePlot(report.stages),
+    await lossPlot(training),
+    await termPlot(training, "orth_te", "Orthogonality term of the text encoder"),
+    await termPlot(training, "orth_unet", "Orthogonality term of the UNet"),
+    await stagePlot(stages),
   ];
   return plots.filter((plot) => plot !== undefined);
 }
 
 async function lossPlot(training: readonly ReportTraining[]): Promise<Plot | undefined> {
-  const series = training.map((run) => ({ run, points: pointsOf(run, `loss_${run.network}`) }))
-    .filter(({ points }) => points.length > 0);
-  if (series.length === 0) return undefined;
-  const lines = series.map(({ run, points }) => {
-    const means = smooth(points.map(({ y }) => y), smoothingWindow(points.length));
-    return { name: run.name, points: points.map(({ x }, index) => ({ x, y: means[index] })) };
+  const { curves, windows, left } = curvesOf(training, ({ network }) => `loss_${network}`, {
+    smoothed: (values, window) => smooth(values, window),
   });
-  const withTerms = series.some(({ run }) => run.orthogonality)
+  if (curves.length === 0) return undefined;
+  const terms = training.some(({ orthogonality }) => orthogonality)
     ? " Where orthogonality is on, its terms are part of the loss."
     : "";
   return {
-    title: "Training loss",
-    caption: `Mean over ${windowsText(series.map(({ points }) => points.length))} around each.${withTerms}`,
-    svg: await lineSvg(lines, {
-      width: 680,
-      height: 240,
-      yTitle: "loss (mean squared error of the noise)",
-      log: false,
-    }),
+    kind: "training",
+    title: "Loss",
+    caption: `Mean squared error of the predicted noise.${terms} ${pointText("mean", windows)}${left}`,
+    legend: curves.map(({ line }) => line),
+    svg: await curvesSvg(curves, { width: 700, height: 240, yTitle: "loss (noise MSE)" }),
+    isNarrow: false,
   };
 }
 
 async function termPlot(
   training: readonly ReportTraining[],
-  name: "orth_te" | "orth_unet",
+  figure: "orth_te" | "orth_unet",
   title: string,
 ): Promise<Plot | undefined> {
-  const found = training.map((run) => ({ run, points: pointsOf(run, name) })).filter(({ points }) => points.length > 0);
-  // A logarithmic axis has no place for zero.
-  const series = found.map(({ run, points }) => ({ run, points: points.filter(({ y }) => y > 0) }))
-    .filter(({ points }) => points.length > 0);
-  if (series.length === 0) return undefined;
-  const lines = series.map(({ run, points }) => {
-    const means = smooth(points.map(({ y }) => Math.log10(y)), smoothingWindow(points.length));
-    return { name: run.name, points: points.map(({ x }, index) => ({ x, y: 10 ** means[index] })) };
+  const { curves, windows, left } = curvesOf(training, () => figure, {
+    // Terms fall by decades: a plain mean would follow the largest value near.
+    smoothed: (values, window) => smooth(values.map(Math.log10), window).map((value) => 10 ** value),
   });
-  const count = (list: readonly { points: readonly unknown[] }[]) =>
-    list.reduce((sum, { points }) => sum + points.length, 0);
-  const zeros = count(found) - count(series);
-  const left = zeros === 0 ? "" : ` ${zeros} steps at exactly 0 are left out.`;
-  const windows = windowsText(series.map(({ points }) => points.length));
+  if (curves.length === 0) return undefined;
   return {
+    kind: "training",
     title,
-    caption: `Before its coefficient; logarithmic. Geometric mean over ${windows} around each.${left}`,
-    svg: await lineSvg(lines, { width: 300, height: 220, yTitle: "term (no unit, log)", log: true }),
+    caption: `Before its coefficient. ${pointText("geometric mean", windows)}${left}`,
+    legend: curves.map(({ line }) => line),
+    svg: await curvesSvg(curves, { width: 300, height: 220, yTitle: "term (no unit)" }),
+    isNarrow: true,
   };
+}
+
+/** One smoothed curve per run that has the figure, without zeros: a logarithmic axis has no place for them. */
+function curvesOf(
+  training: readonly ReportTraining[],
+  figureOf: (run: ReportTraining) => string,
+  { smoothed }: { smoothed: (values: readonly number[], window: number) => number[] },
+): { curves: Curve[]; windows: number[]; left: string } {
+  const curves: Curve[] = [], windows = new Set<number>();
+  let leftOut = 0;
+  for (const [index, run] of training.entries()) {
+    const figure = figureOf(run), line = lineStyle(run.name, index);
+    const measured = run.steps.filter(({ values }) => values[figure] !== undefined);
+    const shown = measured.filter(({ values }) => values[figure] > 0);
+    leftOut += measured.length - shown.length;
+    if (shown.length === 0) continue;
+    const window = smoothingWindow(shown.length);
+    const values = smoothed(shown.map(({ values }) => values[figure]), window);
+    windows.add(window);
+    // Steps count from 0; people count them from 1.
+    curves.push({ line, points: shown.map(({ step }, at) => ({ x: step + 1, y: values[at] })) });
+  }
+  return {
+    curves,
+    windows: [...windows].toSorted((a, b) => a - b),
+    left: leftOut === 0 ? "" : ` Left out, since they are 0: ${leftOut} values.`,
+  };
+}
+
+/** What a point of a smoothed curve is. */
+function pointText(mean: string, windows: readonly number[]): string {
+  const most = windows.at(-1) === 1
+    ? "Every step is shown"
+    : `Each point is the ${mean} of the ${windows.join(" or ")} steps around it`;
+  return `${most}; logarithmic axis.`;
+}
+
+function lineStyle(name: string, index: number): LineStyle {
+  return { name, colour: lineColours[index % lineColours.length], dash: lineDashes[index % lineDashes.length] };
+}
+
+function curvesSvg(
+  curves: readonly Curve[],
+  { width, height, yTitle }: { width: number; height: number; yTitle: string },
+): Promise<string> {
+  const values = curves.flatMap(({ points }, run) => points.map(({ x, y }) => ({ run, x, y })));
+  const runs = curves.map((_, run) => run);
+  const ticks = logTicks(values.map(({ y }) => y));
+  return toSvg({
+    description: `${yTitle} over optimizer steps`,
+    data: { values },
+    width,
+    height,
+    // A line through a single point shows nothing.
+    mark: { type: "line", strokeWidth: 1.8, point: curves.some(({ points }) => points.length === 1) },
+    encoding: {
+      x: {
+        field: "x",
+        type: "quantitative",
+        title: "optimizer step",
+        scale: { zero: true },
+        axis: { grid: false, tickCount: Math.round(width / 80) },
+      },
+      y: {
+        field: "y",
+        type: "quantitative",
+        title: yTitle,
+        scale: { type: "log", domain: [ticks[0], ticks.at(-1)!] },
+        axis: {
+          values: ticks,
+          labelExpr: "datum.value < 0.001 ? format(datum.value, '~e') : format(datum.value, '~r')",
+        },
+      },
+      color: {
+        field: "run",
+        type: "nominal",
+        legend: null,
+        scale: { domain: runs, range: curves.map(({ line }) => line.colour) },
+      },
+      strokeDash: {
+        field: "run",
+        type: "nominal",
+        legend: null,
+        scale: { domain: runs, range: curves.map(({ line }) => [...line.dash]) },
+      },
+    },
+    config,
+  });
+}
+
+/**
+ * Ticks of a logarithmic axis that holds all values between its first and its last: 1, 2 and 5 in each decade over up to two decades, else
+ * every decade, or every few.
+ *
+ * @param values Above 0; at least one.
+ * @example
+ * ```ts
+ * import { deepEqual } from "node:assert/strict";
+ * deepEqual(logTicks([0.03, 0.6]), [0.02, 0.05, 0.1, 0.2, 0.5, 1]);
+ * deepEqual(logTicks([3e-3, 20]), [1e-3, 1e-2, 1e-1, 1, 10, 100]);
+ * ```
+ */
+export function logTicks(values: readonly number[]): number[] {
+  const lowest = values.reduce((a, b) => Math.min(a, b)), highest = values.reduce((a, b) => Math.max(a, b));
+  const low = Math.floor(Math.log10(lowest)), high = Math.max(low + 1, Math.ceil(Math.log10(highest)));
+  const power = (exponent: number) => Number(`1e${exponent}`);
+  if (Math.log10(highest / lowest) <= 2) {
+    const all = Array.from(
+      { length: high - low + 1 },
+      (_, at) => [1, 2, 5].map((digit) => Number(`${digit}e${low + at}`)),
+    )
+      .flat();
+    return all.slice(all.findLastIndex((tick) => tick <= lowest), all.findIndex((tick) => tick > highest) + 1);
+  }
+  const stride = Math.ceil((high - low) / 6);
+  const count = Math.ceil((high - low) / stride) + 1;
+  return Array.from({ length: count }, (_, at) => power(high - (count - 1 - at) * stride));
 }
 
 async function stagePlot(stages: Report["stages"]): Promise<Plot | undefined> {
   if (stages.length === 0) return undefined;
-  const values = stages.map(({ name, seconds }, index) => ({
-    order: index,
-    name,
-    seconds,
-    text: secondsText(seconds),
-  }));
+  const values = stages.map(({ seconds }, order) => ({ order, seconds, text: secondsText(seconds) }));
+  const names = JSON.stringify(stages.map(({ name }) => name));
   const y = {
     field: "order",
     type: "ordinal",
-    axis: {
-      title: null,
-      labelExpr: `${JSON.stringify(stages.map(({ name }) => name))}[datum.value]`,
-      labelLimit: 300,
-      ticks: false,
-      domain: false,
-    },
+    // Places, not names, are the field: two stages of one name stay two.
+    axis: { title: null, labelExpr: `${names}[datum.value]`, labelPadding: 8, ticks: false, domain: false },
   } as const;
-  const spec: TopLevelSpec = {
+  const x = { field: "seconds", type: "quantitative", title: "time (seconds)", axis: { tickCount: 6 } } as const;
+  const svg = await toSvg({
     description: "Seconds per stage",
     data: { values },
     width: 480,
     height: { step: 26 },
     layer: [
-      {
-        mark: { type: "bar", color: "#4c4c4c", height: 14 },
-        encoding: { y, x: { field: "seconds", type: "quantitative", title: "time (seconds)" } },
-      },
+      { mark: { type: "bar", color: "#4c4c4c", height: 14 }, encoding: { y, x } },
       {
         mark: { type: "text", align: "left", dx: 5, fontSize: 12, color: "#1a1a1a" },
-        encoding: { y, x: { field: "seconds", type: "quantitative" }, text: { field: "text" } },
+        encoding: { y, x, text: { field: "text" } },
       },
     ],
     config,
-  };
-  return { title: "Time per stage", caption: "Wall-clock time, in the order the stages ran.", svg: await toSvg(spec) };
-}
-
-function pointsOf({ steps }: ReportTraining, name: string): { x: number; y: number }[] {
-  // Steps count from 0; people count them from 1.
-  return steps.filter(({ values }) => values[name] !== undefined)
-    .map(({ step, values }) => ({ x: step + 1, y: values[name] }));
-}
-
-function lineSvg(
-  lines: readonly Line[],
-  { width, height, yTitle, log }: { width: number; height: number; yTitle: string; log: boolean },
-): Promise<string> {
-  const names = lines.map(({ name }) => name);
-  const cycle = <Value>(values: readonly Value[]) => names.map((_, index) => values[index % values.length]);
-  const legend = { title: null, orient: "top", direction: width < 500 ? "vertical" : "horizontal" } as const;
-  return toSvg({
-    description: yTitle,
-    data: { values: lines.flatMap(({ name, points }) => points.map(({ x, y }) => ({ name, x, y }))) },
-    width,
-    height,
-    mark: { type: "line", strokeWidth: 1.8 },
-    encoding: {
-      x: { field: "x", type: "quantitative", title: "optimizer step", axis: { grid: false } },
-      y: {
-        field: "y",
-        type: "quantitative",
-        title: yTitle,
-        scale: log ? { type: "log" } : { zero: true },
-        axis: log ? { format: "~e", tickCount: 6 } : { tickCount: 5 },
-      },
-      color: { field: "name", type: "nominal", legend, scale: { domain: names, range: cycle(lineColours) } },
-      strokeDash: { field: "name", type: "nominal", legend, scale: { domain: names, range: cycle(lineDashes) } },
-    },
-    config,
   });
+  const caption = "Wall-clock time, in the order the stages ran.";
+  return { kind: "time", title: "Time per stage", caption, legend: [], svg, isNarrow: false };
 }
 
 async function toSvg(spec: TopLevelSpec): Promise<string> {
@@ -186,11 +260,6 @@ async function toSvg(spec: TopLevelSpec): Promise<string> {
   } finally {
     view.finalize();
   }
-}
-
-function windowsText(counts: readonly number[]): string {
-  const windows = [...new Set(counts.map(smoothingWindow))].toSorted((a, b) => a - b);
-  return windows.length === 1 && windows[0] === 1 ? "1 step" : `${windows.join(" or ")} steps`;
 }
 
 function secondsText(seconds: number): string {

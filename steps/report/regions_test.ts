@@ -1,10 +1,11 @@
 import { deepEqual, equal, ok, rejects, throws } from "node:assert/strict";
 import { readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { decodeImage, readImageBytes } from "../../data/image.ts";
 import { kept, readRegions, type RegionCell, regionError } from "./regions.ts";
 
-const demo = new URL("../../assets/toy/demo/", import.meta.url).pathname;
+const demo = fileURLToPath(new URL("../../assets/toy/demo/", import.meta.url));
 
 /** A 32×32 picture, black but for the pixels given as x, y, red, green, blue. */
 function picture(...points: [number, number, number, number, number][]) {

@@ -198,13 +198,13 @@ export function reportText(report: Report): string {
   return [
     `dualora ${report.dualora}, seed ${report.seed}, ${machine}, ${durationText(totalSeconds(report))}`,
     ...table,
-    resultText(report),
+    ...wrap(resultText(report)),
     ...terms,
-    `Files: ${[report.samples, "report.html", "report.json"].join(", ")}${otherFiles(report)}`,
+    `Pictures: ${report.samples}`,
   ].join("\n");
 }
 
-function otherFiles({ files, samples }: Report): string {
-  const named = new Set([samples, "report.html", "report.json"]);
-  return files.filter(({ name }) => !named.has(name)).map(({ name }) => `, ${name}`).join("");
+/** Lines of at most 100 characters, broken at spaces. */
+function wrap(text: string): string[] {
+  return text.match(/.{1,100}(?:\s|$)/g)?.map((line) => line.trimEnd()) ?? [];
 }

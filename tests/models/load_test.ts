@@ -131,6 +131,6 @@ Deno.test("the toy base's VAE gives back a picture that it encodes", async () =>
   const squares = image.map((value, i) => (Math.min(1, Math.max(-1, decoded[i])) - value) ** 2);
   const peakToNoise = 10 * Math.log10(4 / (squares.reduce((a, b) => a + b) / squares.length));
   console.log(`toy VAE: peak signal-to-noise ratio ${peakToNoise.toFixed(1)} dB`);
-  // With the encoder's padding on all sides it is 16 dB.
-  ok(peakToNoise > 40, `peak signal-to-noise ratio is ${peakToNoise} dB`);
+  // 50.7 dB; with the encoder padded on all sides 16 dB.
+  ok(peakToNoise > 48, `peak signal-to-noise ratio is ${peakToNoise} dB`);
 });

@@ -1,209 +1,268 @@
-import { plan, type Tensor } from "../../engine/mod.ts";
+import { type CompiledProgram, plan, type Tensor } from "../../engine/mod.ts";
 import type { LoraNetwork } from "../../lora/network.ts";
 import type { BaseModel } from "../../models/base_model.ts";
-import { minSnrWeights } from "../../models/noise/min_snr.ts";
-import { AdamWState, type StepForm, type StepNetwork, type StepOptions, traceStep } from "../../training/step_graph.ts";
-import type { TextMask } from "../../lora/orthogonality.ts";
-import { numbersOption, openBase, openNetwork, option, type ProbeRequest } from "./context.ts";
-import { entryOf, scalar, setsOf, tensorOf, type TensorSet, toNhwc } from "./tensors.ts";
+import {
+  AdamWState,
+  type StepGraph,
+  type StepNetwork,
+  type StepOptions,
+  traceStep,
+} from "../../training/step_graph.ts";
+import { neededFeeds, networkOptions, openBase, openNetwork, type ProbeRequest } from "./context.ts";
+import { batchOptions, microBatch } from "./dual_batch.ts";
+import { choiceOption, countOption, numbersOption, option, positiveOption } from "./options.ts";
+import { scalar, setsOf, tensorOf, type TensorSet } from "./tensors.ts";
 
-const adamw = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 };
+/** Options of `dual-step`. */
+export const dualStepOptions = [
+  ...networkOptions,
+  ...batchOptions,
+  "same_base",
+  "clip_skip",
+  "form",
+  "frozen",
+  "orthogonality",
+  "text_mask",
+  "lambda_te",
+  "lambda_unet",
+  "v_parameterization",
+  "max_grad_norm",
+  "accumulation",
+];
 
-interface Pair {
-  readonly bases: readonly [BaseModel, BaseModel];
-  readonly networks: readonly [LoraNetwork, LoraNetwork];
-}
+/** Options of `dual-run`. */
+export const dualRunOptions = [
+  ...dualStepOptions,
+  "steps",
+  "save_steps",
+  "learning_rate",
+  "lr",
+  "betas",
+  "eps",
+  "weight_decay",
+];
 
-async function openPair(request: ProbeRequest): Promise<Pair> {
-  const base1 = await openBase(request);
-  // A folder's own weights are one base for both; by rule each network has its own unless told otherwise.
-  const same = option(request, "same_base", request.salt === null);
-  const base2 = same ? base1 : await openBase(request, 100);
-  return { bases: [base1, base2], networks: [openNetwork(request, base1, 1), openNetwork(request, base2, 2)] };
-}
-
-function stepOptions(request: ProbeRequest, accumulation: StepOptions["accumulation"]): StepOptions {
-  const form = choice(request, "form", ["clean", "original"] as const) as StepForm;
+/** AdamW's settings under PyTorch's names, with its defaults. */
+export function adamwOptions({ options }: Pick<ProbeRequest, "options">) {
+  const betas = numbersOption(options, "betas", [0.9, 0.999]);
+  if (betas.length !== 2 || !betas.every((beta) => beta >= 0 && beta < 1)) {
+    throw new RangeError(`Cannot probe: option betas is [${betas.join(", ")}], wanted two numbers from 0 to below 1`);
+  }
   return {
-    form,
-    orthogonality: {
-      on: option(request, "orthogonality", true),
-      textMask: choice(request, "text_mask", ["1-I", "I"] as const) as TextMask,
-      textCoefficient: option(request, "lambda_te", 1),
-      unetCoefficient: option(request, "lambda_unet", 1),
-    },
-    vParameterization: option(request, "v_parameterization", false),
-    maxGradNorm: option(request, "max_grad_norm", 1),
-    accumulation,
-    noise: "fed",
-    optimizer: {
-      beta1: numbersOption(request, "betas", [adamw.beta1])[0],
-      beta2: numbersOption(request, "betas", [0, adamw.beta2])[1],
-      epsilon: option(request, "eps", adamw.epsilon),
-      weightDecay: option(request, "weight_decay", adamw.weightDecay),
-    },
-    allFigures: true,
+    beta1: betas[0],
+    beta2: betas[1],
+    epsilon: positiveOption(options, "eps", 1e-8),
+    weightDecay: positiveOption(options, "weight_decay", 0.01),
   };
 }
 
-function choice(request: ProbeRequest, name: string, known: readonly string[]): string {
-  const value = option(request, name, known[0]);
-  if (!known.includes(value)) {
-    throw new RangeError(
-      `Cannot probe: option ${name} is ${JSON.stringify(value)}, must be one of ${known.join(", ")}`,
-    );
-  }
-  return value;
+/** What `adamwStep` gets as its rate for update t, from 1. */
+export function adamwRate(learningRate: number, update: number, { beta1, beta2 }: ReturnType<typeof adamwOptions>) {
+  return [learningRate, 1 - beta1 ** update, Math.sqrt(1 - beta2 ** update)];
 }
 
-/** One micro-batch of a set: each network's shape, and the feeds but for the learning rates. */
-function microBatch(request: ProbeRequest, prefix: string, index: number, alphas: ArrayLike<number>) {
-  const { input } = request, feeds: Record<string, ArrayLike<number>> = {};
-  const timesteps = Array.from(entryOf(tensorOf(input, `${prefix}timesteps`), index).data);
-  const shapes = ([1, 2] as const).map((k) => {
-    const entry = (name: string) => entryOf(tensorOf(input, `${prefix}${name}_${k}`), index);
-    const latents = toNhwc(entry("latents")), noise = toNhwc(entry("noise")), ids = entry("input_ids");
-    const [batch, height, width] = latents.shape;
-    const own = timesteps.slice(0, batch), alpha = own.map((t) => alphas[t]);
-    const gamma = option(request, "min_snr_gamma", 0);
-    const snr = gamma ? minSnrWeights(alpha.map((a) => a / (1 - a)), { gamma }) : alpha.map(() => 1);
-    const weights = numbersOption(request, `loss_weights_${k}`, alpha.map(() => 1)).slice(0, batch);
-    if (weights.length !== batch) {
-      throw new RangeError(
-        `Cannot probe: loss_weights_${k} has ${weights.length} numbers, the batch has ${batch} samples`,
-      );
-    }
-    Object.assign(feeds, {
-      [`latents_${k}`]: latents.data,
-      [`noise_${k}`]: noise.data,
-      [`ids_${k}`]: ids.data,
-      [`timesteps_${k}`]: own,
-      [`signal_${k}`]: alpha.map(Math.sqrt),
-      [`sigma_${k}`]: alpha.map((a) => Math.sqrt(1 - a)),
-      [`loss_weights_${k}`]: weights,
-      [`mse_weights_${k}`]: weights.map((weight, i) => weight * snr[i]),
-    });
-    return { batch, height, width, tokenRows: ids.shape[0] / batch };
-  });
-  return { shapes, feeds };
-}
-
-interface StepResult {
-  readonly figures: Map<string, ArrayLike<number>>;
-  readonly gradients: Map<string, Float32Array>;
-}
-
-class Stepper {
-  private readonly states: readonly AdamWState[];
-  private updates = 0;
-
-  constructor(private readonly request: ProbeRequest, private readonly pair: Pair) {
-    this.states = pair.networks.map((network) => new AdamWState(network));
-  }
-
-  get frozen(): boolean {
-    return option(this.request, "frozen", false);
-  }
-
-  /** One optimizer step over micro-batches `first`, `first + 1`, …. */
-  async step(prefix: string, first: number, learningRate: number): Promise<StepResult> {
-    const { device } = this.request, count = option(this.request, "accumulation", 1);
-    this.updates++;
-    const alphas = this.pair.bases[0].schedule.alphasCumprod;
-    const result: StepResult = { figures: new Map(), gradients: new Map() };
-    for (let micro = 0; micro < count; micro++) {
-      const isLast = micro === count - 1;
-      const { shapes, feeds } = microBatch(this.request, prefix, first + micro, alphas);
-      const networks = this.pair.networks.map((lora, k): StepNetwork => ({
-        number: k === 0 ? 1 : 2,
-        base: this.pair.bases[k],
-        lora,
-        optimizer: this.states[k],
-        shape: shapes[k],
-        trains: k === 1 || !this.frozen,
-      }));
-      const options = stepOptions(this.request, { count, isLast });
-      const graph = traceStep(networks, options);
-      const outputs: Record<string, Tensor> = isLast ? { ...graph.figures, ...graph.gradients } : {};
-      const compiled = await device.compile(plan({ outputs, effects: graph.effects }));
-      const { beta1, beta2 } = options.optimizer;
-      const rate = [learningRate, 1 - beta1 ** this.updates, Math.sqrt(1 - beta2 ** this.updates)];
-      const all: Record<string, ArrayLike<number>> = { ...feeds, rate_1: rate, rate_2: rate };
-      compiled.run(Object.fromEntries([...compiled.program.inputs.keys()].map((name) => [name, all[name]])));
-      if (isLast) {
-        const read = await compiled.read(...Object.keys(outputs));
-        for (const name of Object.keys(graph.figures)) result.figures.set(name, read[name]);
-        for (const name of Object.keys(graph.gradients)) result.gradients.set(name, read[name] as Float32Array);
-      }
-      device.release(compiled);
-    }
-    return result;
-  }
-
-  /** Each network's tensors from flat ones, under their names in files. */
-  tensors(k: number, flat: Float32Array): [string, { shape: readonly number[]; data: Float32Array }][] {
-    return [...this.pair.networks[k].unflatten(flat)].flatMap(([{ down, up }, values]) => [
-      [down.name, { shape: down.shape, data: values.down }],
-      [up.name, { shape: up.shape, data: values.up }],
-    ]);
-  }
-}
-
-function figureTensors({ figures, gradients }: StepResult): TensorSet {
-  const set: TensorSet = new Map();
-  for (const [name, values] of figures) {
-    if (name.startsWith("norm_")) set.set(`norms.${name}_at_clip`, scalar(values[0]));
-    else set.set(`terms.${name}`, { shape: [values.length], data: Float32Array.from(values) });
-  }
-  for (const k of [1, 2]) {
-    const given = gradients.get(`gradient_${k}`);
-    if (!given) set.set(`norms.norm_${k}_at_clip`, scalar(0));
-    set.set(
-      `norms.norm_${k}_given_to_optimizer`,
-      scalar(Math.sqrt((given ?? new Float32Array(0)).reduce((sum, g) => sum + g * g, 0))),
-    );
-  }
-  const loss = (k: number) => figures.get(`loss_${k}`)![0];
-  set.set("terms.total", scalar(Math.fround(loss(1) + loss(2))));
-  return set;
+/** The learning rate, also under PyTorch's name. */
+export function learningRateOption({ options }: Pick<ProbeRequest, "options">): number {
+  return positiveOption(options, "learning_rate", positiveOption(options, "lr", 1e-3));
 }
 
 /** One dual step: what the optimizers get as `network_<k>.<tensor>`, every figure as `terms.…` and `norms.…`; weights stay as they were. */
 export async function probeDualStep(request: ProbeRequest): Promise<TensorSet> {
-  const pair = await openPair(request), output: TensorSet = new Map();
-  for (const prefix of setsOf(request.input, "latents_1")) {
-    const accumulation = option(request, "accumulation", 1);
-    if (tensorOf(request.input, `${prefix}latents_1`).shape[0] < accumulation) continue;
-    const stepper = new Stepper(request, pair);
-    const result = await stepper.step(prefix, 0, 0);
-    for (const [name, tensor] of figureTensors(result)) output.set(prefix + name, tensor);
-    for (const k of [0, 1]) {
-      const flat = result.gradients.get(`gradient_${k + 1}`);
-      if (!flat) continue;
-      for (const [name, tensor] of stepper.tensors(k, flat)) output.set(`${prefix}network_${k + 1}.${name}`, tensor);
+  const output: TensorSet = new Map(), accumulation = countOption(request.options, "accumulation", 1);
+  const sets = setsOf(request.input, "latents_1");
+  const long = sets.filter((prefix) => tensorOf(request.input, `${prefix}latents_1`).shape[0] >= accumulation);
+  if (long.length === 0) {
+    throw new RangeError(`Cannot probe: option accumulation is ${accumulation}, no set of the input has as many steps`);
+  }
+  const pair = await Pair.open(request);
+  try {
+    for (const prefix of long) {
+      const stepper = new Stepper(request, pair);
+      const result = await stepper.step(prefix, 0, 0);
+      stepper.free();
+      for (const [name, tensor] of figureTensors(result)) output.set(prefix + name, tensor);
+      for (const [k, flat] of result.gradients.entries()) {
+        if (flat) pair.addTensors(output, `${prefix}network_${k + 1}.`, k, flat);
+      }
     }
+  } finally {
+    pair.free();
   }
   return output;
 }
 
 /** A whole run, one batch of the input a step: `step_<n>.terms.…` and `.norms.…` for every step, weights after those in `save_steps`. */
 export async function probeDualRun(request: ProbeRequest): Promise<TensorSet> {
-  const pair = await openPair(request), output: TensorSet = new Map(), stepper = new Stepper(request, pair);
-  const batches = tensorOf(request.input, "latents_1").shape[0], accumulation = option(request, "accumulation", 1);
-  const given = typeof request.options.steps === "number" ? request.options.steps : Infinity;
-  const steps = Math.min(given, Math.floor(batches / accumulation));
-  const saved = new Set(numbersOption(request, "save_steps", [steps]));
-  for (let step = 1; step <= steps; step++) {
-    const result = await stepper.step("", (step - 1) * accumulation, option(request, "learning_rate", 1e-3));
-    for (const [name, tensor] of figureTensors(result)) output.set(`step_${step}.${name}`, tensor);
-    if (!saved.has(step)) continue;
-    for (const [k, network] of pair.networks.entries()) {
-      if (k === 0 && stepper.frozen) continue;
-      const flat = await request.device.download(network.weights) as Float32Array;
-      for (const [name, tensor] of stepper.tensors(k, flat)) {
-        output.set(`step_${step}.network_${k + 1}.${name}`, tensor);
+  const { input, options, device } = request, output: TensorSet = new Map();
+  const accumulation = countOption(options, "accumulation", 1);
+  const most = Math.floor(tensorOf(input, "latents_1").shape[0] / accumulation);
+  const steps = countOption(options, "steps", most), saved = new Set(numbersOption(options, "save_steps", [steps]));
+  const last = Math.max(steps, ...saved);
+  if (last > most) {
+    throw new RangeError(`Cannot probe: step ${last} is asked for, the input has batches for ${most} steps`);
+  }
+  const learningRate = learningRateOption(request), pair = await Pair.open(request);
+  const stepper = new Stepper(request, pair);
+  try {
+    for (let step = 1; step <= steps; step++) {
+      const result = await stepper.step("", (step - 1) * accumulation, learningRate);
+      for (const [name, tensor] of figureTensors(result)) output.set(`step_${step}.${name}`, tensor);
+      if (!saved.has(step)) continue;
+      for (const [k, network] of pair.networks.entries()) {
+        if (k === 0 && stepper.frozen) continue;
+        const flat = await device.download(network.weights) as Float32Array;
+        pair.addTensors(output, `step_${step}.network_${k + 1}.`, k, flat);
       }
     }
+  } finally {
+    stepper.free();
+    pair.free();
   }
   return output;
+}
+
+/** Two networks with their bases, on the device. */
+class Pair {
+  private constructor(
+    private readonly request: ProbeRequest,
+    readonly bases: readonly [BaseModel, BaseModel],
+    readonly networks: readonly [LoraNetwork, LoraNetwork],
+  ) {}
+
+  static async open(request: ProbeRequest): Promise<Pair> {
+    const base1 = await openBase(request);
+    // A folder's own weights are one base for both; by rule each network has its own unless told otherwise.
+    const same = option(request.options, "same_base", request.salt === null);
+    if (!same && request.salt === null) {
+      throw new RangeError("Cannot probe: option same_base is false, but a folder's own weights are one base");
+    }
+    const base2 = same ? base1 : await openBase(request, 100);
+    return new Pair(request, [base1, base2], [openNetwork(request, base1, 1), openNetwork(request, base2, 2)]);
+  }
+
+  /** A network's tensors from flat ones, under their names in files. */
+  addTensors(output: TensorSet, prefix: string, k: number, flat: Float32Array): void {
+    for (const [{ down, up }, values] of this.networks[k].unflatten(flat)) {
+      output.set(prefix + down.name, { shape: down.shape, data: values.down });
+      output.set(prefix + up.name, { shape: up.shape, data: values.up });
+    }
+  }
+
+  free(): void {
+    for (const base of new Set(this.bases)) base.free(this.request.device);
+    this.request.device.free(this.networks.map(({ weights }) => weights));
+  }
+}
+
+interface StepResult {
+  readonly figures: ReadonlyMap<string, ArrayLike<number>>;
+  /** What each network's optimizer got, flat; null for a frozen one. */
+  readonly gradients: readonly [Float32Array | null, Float32Array];
+}
+
+interface CompiledStep {
+  readonly graph: StepGraph;
+  readonly outputs: Readonly<Record<string, Tensor>>;
+  readonly program: CompiledProgram;
+}
+
+class Stepper {
+  readonly frozen: boolean;
+  private readonly states: readonly AdamWState[];
+  private readonly accumulation: number;
+  private readonly optimizer: StepOptions["optimizer"];
+  private readonly compiled = new Map<string, CompiledStep>();
+  private updates = 0;
+
+  constructor(private readonly request: ProbeRequest, private readonly pair: Pair) {
+    this.states = pair.networks.map((network) => new AdamWState(network));
+    this.frozen = option(request.options, "frozen", false);
+    this.accumulation = countOption(request.options, "accumulation", 1);
+    this.optimizer = adamwOptions(request);
+  }
+
+  /** One optimizer step over micro-batches `first`, `first + 1`, …. */
+  async step(prefix: string, first: number, learningRate: number): Promise<StepResult> {
+    const { input, options } = this.request, { schedule } = this.pair.bases[0];
+    const rate = adamwRate(learningRate, ++this.updates, this.optimizer as ReturnType<typeof adamwOptions>);
+    for (let micro = 0;; micro++) {
+      const { shapes, feeds } = microBatch(input, options, prefix, first + micro, schedule);
+      const isLast = micro === this.accumulation - 1;
+      const { graph, outputs, program } = await this.compile(shapes, isLast);
+      program.run(neededFeeds(program.program, { ...feeds, rate_1: rate, rate_2: rate }));
+      if (!isLast) continue;
+      const read = await program.read(...Object.keys(outputs));
+      const gradient = (k: number) => (read[`gradient_${k}`] ?? null) as Float32Array;
+      return {
+        figures: new Map(Object.keys(graph.figures).map((name) => [name, read[name]])),
+        gradients: [gradient(1), gradient(2)],
+      };
+    }
+  }
+
+  free(): void {
+    const { device } = this.request;
+    for (const { program } of this.compiled.values()) device.release(program);
+    device.free(this.states.flatMap((state) => [state.firstMoment, state.secondMoment, state.gradient]));
+  }
+
+  private async compile(shapes: readonly StepNetwork["shape"][], isLast: boolean): Promise<CompiledStep> {
+    const key = JSON.stringify([shapes, isLast]), known = this.compiled.get(key);
+    if (known) return known;
+    const networks = this.pair.networks.map((lora, k): StepNetwork => ({
+      number: k === 0 ? 1 : 2,
+      base: this.pair.bases[k],
+      lora,
+      optimizer: this.states[k],
+      shape: shapes[k],
+      trains: k === 1 || !this.frozen,
+    }));
+    const graph = traceStep(networks, this.options(isLast));
+    const outputs = isLast ? { ...graph.figures, ...graph.gradients } : {};
+    const program = await this.request.device.compile(plan({ outputs, effects: graph.effects }));
+    const made = { graph, outputs, program };
+    this.compiled.set(key, made);
+    return made;
+  }
+
+  private options(isLast: boolean): StepOptions {
+    const { options } = this.request;
+    return {
+      form: choiceOption(options, "form", ["clean", "original"]),
+      orthogonality: {
+        on: option(options, "orthogonality", true),
+        textMask: choiceOption(options, "text_mask", ["1-I", "I"]),
+        textCoefficient: option(options, "lambda_te", 1),
+        unetCoefficient: option(options, "lambda_unet", 1),
+      },
+      vParameterization: option(
+        options,
+        "v_parameterization",
+        this.pair.bases[0].schedule.predictionType === "v_prediction",
+      ),
+      maxGradNorm: positiveOption(options, "max_grad_norm", 1),
+      accumulation: { count: this.accumulation, isLast },
+      noise: "fed",
+      optimizer: this.optimizer,
+      allFigures: true,
+    };
+  }
+}
+
+/** Figures under the names of a golden's JSON. */
+function figureTensors({ figures, gradients }: StepResult): TensorSet {
+  const set: TensorSet = new Map();
+  for (const [name, values] of figures) {
+    if (!name.startsWith("norm_")) {
+      set.set(`terms.${name}`, { shape: [values.length], data: Float32Array.from(values) });
+    }
+  }
+  const loss = (k: number) => figures.get(`loss_${k}`)![0];
+  set.set("terms.total", scalar(loss(1) + loss(2)));
+  for (const [k, given] of gradients.entries()) {
+    const norm = Math.sqrt((given ?? new Float32Array(0)).reduce((sum, value) => sum + value * value, 0));
+    set.set(`norms.norm_${k + 1}_at_clip`, scalar(figures.get(`norm_${k + 1}`)?.[0] ?? 0));
+    set.set(`norms.norm_${k + 1}_given_to_optimizer`, scalar(norm));
+  }
+  return set;
 }

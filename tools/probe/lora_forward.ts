@@ -52,7 +52,8 @@ async function run(
   variant: Variant | null,
   output: TensorSet,
 ): Promise<void> {
-  const ids = tensorOf(request.input, `${prefix}input_ids`), sample = toNhwc(tensorOf(request.input, `${prefix}sample`));
+  const ids = tensorOf(request.input, `${prefix}input_ids`),
+    sample = toNhwc(tensorOf(request.input, `${prefix}sample`));
   const timesteps = tensorOf(request.input, `${prefix}timesteps`);
   const hidden = new Map<string, Tensor | null>([[hooks.textEncoder, null], [hooks.unet, null]]);
   const network = variant && openNetwork(request, base, 1, variant.lora);

@@ -97,3 +97,8 @@ export function toNchw({ shape: [batch, height, width, channels], data }: NamedT
   }
   return { shape: [batch, channels, height, width], data: result };
 }
+
+/** True where a name starts so. */
+export function hasAny(set: TensorSet, start: string): boolean {
+  return [...set.keys()].some((name) => name.startsWith(start));
+}

@@ -1,4 +1,5 @@
 import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
+import { rowTileKernel } from "./attention_rows.ts";
 import { rowStream, type Streaming } from "./row_stream.ts";
 import { range } from "./register_tile.ts";
 import { binding, divide, float, grid, modulo } from "./wgsl.ts";
@@ -17,6 +18,11 @@ export interface AttentionShape {
   readonly scale?: number;
 }
 
+/**
+ * A loop bound that is no constant to a CPU's compiler: unrolling the loop would make it compile many times longer.
+ */
+const notUnrolled = (count: number, { cpu }: KernelTarget) => cpu ? `select(${count}u, 0u, at.z > 0u)` : `${count}u`;
+
 /** What a masked score is: far below any score, and finite, so that no difference is NaN. */
 const masked = "-1e30";
 
@@ -32,6 +38,7 @@ const scaleOf = ({ scale, size }: AttentionShape) => float(scale ?? 1 / Math.sqr
  * @see Dao et al. 2022, FlashAttention, https://arxiv.org/abs/2205.14135
  */
 export function attentionForward(shape: AttentionShape, target: KernelTarget): Kernel {
+  if (target.cpu && target.subgroupSize > 0) return forwardOnCpu(shape, target);
   const stream = streamOverKeys(shape, ["q"], 1, target);
   const { rows, elements, block, own, streamed, type } = stream;
   const update = range(rows).map((r) => {
@@ -96,7 +103,7 @@ fn main(${lines.parameters}) {
   let head = ${modulo(divide("i", queries), heads)};
   let first = ((${divide("i", queries * heads)} * ${queries}u + query) * ${heads}u + head) * ${steps}u;
   var sum = ${type}();
-  for (var e = 0u; e < ${steps}u; e++) { sum = fma(dy[first + e], o[first + e], sum); }
+  for (var e = 0u; e < ${notUnrolled(steps, target)}; e++) { sum = fma(dy[first + e], o[first + e], sum); }
   delta[i] = ${vectors ? "(sum.x + sum.y) + (sum.z + sum.w)" : "sum"};
 }
 `,
@@ -109,6 +116,7 @@ fn main(${lines.parameters}) {
  * Bindings: q, k, v, dy, lse, delta, dq.
  */
 export function attentionQueryGradient(shape: AttentionShape, target: KernelTarget): Kernel {
+  if (target.cpu && target.subgroupSize > 0) return queryGradientOnCpu(shape, target);
   const stream = streamOverKeys(shape, ["q", "dy"], 1, target);
   const { rows, elements, block, own, streamed, type } = stream;
   const slopes = range(rows).flatMap((r) =>
@@ -147,6 +155,7 @@ export function attentionQueryGradient(shape: AttentionShape, target: KernelTarg
  */
 export function attentionKeyValueGradient(shape: AttentionShape, target: KernelTarget): Kernel {
   const { queries, keys, causal } = shape;
+  if (target.cpu && target.subgroupSize > 0) return keyValueGradientOnCpu(shape, target);
   const stream = rowStream({
     ...shape,
     ownRows: keys,
@@ -258,4 +267,99 @@ function scores(
       )
       : []),
   ];
+}
+
+function forwardOnCpu(shape: AttentionShape, target: KernelTarget): Kernel {
+  return rowTileKernel({
+    ...overKeys(shape),
+    products: [["q", "k"]],
+    gathers: [{ name: "o", weight: "p", tensor: "v" }],
+    bindings: ["q", "k", "v", "o", "lse"],
+    outputs: ["o", "lse"],
+    before: ({ rows }) => range(rows).flatMap((r) => [`var most${r} = ${masked};`, `var total${r} = 0.0;`]),
+    weigh: ({ rows, columns, vectors }) =>
+      range(rows).flatMap((r) => {
+        const most = range(columns).map((c) => `score${r}_${c}`).reduce((a, b) => `max(${a}, ${b})`);
+        return [
+          `let next${r} = max(most${r}, subgroupMax(${most}));`,
+          `let keep${r} = exp(most${r} - next${r});`,
+          ...range(columns).map((c) => `let p${r}_${c} = exp(score${r}_${c} - next${r});`),
+          // Each lane keeps the total of its own columns.
+          `total${r} = total${r} * keep${r} + ${range(columns).map((c) => `p${r}_${c}`).join(" + ")};`,
+          `most${r} = next${r};`,
+          ...range(vectors).map((v) => `o${r}_${v} *= keep${r};`),
+        ];
+      }),
+    after: ({ rows }) => [
+      ...range(rows).flatMap((r) => [`let sum${r} = subgroupAdd(total${r});`, `let inverse${r} = 1.0 / sum${r};`]),
+      "var statistic = 0.0;",
+      ...range(rows).map((r) => `statistic = select(statistic, most${r} + log(sum${r}), lane == ${r}u);`),
+      `if (lane < ${rows}u && firstRow + lane < ${shape.queries}u) { lse[ownStatistics + laneRow] = statistic; }`,
+    ],
+    factor: "inverse",
+  }, target);
+}
+
+function queryGradientOnCpu(shape: AttentionShape, target: KernelTarget): Kernel {
+  return rowTileKernel({
+    ...overKeys(shape),
+    products: [["q", "k"], ["dy", "v"]],
+    gathers: [{ name: "dq", weight: "slope", tensor: "k" }],
+    bindings: ["q", "k", "v", "dy", "lse", "delta", "dq"],
+    outputs: ["dq"],
+    before: ({ rows }) => [
+      "let laneLse = lse[ownStatistics + laneRow];",
+      "let laneDelta = delta[ownStatistics + laneRow];",
+      ...range(rows).flatMap((r) => [
+        `let lse${r} = subgroupBroadcast(laneLse, ${r}u);`,
+        `let delta${r} = subgroupBroadcast(laneDelta, ${r}u);`,
+      ]),
+    ],
+    weigh: ({ rows, columns }) =>
+      range(rows).flatMap((r) =>
+        range(columns).map((c) =>
+          `let slope${r}_${c} = exp(score${r}_${c} - lse${r}) * (product${r}_${c} - delta${r}) * ${scaleOf(shape)};`
+        )
+      ),
+  }, target);
+}
+
+function keyValueGradientOnCpu(shape: AttentionShape, target: KernelTarget): Kernel {
+  const { queries, keys, causal } = shape;
+  return rowTileKernel({
+    ...shape,
+    scale: shape.scale ?? 1 / Math.sqrt(shape.size),
+    ownRows: keys,
+    streamedRows: queries,
+    statistics: ["lse", "delta"],
+    products: [["k", "q"], ["v", "dy"]],
+    gathers: [{ name: "dk", weight: "slope", tensor: "q" }, { name: "dv", weight: "p", tensor: "dy" }],
+    bindings: ["q", "k", "v", "dy", "lse", "delta", "dk", "dv"],
+    outputs: ["dk", "dv"],
+    begin: causal ? "firstRow" : undefined,
+    meets: causal ? (key, query) => `${query} >= ${key}` : undefined,
+    before: () => [],
+    weigh: ({ rows, columns }) =>
+      range(columns).flatMap((c) => [
+        `let lse${c} = lse[streamStatistics + clamped${c}];`,
+        `let delta${c} = delta[streamStatistics + clamped${c}];`,
+        ...range(rows).flatMap((r) => [
+          `let p${r}_${c} = exp(score${r}_${c} - lse${c});`,
+          `let slope${r}_${c} = p${r}_${c} * (product${r}_${c} - delta${c}) * ${scaleOf(shape)};`,
+        ]),
+      ]),
+  }, target);
+}
+
+function overKeys(shape: AttentionShape) {
+  const { queries, keys, causal } = shape;
+  return {
+    ...shape,
+    scale: shape.scale ?? 1 / Math.sqrt(shape.size),
+    ownRows: queries,
+    streamedRows: keys,
+    statistics: ["lse", "delta"],
+    end: causal ? `min(${keys}u, firstRow + 8u)` : undefined,
+    meets: causal ? (query: string, key: string) => `${key} <= ${query}` : undefined,
+  };
 }

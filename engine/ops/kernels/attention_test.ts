@@ -53,7 +53,8 @@ function close(result: Float32Array, expected: Float64Array, what: string) {
   ok(wrong < 0, `${what}: element ${wrong} is ${result[wrong]}, not ${expected[wrong]}`);
 }
 
-async function check(shape: AttentionShape) {
+/** The kernels for GPUs compile slowly on a CPU adapter, so only some cases run them. */
+async function check(shape: AttentionShape, gpu: boolean) {
   const { batch, heads, queries, keys, size } = shape;
   const q = testValues(batch * queries * heads * size, 1).map((value) => value * 2);
   const k = testValues(batch * keys * heads * size, 2).map((value) => value * 2);
@@ -62,7 +63,7 @@ async function check(shape: AttentionShape) {
   const o = Float32Array.from(expected.o),
     lse = Float32Array.from(expected.lse),
     delta = Float32Array.from(expected.delta);
-  for (const target of targets) {
+  for (const target of targets.filter(({ cpu }) => cpu || gpu)) {
     const what = (name: string) => `${name} of ${JSON.stringify(shape)}, cpu ${target.cpu}`;
     const forward = await runKernel(device, attentionForward(shape, target), [q, k, v], [q.length, lse.length]);
     close(forward[0], expected.o, what("o"));
@@ -85,12 +86,13 @@ const cases: AttentionShape[] = [
   { batch: 1, heads: 2, queries: 17, keys: 17, size: 16, causal: true },
   { batch: 1, heads: 1, queries: 64, keys: 3, size: 24 },
   { batch: 1, heads: 2, queries: 9, keys: 13, size: 80, scale: 0.25 },
-  { batch: 1, heads: 1, queries: 3, keys: 5, size: 160 },
+  { batch: 1, heads: 2, queries: 3, keys: 5, size: 40 },
+  { batch: 1, heads: 1, queries: 130, keys: 130, size: 8, causal: true },
   { batch: 1, heads: 1, queries: 13, keys: 13, size: 10, causal: true },
 ];
 
 for (const shape of cases) {
   const { batch, heads, queries, keys, size, causal } = shape;
   const name = `${batch} × ${heads} heads of ${size}, ${queries} queries, ${keys} keys${causal ? ", causal" : ""}`;
-  Deno.test(`attention kernels agree with the definition: ${name}`, () => check(shape));
+  Deno.test(`attention kernels agree with the definition: ${name}`, () => check(shape, size === 10));
 }

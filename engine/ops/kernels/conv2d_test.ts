@@ -42,7 +42,8 @@ function close(result: Float32Array, expected: Float32Array, what: string) {
   ok(wrong < 0, `${what}: element ${wrong} is ${result[wrong]}, not ${expected[wrong]}`);
 }
 
-async function check(shape: Conv2dShape, { f16 = false, bias = false, addend = false } = {}) {
+/** The kernels for GPUs compile slowly on a CPU adapter, so only some cases run them. */
+async function check(shape: Conv2dShape, { f16 = false, bias = false, addend = false, gpu = false } = {}) {
   const { batch, height, width, inChannels, outChannels, kernelHeight, kernelWidth } = shape;
   const { outHeight, outWidth } = conv2dOutputSize(shape);
   const x = testValues(batch * height * width * inChannels, 1);
@@ -57,7 +58,7 @@ async function check(shape: Conv2dShape, { f16 = false, bias = false, addend = f
   });
   for (const i of y.keys()) y[i] += (bias ? offsets[i % outChannels] : 0) + (addend ? extra[i] : 0);
   const stored = f16 ? toF16(weight) : weight, dtypeWeight = f16 ? "f16" as const : "f32" as const;
-  for (const target of targets) {
+  for (const target of targets.filter(({ cpu }) => cpu || gpu)) {
     const what = (name: string) => `${name} of ${JSON.stringify(shape)}, cpu ${target.cpu}`;
     const forward = conv2dForward(
       { ...shape, dtypeWeight, bias: bias ? "f32" : null, addend: addend ? "f32" : null },
@@ -89,7 +90,7 @@ Deno.test("conv2d kernels agree with the definition at odd sizes and odd channel
 
 Deno.test("conv2d kernels agree with the definition at stride 2", async () => {
   await check({ batch: 2, height: 8, width: 4, inChannels: 8, outChannels: 12, ...three, stride: 2 });
-  await check({ batch: 1, height: 7, width: 5, inChannels: 4, outChannels: 3, ...three, stride: 2 });
+  await check({ batch: 1, height: 7, width: 5, inChannels: 4, outChannels: 3, ...three, stride: 2 }, { gpu: true });
 });
 
 Deno.test("conv2d kernels agree with the definition under padding at the bottom and right only", async () => {

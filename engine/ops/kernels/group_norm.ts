@@ -32,8 +32,8 @@ function units({ channels, groups }: GroupNormSizes) {
   return { width, perGroup: channels / groups / width, perPosition: channels / width };
 }
 
-/** Units that one invocation of a reducing kernel adds up side by side, in registers of their own. */
-const mostSideBySide = 20;
+/** Units that one invocation adds up side by side, in registers of their own: CPU adapters take seconds to compile many more. */
+const mostSideBySide = 5;
 
 /**
  * How a workgroup walks over one group of one picture: lane `l` takes positions `l / across + k · stride`, and of each the units
@@ -50,7 +50,8 @@ function walk(sizes: GroupNormSizes, target: KernelTarget, workgroupSize: number
     : divisors[divisors.length - 1];
   const stride = 2 ** Math.floor(Math.log2(workgroupSize / across));
   const sideBySide = perGroup / across;
-  const ahead = sideBySide <= 4 && sizes.positions % (4 * stride) === 0 ? 4 : 1;
+  // A GPU hides the loads' latency behind each other.
+  const ahead = !target.cpu && sideBySide <= 4 && sizes.positions % (4 * stride) === 0 ? 4 : 1;
   const places = Array.from({ length: ahead * sideBySide }, (_, i) => ({
     unit: i % sideBySide,
     offset: `${Math.floor(i / sideBySide) * stride}u * PER_POSITION + ${i % sideBySide * across}u`,
@@ -207,7 +208,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
 
 /** Positions that one invocation of a writing kernel takes in turn, loading what belongs to its channels once. */
 function positionsInTurn({ batch, positions }: GroupNormSizes, perPosition: number): number {
-  return [8, 4, 2].find((n) => positions % n === 0 && batch * positions * perPosition / n >= 1024) ?? 1;
+  return [4, 2].find((n) => positions % n === 0 && batch * positions * perPosition / n >= 1024) ?? 1;
 }
 
 /** Vectors of a writing kernel: as wide as all channels allow, for their parts may lie in several groups. */

@@ -48,9 +48,13 @@ function onCpu(product: Product, target: KernelTarget): Kernel {
   const tile = { ...choice, swapped, lanes, rowCount, columnCount, sumLength: loops?.length ?? k, ...loops };
   const [a, b] = swapped ? [tile.columnOperand, tile.rowOperand] : [tile.rowOperand, tile.columnOperand];
   const { vectors, outputs } = tileOutputs(tile);
-  const stores = outputs.map(({ row, column, value, condition }) => {
+  // In loops, since each store in the text becomes a branch for each lane: it is their number that decides how long a kernel compiles.
+  const stores = outputs.map(({ values, row, column, condition }) => {
+    const value = values.reduceRight((rest, value, i) => rest ? `select(${rest}, ${value}, i == ${i}u)` : value, "");
     const line = storeLine(product, vectors, row, column, value);
-    return condition ? `if (${condition}) { ${line} }` : line;
+    return `for (var i = 0u; i < select(${values.length}u, 0u, lane > ${lanes}u); i++) {
+${condition ? `if (${condition}) { ${line} }` : line}
+}`;
   });
   return {
     workgroups: [Math.ceil(columnCount / (tile.columns * lanes)), Math.ceil(rowCount / tile.rows), batch],

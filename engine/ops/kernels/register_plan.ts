@@ -45,7 +45,7 @@ function* choices({ m, n, a, b, lanes }: ProductSizes): Generator<TileChoice> {
       const acrossRows = rowOperand.contiguous === "tile";
       const wholeFours = rows % 4 === 0 && rows / 4 <= lanes && Number.isInteger(Math.log2(rows));
       const left = { ...rowOperand, vectors: rowOperand.vectors && (!acrossRows || wholeFours) };
-      if (columnCount % 4 === 0) {
+      if (columnCount % 4 === 0 && columnOperand.tileStride > 0) {
         yield { swapped, rows, columns: 4, vectors: true, rowOperand: left, columnOperand };
       }
       for (const columns of [1, 2, 4].filter((count) => count === 1 || (count / 2) * lanes < columnCount)) {
@@ -89,11 +89,12 @@ function estimate({ m, n, k, batch, lanes }: ProductSizes, choice: TileChoice): 
   return run + compile;
 }
 
-/** One stored value of a tile: where it belongs in the result, and under which condition. */
+/** Stores of a tile that differ in one number only, `i` in WGSL, which counts from 0 to below the number of values. */
 export interface TileOutput {
+  readonly values: readonly string[];
+  /** Where the value belongs in the result, and under which condition. */
   readonly row: string;
   readonly column: string;
-  readonly value: string;
   readonly condition: string;
 }
 
@@ -104,37 +105,35 @@ export function tileOutputs(
   tile: RegisterTile & { readonly swapped: boolean },
 ): { vectors: boolean; outputs: TileOutput[] } {
   const { rows, columns, lanes, swapped, rowCount, columnCount } = tile;
-  const width = columns * lanes;
-  const rowCondition = (row: number) => rowCount % rows ? [`firstRow + ${row}u < ${rowCount}u`] : [];
-  const columnCondition = (c: number) =>
-    columnCount % width ? [`firstColumn + lane${tile.vectors ? " * 4u" : ` + ${c * lanes}u`} < ${columnCount}u`] : [];
-  const condition = (row: number, c: number) => [...rowCondition(row), ...columnCondition(c)].join(" && ");
-  const column = (c: number) => tile.vectors ? `column + ${c}u` : `column${c}`;
+  const rowTail = rowCount % rows !== 0, columnTail = columnCount % (columns * lanes) !== 0;
+  const condition = (row: string, column: string) =>
+    [rowTail ? `${row} < ${rowCount}u` : "", columnTail ? `${column} < ${columnCount}u` : ""]
+      .filter((test) => test).join(" && ");
   const sum = (row: number, c: number) => tile.vectors ? `sum${row}.${"xyzw"[c]}` : `sum${row}_${c}`;
+  const ownColumn = tile.vectors ? "firstColumn + lane * 4u" : "firstColumn + lane";
+  const beside = tile.vectors ? 1 : lanes;
+  const parts = range(Math.ceil(rows / 4)).map((part) => range(rows).slice(part * 4, part * 4 + 4));
   if (!swapped && tile.vectors) {
-    const outputs = range(rows).map((row) => (
-      { row: `firstRow + ${row}u`, column: "column", value: `sum${row}`, condition: condition(row, 0) }
-    ));
+    const outputs = parts.map((part) => {
+      const row = `firstRow + ${part[0]}u + i`;
+      return { values: part.map((r) => `sum${r}`), row, column: ownColumn, condition: condition(row, ownColumn) };
+    });
     return { vectors: true, outputs };
   }
   if (swapped && rows % 4 === 0 && rowCount % 4 === 0) {
-    const outputs = range(columns).flatMap((c) =>
-      range(rows / 4).map((quad) => ({
-        row: column(c),
-        column: `firstRow + ${quad * 4}u`,
-        value: `vec4f(${range(4).map((r) => sum(quad * 4 + r, c)).join(", ")})`,
-        condition: condition(quad * 4, c),
-      }))
-    );
+    const outputs = parts.map((part) => {
+      const row = `${ownColumn} + i * ${beside}u`, column = `firstRow + ${part[0]}u`;
+      const values = range(columns).map((c) => `vec4f(${part.map((r) => sum(r, c)).join(", ")})`);
+      return { values, row, column, condition: condition(column, row) };
+    });
     return { vectors: true, outputs };
   }
-  const outputs = range(rows).flatMap((row) =>
-    range(columns).map((c) => ({
-      row: swapped ? column(c) : `firstRow + ${row}u`,
-      column: swapped ? `firstRow + ${row}u` : column(c),
-      value: sum(row, c),
-      condition: condition(row, c),
-    }))
+  const outputs = parts.flatMap((part) =>
+    range(columns).map((c) => {
+      const row = `firstRow + ${part[0]}u + i`, column = `${ownColumn} + ${c * beside}u`;
+      const [outRow, outColumn] = swapped ? [column, row] : [row, column];
+      return { values: part.map((r) => sum(r, c)), row: outRow, column: outColumn, condition: condition(row, column) };
+    })
   );
   return { vectors: false, outputs };
 }

@@ -24,8 +24,11 @@ export interface RowInputs {
   readonly columns?: Readonly<Record<string, TensorType | null>>;
 }
 
-/** Vectors of a row that an invocation keeps in registers; longer rows are read again for each pass. */
-const mostInRegisters = 32;
+/**
+ * Vectors of a row that an invocation keeps in registers; longer rows are read again for each pass. CPU adapters take seconds to compile
+ * many more loads.
+ */
+const mostInRegisters = 10;
 
 /**
  * Kernel of an op that maps rows (the last axis) to rows with sums over each: one workgroup a row, rows in registers.

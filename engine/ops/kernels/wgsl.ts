@@ -109,3 +109,15 @@ export function floatType({ dtype }: TensorType): "f32" | "f16" {
   if (dtype !== "f32" && dtype !== "f16") throw new TypeError(`an operand is ${dtype}, wanted f32 or f16`);
   return dtype;
 }
+
+/**
+ * Declares a kernel's sizes as a uniform, and reads each by its name: `let ROWS = sizes[0].x;`. The values go into `Kernel.sizes` in the same order.
+ *
+ * @returns `declaration` for the module's top and `reads` for the top of `main`.
+ */
+export function sizesBinding(at: number, names: readonly string[]): { declaration: string; reads: string } {
+  return {
+    declaration: `@group(0) @binding(${at}) var<uniform> sizes: array<vec4u, ${Math.ceil(names.length / 4)}>;`,
+    reads: names.map((name, i) => `let ${name} = sizes[${i >> 2}].${"xyzw"[i & 3]};`).join("\n  "),
+  };
+}

@@ -1,0 +1,51 @@
+import { gradients, type HostArray, mean, multiply, type Tensor } from "../../engine/mod.ts";
+import { toCheckpointLayout, type Weights } from "../../models/weights.ts";
+import type { TensorSet } from "./tensors.ts";
+
+/** Models with more parameters than this get gradients of those weights alone that the input names. */
+const mostParameters = 2 ** 25;
+
+/** A loss with the gradients that are wanted of it. */
+export interface LossGraph {
+  /** `loss`, and `grad.<name>`, to compile. */
+  readonly outputs: Readonly<Record<string, Tensor>>;
+  /** Adds the results, weights' gradients in the checkpoint's layout. */
+  collect(found: Readonly<Record<string, HostArray>>, prefix: string, output: TensorSet): void;
+}
+
+/**
+ * The goldens' loss, `mean(x · cotangent)`, with its gradient in every weight (of a large model in those that the input names `grad.<weight>`)
+ * and in other tensors. What the loss does not depend on has no gradient.
+ */
+export function lossGraph(
+  x: Tensor,
+  cotangent: Tensor,
+  weights: Weights,
+  input: TensorSet,
+  others: Readonly<Record<string, Tensor>> = {},
+): LossGraph {
+  const loss = mean(multiply(x, cotangent));
+  const small = weights.parameterCount <= mostParameters;
+  const specs = weights.all.filter(({ key }) => small || input.has(`grad.${key}`));
+  const targets = { ...others, ...Object.fromEntries(specs.map(({ key, variable }) => [key, variable.tensor])) };
+  const found = gradients(loss, Object.values(targets));
+  const outputs: Record<string, Tensor> = { loss };
+  Object.keys(targets).forEach((name, i) => {
+    if (found[i]) outputs[`grad.${name}`] = found[i];
+  });
+  const layouts = new Map(specs.map((spec) => [`grad.${spec.key}`, spec]));
+  return {
+    outputs,
+    collect(read, prefix, output) {
+      for (const [name, tensor] of Object.entries(outputs)) {
+        const data = read[name] as Float32Array, spec = layouts.get(name);
+        output.set(
+          prefix + name,
+          spec
+            ? { shape: spec.shape, data: toCheckpointLayout(data, spec.shape, spec.layout) }
+            : { shape: name === "loss" ? [1] : tensor.shape, data },
+        );
+      }
+    },
+  };
+}

@@ -1,0 +1,115 @@
+import { join } from "node:path";
+import { input as graphInput, subtract, type Tensor } from "../../engine/mod.ts";
+import { readTextEncoderConfig } from "../../models/clip/config.ts";
+import { CLIPTextModel } from "../../models/clip/text_encoder.ts";
+import { ConfigReader } from "../../models/config_reader.ts";
+import { Source } from "../../models/source.ts";
+import { Weights } from "../../models/weights.ts";
+import { evaluate, freeWeights, openWeights, type ProbeRequest, storage } from "./context.ts";
+import { lossGraph } from "./gradients.ts";
+import { countOption } from "./options.ts";
+import { type NamedTensor, setsOf, tensorOf, type TensorSet } from "./tensors.ts";
+
+/** Options of `text-encoder`. */
+export const textEncoderOptions = ["clip_skip"];
+
+/**
+ * CLIP's text encoder. Ids of one row `[batch, 77]` give `last_hidden_state`, `clip_skip_2` (and that of the option), `hidden_states.<n>`,
+ * `layers.<n>.<piece>` where the input names them, with `cotangent` also `loss` and `grad.<weight>`. Longer ids, `[75 n + 2]` or `[batch, 75 n + 2]`,
+ * give `chunks` `[batch · n, 77]`, and `output` and `output_clip_skip_2` of the ids' length.
+ */
+export async function probeTextEncoder(request: ProbeRequest): Promise<TensorSet> {
+  const { device, folder, input } = request, output: TensorSet = new Map();
+  const config = readTextEncoderConfig(await ConfigReader.open(join(folder, "text_encoder", "config.json")));
+  const weights = new Weights("text_encoder", storage(request)), observed = new Map<string, Tensor>();
+  const observe = (path: string, tensor: Tensor) => observed.set(path, tensor);
+  const model = new CLIPTextModel(new Source(weights, () => null, [], observe), config);
+  const skips = [...new Set([1, 2, countOption(request.options, "clip_skip", 1)])];
+  try {
+    await openWeights(request, weights);
+    for (const prefix of setsOf(input, "ids")) {
+      const ids = tensorOf(input, `${prefix}ids`), wrong = ids.data.find((id) => id < 0 || id >= config.vocabularySize);
+      if (wrong !== undefined) {
+        throw new RangeError(
+          `Cannot probe: ${prefix}ids has ${wrong}, must be from 0 to below ${config.vocabularySize}, the vocabulary's size`,
+        );
+      }
+      if (ids.shape.at(-1) === config.tokens) await encodeRows(prefix, rowsOf(ids, config.tokens));
+      else await encodeLong(prefix, ids);
+    }
+  } finally {
+    freeWeights(device, weights);
+  }
+  return output;
+
+  async function encodeRows(prefix: string, ids: NamedTensor): Promise<void> {
+    const tokens = graphInput("ids", ids.shape, "i32");
+    const outputs: Record<string, Tensor> = {};
+    for (const skip of skips) outputs[nameOf(skip)] = model.forward(tokens, { clipSkip: skip });
+    observed.clear();
+    const states = model.hiddenStates(tokens);
+    states.forEach((state, n) => outputs[`hidden_states.${n}`] = state);
+    for (const [name, tensor] of Object.entries(pieces(states))) if (input.has(name)) outputs[name] = tensor;
+    const given = input.get(`${prefix}cotangent`);
+    const loss = given &&
+      lossGraph(outputs.last_hidden_state, graphInput("cotangent", given.shape), weights, input);
+    const feeds = { ids: ids.data, ...given ? { cotangent: given.data } : {} };
+    const found = await evaluate(device, { ...outputs, ...loss?.outputs }, feeds);
+    for (const [name, { shape }] of Object.entries(outputs)) {
+      output.set(prefix + name, { shape, data: found[name] as Float32Array });
+    }
+    loss?.collect(found, prefix, output);
+  }
+
+  /** Pieces of the layers as transformers has them: here residuals are added within. */
+  function pieces(states: readonly Tensor[]): Record<string, Tensor> {
+    const found: Record<string, Tensor> = {};
+    for (let n = 0; n < config.layers; n++) {
+      const at = (piece: string) => observed.get(`text_model.encoder.layers.${n}.${piece}`)!;
+      found[`layers.${n}.layer_norm1`] = at("layer_norm1");
+      found[`layers.${n}.self_attn`] = subtract(at("self_attn"), states[n]);
+      found[`layers.${n}.layer_norm2`] = at("layer_norm2");
+      found[`layers.${n}.mlp`] = subtract(at("mlp"), at("self_attn"));
+    }
+    return found;
+  }
+
+  async function encodeLong(prefix: string, ids: NamedTensor): Promise<void> {
+    const chunks = chunksOf(ids, config.tokens, `${prefix}ids`), rows = (ids.shape.at(-1)! - 2) / (config.tokens - 2);
+    output.set(`${prefix}chunks`, chunks);
+    const tokens = graphInput("ids", chunks.shape, "i32");
+    const outputs = Object.fromEntries(skips.map((skip) => [
+      skip === 1 ? "output" : `output_${nameOf(skip)}`,
+      model.forward(tokens, { clipSkip: skip, rows }),
+    ]));
+    const found = await evaluate(device, outputs, { ids: chunks.data });
+    for (const name of Object.keys(outputs)) {
+      output.set(prefix + name, { shape: [...ids.shape, config.size], data: found[name] as Float32Array });
+    }
+  }
+}
+
+function nameOf(clipSkip: number): string {
+  return clipSkip === 1 ? "last_hidden_state" : `clip_skip_${clipSkip}`;
+}
+
+function rowsOf({ data }: NamedTensor, tokens: number): NamedTensor {
+  return { shape: [data.length / tokens, tokens], data };
+}
+
+/** Cuts padded prompts of `(tokens − 2) · n + 2` ids into n rows, each with the first id in front and the last behind. */
+function chunksOf({ shape, data }: NamedTensor, tokens: number, name: string): NamedTensor {
+  const length = shape.at(-1) ?? 0, inside = tokens - 2, rows = (length - 2) / inside;
+  if (shape.length > 2 || !Number.isInteger(rows) || rows < 1) {
+    throw new RangeError(
+      `Cannot probe: ${name} is [${shape.join(", ")}], wanted [batch, ${tokens}] or prompts of ${inside} n + 2 ids`,
+    );
+  }
+  const chunks: number[] = [];
+  for (let start = 0; start < data.length; start += length) {
+    for (let at = start + 1; at < start + length - 1; at += inside) {
+      chunks.push(data[start], ...data.subarray(at, at + inside), data[start + length - 1]);
+    }
+  }
+  return { shape: [chunks.length / tokens, tokens], data: Int32Array.from(chunks) };
+}
