@@ -1,5 +1,5 @@
 import { defineStep, hashFile } from "../pipeline/mod.ts";
-import { kept, readRegions, regionError, type RegionCell } from "./report/regions.ts";
+import { kept, readRegions, type RegionCell, regionError } from "./report/regions.ts";
 import { retention, samples } from "./things.ts";
 import type { Retention, RetentionColumn } from "./values/retention.ts";
 import type { SampleColumn, SampleSheet } from "./values/sample_sheet.ts";
@@ -63,7 +63,9 @@ export function measureRetention(options: MeasureRetentionOptions) {
 function columnOf({ columns }: SampleSheet, name: string): SampleColumn {
   const found = columns.find((column) => column.name === name);
   if (!found) {
-    throw new Error(`Cannot measure ${JSON.stringify(name)}: the samples have ${columns.map((column) => column.name).join(", ")}`);
+    throw new Error(
+      `Cannot measure ${JSON.stringify(name)}: the samples have ${columns.map((column) => column.name).join(", ")}`,
+    );
   }
   return found;
 }

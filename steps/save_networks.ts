@@ -11,16 +11,19 @@ import { buildNetwork, type Network } from "./values/network.ts";
 /** Options of `saveNetworks`. */
 export interface SaveNetworksOptions<Networks extends NetworkThings> {
   readonly folder: string;
-  /** Networks by the file's name without its ending: `{ network1: things.network1 }` writes `network1.safetensors`. */
+  /** `{ network1: things.network1 }` writes `network1.safetensors`. */
   readonly networks: Networks;
+  /** Other names for files, by network, without the ending. */
+  readonly names?: { readonly [Name in keyof Networks]?: string };
   /** `float` (f32) when left out (`--save_precision`). */
   readonly precision?: SavePrecision;
 }
 
 /** Writes networks as LoRA files in kohya's format, which A1111, ComfyUI and diffusers load. */
 export function saveNetworks<const Networks extends NetworkThings>(options: SaveNetworksOptions<Networks>) {
-  const { networks, folder, precision = "float" } = options;
-  for (const name of Object.keys(networks)) {
+  const { networks, folder, precision = "float", names = {} } = options;
+  const files = Object.keys(networks).map((key) => [key, (names as Record<string, string>)[key] ?? key] as const);
+  for (const [, name] of files) {
     if (name !== basename(name) || !/^[\w.-]+$/.test(name)) {
       throw new TypeError(
         `Cannot save networks: ${JSON.stringify(name)} is no file name; use letters, digits, _, - and .`,
@@ -31,17 +34,17 @@ export function saveNetworks<const Networks extends NetworkThings>(options: Save
   return defineStep({
     name: "save networks",
     version: 1,
-    options: { folder, precision, names: Object.keys(networks) },
+    options: { folder, precision, files },
     needs,
-    plan: () => ({ lines: Object.keys(networks).map((name) => join(folder, `${name}.safetensors`)) }),
+    plan: () => ({ lines: files.map(([, name]) => join(folder, `${name}.safetensors`)) }),
     run: async (values, run) => {
       const named = values as unknown as Readonly<Record<string, Network>> & { readonly bases: LoadedBases };
       await mkdir(folder, { recursive: true });
-      for (const name of Object.keys(networks)) {
+      for (const [key, name] of files) {
         const path = join(folder, `${name}.safetensors`);
-        await writeLora(path, fileModules(named.bases, named[name]), {
+        await writeLora(path, fileModules(named.bases, named[key]), {
           precision,
-          metadata: metadataOf(name, named[name]),
+          metadata: metadataOf(name, named[key]),
         });
         run.artifact(path);
       }

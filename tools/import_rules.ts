@@ -38,7 +38,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   steps: ["engine", "formats", "random", "data", "models", "lora", "training", "pipeline"],
   cli: ["steps", "pipeline"],
   examples: ["mod.ts"],
-  "mod.ts": ["engine", "formats", "random", "data", "models", "lora", "training", "steps", "pipeline"],
+  "mod.ts": ["engine", "formats", "random", "data", "models", "lora", "training", "steps", "pipeline", "cli"],
   bench: ["engine", "formats", "random", "data", "models", "lora", "training", "steps", "pipeline", "tools", "mod.ts"],
   tools: ["engine", "formats", "random", "data", "models", "lora", "training", "steps", "pipeline", "cli", "mod.ts"],
 };

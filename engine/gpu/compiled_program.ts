@@ -3,6 +3,7 @@ import type { Kernel, KernelTarget } from "../graph/kernel.ts";
 import { bindingAlignmentBytes } from "../graph/tensor.ts";
 import { elementCount } from "../graph/types.ts";
 import type { Location, Port, Program, Step } from "../plan/plan.ts";
+import { shareSizes } from "./share_sizes.ts";
 import { type Device, type HostArray, hostArray, uploadBytes } from "./device.ts";
 
 interface Dispatch {
@@ -222,7 +223,7 @@ function kernelOf(step: Step, target: KernelTarget): { label: string; kernel: Ke
     attributes,
     target,
   });
-  return { label: scope ? `${op.name} ${scope}` : op.name, kernel };
+  return { label: scope ? `${op.name} ${scope}` : op.name, kernel: target.cpu ? shareSizes(kernel) : kernel };
 }
 
 /** Copies 4-byte words, one invocation each. */

@@ -167,7 +167,7 @@ export function plan({ outputs = {}, effects = [] }: PlanOptions): Program {
     for (const [index, tensor] of node.inputs.entries()) {
       if (!tensor) continue;
       const at = place(tensor);
-      const direct = tensor.source.kind !== "node";
+      const direct = originOf(tensor).origin.source.kind !== "node";
       if (!("last" in at.storage) && direct && overwritten.has(at.storage) && index >= count) {
         throw new TypeError(
           `Cannot plan: variable ${at.storage.name} is read by ${node.op.name} in ${

@@ -16,6 +16,7 @@ import { readTensorSet, writeTensorSet } from "./tensors.ts";
 import { probeTokenize } from "./tokenize.ts";
 
 interface Flags {
+  readonly part: string;
   readonly model?: string;
   readonly weights?: number;
   readonly precision: "f32" | "f16";
@@ -33,8 +34,8 @@ export async function probe(args: readonly string[]): Promise<void> {
     .option("--weights <rule:salt>", "weights by rule in place of the folder's, such as rule:0", saltOf)
     .option("--precision <precision>", "f32, or f16: frozen weights rounded to f16", precisionOf, "f32" as const)
     .option("--options <file>", "JSON of settings, or a golden's own JSON")
-    .requiredOption("--input <file>", "safetensors file, a golden's as it is; JSON for tokenize")
-    .requiredOption("--output <file>", "safetensors file to write; JSON for tokenize")
+    .option("--input <file>", "safetensors file, a golden's as it is; JSON for tokenize")
+    .option("--output <file>", "safetensors file to write; JSON for tokenize")
     .exitOverride()
     .action(async (part, flags) => {
       if (!partNames().includes(part)) {
@@ -42,7 +43,11 @@ export async function probe(args: readonly string[]): Promise<void> {
           `Unknown part ${part}. Did you mean ${nearestName(part, partNames())}? Parts are ${partNames().join(", ")}`,
         );
       }
-      await (part === "tokenize" ? tokenize(flags) : compute(part, flags));
+      // Commander would miss them before it looks for mistyped flags.
+      const { input, output } = flags;
+      if (input === undefined) throw new UsageError("The flag --input <file> is missing");
+      if (output === undefined) throw new UsageError("The flag --output <file> is missing");
+      await (part === "tokenize" ? tokenize : compute)({ ...flags, part, input, output });
     });
   await command.parseAsync([...args], { from: "user" });
 }
@@ -51,11 +56,11 @@ function partNames(): string[] {
   return [...Object.keys(parts), "tokenize"];
 }
 
-async function compute(name: string, flags: Flags): Promise<void> {
-  const part = parts[name], { precision, weights: salt = null } = flags;
-  const folder = part.needsModel ? folderOf(name, flags) : "";
+async function compute(flags: Flags): Promise<void> {
+  const part = parts[flags.part], { precision, weights: salt = null } = flags;
+  const folder = part.needsModel ? folderOf(flags) : "";
   const json = flags.options === undefined ? {} : await readJson(flags.options);
-  const options = readOptions(name, part.golden?.(json) ?? json, part.options);
+  const options = readOptions(flags.part, part.golden?.(json) ?? json, part.options);
   const input = await readTensorSet(flags.input);
   if (part.runOnHost) return await writeTensorSet(flags.output, part.runOnHost({ options, input }));
   using device = await Device.open();
@@ -64,11 +69,11 @@ async function compute(name: string, flags: Flags): Promise<void> {
 
 async function tokenize(flags: Flags): Promise<void> {
   if (flags.options !== undefined) readOptions("tokenize", await readJson(flags.options), []);
-  const found = await probeTokenize(folderOf("tokenize", flags), await readJson(flags.input));
+  const found = await probeTokenize(folderOf(flags), await readJson(flags.input));
   await writeFile(flags.output, JSON.stringify(found) + "\n");
 }
 
-function folderOf(part: string, { model }: Flags): string {
+function folderOf({ part, model }: Flags): string {
   if (model === undefined) throw new UsageError(`${part} needs --model <folder>`);
   return model;
 }

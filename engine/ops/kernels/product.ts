@@ -37,7 +37,17 @@ export interface Product {
 
 /** Kernel for `result = scale * a·b + bias + addend`; bindings in the order a, b, bias, addend, result. */
 export function productKernel(product: Product, target: KernelTarget): Kernel {
-  return target.cpu && target.subgroupSize > 0 ? onCpu(product, target) : onGpu(product, target);
+  const kernel = target.cpu && target.subgroupSize > 0 ? onCpu(product, target) : onGpu(product, target);
+  const most = target.maxWorkgroupsPerDimension;
+  if (kernel.workgroups.some((count) => count > most)) {
+    throw new RangeError(
+      `Cannot multiply ${product.m} × ${product.k} by ${product.k} × ${product.n}: that takes ` +
+        `${
+          kernel.workgroups.join(" × ")
+        } workgroups, the adapter runs at most ${most} along an axis; use a smaller batch`,
+    );
+  }
+  return kernel;
 }
 
 /** A subgroup is a workgroup and sums a tile of the result, or of its transpose, in registers. */

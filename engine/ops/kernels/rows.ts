@@ -28,7 +28,7 @@ export interface RowInputs {
  * Vectors of a row that an invocation keeps in registers; longer rows are read again for each pass. CPU adapters take seconds to compile
  * many more loads.
  */
-const mostInRegisters = 10;
+const mostInRegisters = 8;
 
 /**
  * Kernel of an op that maps rows (the last axis) to rows with sums over each: one workgroup a row, rows in registers.

@@ -1,0 +1,61 @@
+/**
+ * A kernel of attention in parts that a backend puts together: own rows meet streamed rows, products of their channels give weights,
+ * and streamed rows are gathered by these weights. The output gathers values over keys; the gradients gather likewise.
+ *
+ * In the parts, `<name><r>` belongs to own row r of a tile, `<name><r>_<c>` to its meeting with streamed row c.
+ */
+export interface AttentionParts {
+  readonly batch: number;
+  readonly heads: number;
+  /** Channels of a head. */
+  readonly size: number;
+  readonly ownRows: number;
+  readonly streamedRows: number;
+  /** Factor on the scores. */
+  readonly scale: number;
+  /** All bindings in order: `[batch, rows, heads · size]`, but the statistics, `[batch, heads, rows]`. */
+  readonly bindings: readonly string[];
+  readonly outputs: readonly string[];
+  readonly statistics: readonly string[];
+  /** Pairs of an own and a streamed tensor whose rows are multiplied: first the scores, `score<r>_<c>`, then `product<r>_<c>`. */
+  readonly products: readonly (readonly [own: string, streamed: string])[];
+  /** Outputs that gather a streamed tensor's rows, by the weights `<weight><r>_<c>`. */
+  readonly gathers: readonly { readonly output: string; readonly weight: string; readonly tensor: string }[];
+  /** Statistics that are read for own rows, as `<name><r>`, and for streamed rows, as `<name><c>`. */
+  readonly ownStatistics?: readonly string[];
+  readonly streamedStatistics?: readonly string[];
+  /** A statistic of own rows that is stored, and its value for row r. */
+  readonly result?: { readonly name: string; readonly value: (r: number) => string };
+  /** First streamed row, and the one after the last, for `count` own rows from the WGSL value `firstRow`; all when left out. */
+  readonly begin?: (block: number) => string;
+  readonly end?: (count: number) => string;
+  /** Condition under which an own row and a streamed row meet. */
+  readonly meets?: (own: string, streamed: string) => string;
+  /** WGSL before the stream. */
+  readonly before?: (tile: AttentionTile) => readonly string[];
+  /** WGSL that makes the weights. */
+  readonly weigh: (tile: AttentionTile) => readonly string[];
+  /** WGSL after the stream, and a factor on the gathered rows, `<factor><r>`. */
+  readonly after?: (tile: AttentionTile) => readonly string[];
+  readonly factor?: string;
+}
+
+/** What an invocation holds of a tile. */
+export interface AttentionTile {
+  /** Own rows, streamed rows of a block, and parts of an own row: an output's accumulators are `<output><r>_<part>`. */
+  readonly rows: number;
+  readonly columns: number;
+  readonly parts: number;
+  /** Maximum and sum over the invocations that share an own row's meetings. */
+  readonly max: (value: string) => string;
+  readonly sum: (value: string) => string;
+}
+
+/** What a masked score is: far below any score, and finite, so that no difference is NaN. */
+export const maskedScore = "-1e30";
+
+/** Widest vector that divides a head: elements per vector, and its WGSL type. */
+export function headVectors(size: number): { unit: number; type: string } {
+  const unit = size % 4 === 0 ? 4 : size % 2 === 0 ? 2 : 1;
+  return { unit, type: unit === 1 ? "f32" : `vec${unit}<f32>` };
+}

@@ -1,0 +1,170 @@
+import { createHash } from "node:crypto";
+import { mkdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { writeFileAtomically } from "../formats/atomic_file.ts";
+import { defineStep } from "../pipeline/mod.ts";
+import { drawGrid } from "./report/grid.ts";
+import { type ColumnKind, figureText, type Json, type Report, reportText } from "./report/report.ts";
+import { reportHtml } from "./report/report_html.ts";
+import type { NetworkThings } from "./sample.ts";
+import { bases, retention, samples } from "./things.ts";
+import type { LoadedBases } from "./values/bases.ts";
+import type { Network } from "./values/network.ts";
+import type { Retention } from "./values/retention.ts";
+import type { SampleColumn, SampleSheet } from "./values/sample_sheet.ts";
+
+/** One training run whose curves are drawn. */
+export interface ReportedTraining<Name extends string = string> {
+  readonly name: string;
+  /** The network that holds its figures. */
+  readonly of: Name;
+  readonly network: 1 | 2;
+  readonly orthogonality: boolean;
+}
+
+/** Options of `writeReport`. */
+export interface WriteReportOptions<Networks extends NetworkThings> {
+  /** Receives `samples.png`, `report.json` and `report.html`. */
+  readonly folder: string;
+  readonly title: string;
+  /** Columns of the samples to show, by what they were made with. */
+  readonly columns: { readonly [Kind in ColumnKind]?: string };
+  readonly networks: Networks;
+  readonly training: readonly ReportedTraining<keyof Networks & string>[];
+  readonly seed: number;
+  /** Shown as they are. */
+  readonly settings?: { readonly [name: string]: Json };
+  readonly notes?: readonly string[];
+  /** Files in the folder that the report lists with their hashes. */
+  readonly files?: readonly string[];
+  /** How the run was started. */
+  readonly command?: string;
+}
+
+/** Version of dualora that reports name. */
+const version = "0.1.0";
+
+/** Draws the picture grid and writes the report: as data, and as a page that needs nothing else. */
+export function writeReport<const Networks extends NetworkThings>(options: WriteReportOptions<Networks>) {
+  const { networks, ...rest } = options;
+  const needs = { bases, samples, retention, ...networks };
+  return defineStep({
+    name: "write report",
+    version: 1,
+    options: rest,
+    needs,
+    plan: () => ({ lines: ["samples.png", "report.json", "report.html"].map((name) => join(options.folder, name)) }),
+    run: async (values, run) => {
+      const named = values as unknown as Readonly<Record<string, Network>> & {
+        readonly bases: LoadedBases;
+        readonly samples: SampleSheet;
+        readonly retention: Retention;
+      };
+      const { folder } = options;
+      await mkdir(folder, { recursive: true });
+      const png = await drawSheet(
+        options as unknown as WriteReportOptions<NetworkThings>,
+        named.samples,
+        named.retention,
+      );
+      const report = await makeReport(options as unknown as WriteReportOptions<NetworkThings>, named, run.earlier);
+      const html = await reportHtml(report, png);
+      const text = new TextEncoder();
+      for (
+        const [name, bytes] of [
+          ["samples.png", png],
+          ["report.json", text.encode(JSON.stringify(report, null, 2) + "\n")],
+          ["report.html", text.encode(html)],
+        ] as const
+      ) {
+        await writeFileAtomically(join(folder, name), [Uint8Array.from(bytes)]);
+        run.artifact(join(folder, name));
+      }
+      run.progress({ done: 1, total: 1, unit: "reports", message: `\n${reportText(report)}` });
+    },
+  });
+}
+
+async function drawSheet(
+  { title, columns, notes }: WriteReportOptions<NetworkThings>,
+  sheet: SampleSheet,
+  retention: Retention,
+): Promise<Uint8Array> {
+  const names = Object.values(columns), shown = names.map((name) => columnOf(sheet, name));
+  const measured = names.map((name) => retention.columns.find((column) => column.name === name));
+  const figure = (value: number | null | undefined) => value === null || value === undefined ? "" : figureText(value);
+  return await drawGrid({
+    title,
+    columns: names.map((name) => ({ label: name })),
+    rows: shown[0].pictures.map(({ prompt, seed }) => ({
+      label: prompt.slice(prompt.lastIndexOf(",") + 1).trim(),
+      sublabel: `seed ${seed}`,
+    })),
+    cells: shown[0].pictures.map((_, row) => shown.map((column) => column.pictures[row])),
+    figures: [
+      { label: "identity kept", values: measured.map((column) => figure(column?.identityKept)) },
+      { label: "outfit taken", values: measured.map((column) => figure(column?.outfitTaken)) },
+    ],
+    ...(notes ? { footer: notes } : {}),
+  });
+}
+
+function columnOf({ columns }: SampleSheet, name: string): SampleColumn {
+  const found = columns.find((column) => column.name === name);
+  if (!found) {
+    throw new Error(
+      `Cannot report ${JSON.stringify(name)}: the samples have ${columns.map((each) => each.name).join(", ")}`,
+    );
+  }
+  return found;
+}
+
+async function makeReport(
+  options: WriteReportOptions<NetworkThings>,
+  values: Readonly<Record<string, Network>> & { readonly bases: LoadedBases; readonly retention: Retention },
+  stages: Report["stages"],
+): Promise<Report> {
+  const { facts } = values.bases.device;
+  const files: Report["files"][number][] = [];
+  for (const name of options.files ?? []) {
+    const path = join(options.folder, name), { size } = await stat(path);
+    files.push({ name, bytes: size, sha256: createHash("sha256").update(await readFile(path)).digest("hex") });
+  }
+  return {
+    version: 1,
+    dualora: version,
+    created: new Date().toISOString(),
+    command: options.command ?? "",
+    seed: options.seed,
+    settings: options.settings ?? {},
+    adapter: {
+      name: facts.name,
+      vendor: facts.vendor,
+      architecture: facts.architecture,
+      cpu: facts.target.cpu,
+      subgroupSize: facts.target.subgroupSize || null,
+      f16: facts.target.f16,
+    },
+    versions: { deno: Deno.version.deno, v8: Deno.version.v8, typescript: Deno.version.typescript },
+    stages,
+    training: options.training.map(({ name, of, network, orthogonality }) => ({
+      name,
+      network,
+      orthogonality,
+      steps: values[of].log,
+    })),
+    columns: (Object.entries(options.columns) as [ColumnKind, string][]).map(([kind, name]) => {
+      const found = values.retention.columns.find((column) => column.name === name);
+      return {
+        name,
+        kind,
+        identityKept: found?.identityKept ?? null,
+        outfitTaken: found?.outfitTaken ?? null,
+        pictures: found?.pictures ?? 0,
+      };
+    }),
+    notes: options.notes ?? [],
+    files,
+    samples: "samples.png",
+  };
+}

@@ -1,0 +1,121 @@
+import { equal, ok, rejects } from "node:assert/strict";
+import { readdir } from "node:fs/promises";
+import { uniformByRule, weightByRule } from "../../formats/weights_by_rule.ts";
+import type { ProbeRequest } from "../../tools/probe/context.ts";
+import { dualStepOptions, probeDualStep } from "../../tools/probe/dual.ts";
+import { readOptions } from "../../tools/probe/options.ts";
+import type { NamedTensor, TensorSet } from "../../tools/probe/tensors.ts";
+import {
+  allGoldens,
+  closeFigures,
+  closeFingerprints,
+  closeTensor,
+  goldenJson,
+  goldenPath,
+  goldenTensors,
+  startingWith,
+  withTinyModels,
+} from "./golden_tensors.ts";
+
+/** Modes that between them take every way through the step at the square size. */
+const chosen = [
+  "both_train.clean",
+  "both_train.clean.everything",
+  "both_train.clean.max_grad_norm_0.1",
+  "both_train.original.text_mask_I",
+  "network_1_frozen.original",
+];
+
+async function allModes(): Promise<string[]> {
+  const files = await readdir(goldenPath("training/dual_step"));
+  return files.filter((name) => /^(both|network).*\.json$/.test(name)).map((name) => name.slice(0, -5)).toSorted();
+}
+
+/** The input's set that a mode uses, under the set's prefix. */
+function setOf(mode: string, inputs: TensorSet): { prefix: string; input: TensorSet } {
+  const prefix = mode.endsWith("non_square") ? "non_square." : "";
+  return { prefix, input: new Map([...inputs].filter(([name]) => name.includes("non_square.") === (prefix !== ""))) };
+}
+
+async function checkMode(
+  tiny: Omit<ProbeRequest, "input" | "options">,
+  mode: string,
+  inputs: TensorSet,
+  names: Readonly<Record<string, string[]>>,
+): Promise<void> {
+  const json = await goldenJson(`training/dual_step/${mode}`), convolutions = mode.endsWith("conv_dim_4");
+  const options = readOptions("dual-step", { ...json, ...convolutions ? { conv_dim: 4 } : {} }, dualStepOptions);
+  const { prefix, input } = setOf(mode, inputs);
+  const found = await probeDualStep({ ...tiny, options, input });
+  closeFigures(found, `${prefix}terms.`, json.terms, 1e-4);
+  closeFigures(found, `${prefix}norms.`, json.norms, 1e-3);
+  const prints = await goldenTensors(`training/dual_step/${mode}.fingerprints`);
+  for (const k of [1, 2]) {
+    const gradients = startingWith(found, `${prefix}network_${k}.`), golden = prints.get(`gradient_${k}`);
+    equal(gradients.size > 0, golden !== undefined, `${mode}: gradients of network ${k}`);
+    if (!golden) continue;
+    const order = names[convolutions ? "conv_dim_4" : "plain"];
+    closeFingerprints(gradients, order, golden.data, { norm: 1e-3, dot: 4e-3 });
+  }
+  if (!["both_train.clean", "both_train.original.text_mask_I"].includes(mode)) return;
+  const whole = await goldenTensors(`training/dual_step/${mode}.gradients`);
+  for (const name of whole.keys()) closeTensor(found, name, whole, name, 1e-3);
+}
+
+Deno.test("the dual step computes the reference's losses, terms, norms and gradients in each of its modes", async () => {
+  const modes = await allModes(), inputs = await goldenTensors("training/dual_step/inputs");
+  const names = await goldenJson("training/dual_step/tensors");
+  equal(modes.length, 30);
+  await withTinyModels(async (tiny) => {
+    for (const mode of allGoldens ? modes : chosen) await checkMode(tiny, mode, inputs, names);
+  });
+});
+
+/** Rows of a tensor `[steps, batch, …]`: the first `batch` samples. */
+function firstSamples({ shape: [steps, all, ...rest], data }: NamedTensor, batch: number): NamedTensor {
+  const each = data.length / steps / all;
+  const kept = data.filter((_, i) => Math.floor(i / each) % all < batch);
+  return { shape: [steps, batch, ...rest], data: kept };
+}
+
+// No reference covers batches of different size: the gradient is checked against the loss itself.
+Deno.test("with batches of different size network 2's gradient is the slope of its own loss", async () => {
+  const inputs = setOf("", await goldenTensors("training/dual_step/inputs")).input;
+  for (const name of ["latents_2", "noise_2", "input_ids_2"]) inputs.set(name, firstSamples(inputs.get(name)!, 1));
+  const options = { max_grad_norm: 0, loss_weights_2: [0.5] };
+  await withTinyModels(async (tiny) => {
+    const found = await probeDualStep({ ...tiny, options, input: inputs });
+    equal(found.get("terms.mse_1")!.data.length, 2);
+    equal(found.get("terms.mse_2")!.data.length, 1);
+    // Along one random direction in all weights at once.
+    const distance = 2e-3, moved = new Map(inputs), movedBack = new Map(inputs);
+    let slope = 0;
+    for (const [name, { shape, data: gradient }] of found) {
+      if (!name.startsWith("network_2.")) continue;
+      const tensor = name.slice("network_2.".length), random = uniformByRule(`direction.${name}`, gradient.length);
+      const start = weightByRule(`lora2.${tensor}`, shape);
+      const factor = tensor.endsWith("lora_up.weight") ? Math.fround(0.7) : 1;
+      const weights = start.map((value) => Math.fround(value * factor));
+      moved.set(name, { shape, data: weights.map((value, i) => value + distance * random[i]) });
+      movedBack.set(name, { shape, data: weights.map((value, i) => value - distance * random[i]) });
+      gradient.forEach((value, i) => slope += value * random[i]);
+    }
+    const lossOf = async (input: TensorSet) =>
+      (await probeDualStep({ ...tiny, options, input })).get("terms.loss_2")!.data[0];
+    const measured = (await lossOf(moved) - await lossOf(movedBack)) / (2 * distance);
+    ok(Math.abs(measured - slope) <= 1e-2 * Math.abs(slope), `slope ${slope}, central difference ${measured}`);
+  });
+});
+
+Deno.test("probeDualStep() names a network's weight that the network has no place for", async () => {
+  const inputs = setOf("", await goldenTensors("training/dual_step/inputs")).input;
+  const name = "network_2.lora_te_text_model_encoder_layers_9_mlp_fc2.lora_dwn.weight";
+  inputs.set(name, { shape: [1], data: new Float32Array(1) });
+  await withTinyModels((tiny) =>
+    rejects(probeDualStep({ ...tiny, options: {}, input: inputs }), {
+      name: "TypeError",
+      message: `Cannot probe: the network has no place for the input's ${name}. ` +
+        "Did you mean network_2.lora_te_text_model_encoder_layers_9_mlp_fc2.lora_down.weight?",
+    })
+  );
+});
