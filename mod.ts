@@ -9,7 +9,7 @@ export { cacheLatents, type CacheLatentsOptions } from "./steps/cache_latents.ts
 export { freezeNetwork1, type FreezeNetwork1Options } from "./steps/freeze_network_1.ts";
 export { loadBases, type LoadBasesOptions } from "./steps/load_bases.ts";
 export { loadPriors, type LoadPriorsOptions } from "./steps/load_priors.ts";
-export { type MeasuredColumn, measureRetention, type MeasureRetentionOptions } from "./steps/measure_retention.ts";
+export { measureRetention, type MeasureRetentionOptions } from "./steps/measure_retention.ts";
 export { pretrainNetwork1, type PretrainOptions } from "./steps/pretrain_network_1.ts";
 export { type DreamboothFolders, readDreambooth, type ReadDreamboothOptions } from "./steps/read_dreambooth.ts";
 export { type NetworkThings, sample, type SampleColumnOptions, type SampleOptions } from "./steps/sample.ts";
@@ -20,5 +20,5 @@ export {
   type TrainNetwork2Options,
   trainNetwork2WithoutOrthogonality,
 } from "./steps/train_network_2.ts";
-export { type ReportedTraining, writeReport, type WriteReportOptions } from "./steps/write_report.ts";
+export { writeReport, type WriteReportOptions } from "./steps/write_report.ts";
 export { showProgress } from "./cli/show_progress.ts";

@@ -2,7 +2,7 @@
 import * as d from "../mod.ts";
 
 const quick = Deno.args.includes("--quick"), folder = quick ? "out/demo-quick" : "out/demo", seed = 1;
-const demo = new URL("../assets/toy/demo/", import.meta.url).pathname;
+const demo = new URL("../assets/toy/demo/", import.meta.url).pathname, priors = `${demo}regularization`;
 const { network1, network2, network2WithoutOrthogonality } = d.things;
 const networks = { network1, network2, network2WithoutOrthogonality };
 const training = {
@@ -22,57 +22,44 @@ const rows = ["white", "pink", "sky blue", "beige"].flatMap((text) => [{ text, s
 const recipe = d.pipeline("demo")
   .use(d.loadBases({ network1: "toy" }))
   .use(d.readDreambooth({ network1: { train: `${demo}character` }, network2: { train: `${demo}outfit` }, ...data }))
-  .use(d.loadPriors({ network1: `${demo}regularization`, network2: `${demo}regularization` }))
+  .use(d.loadPriors({ network1: priors, network2: priors }))
   .use(d.cacheLatents({ folder: "out/latents" }))
   .use(d.pretrainNetwork1(training))
   .use(d.freezeNetwork1({ mode: "full" }))
   .use(d.trainNetwork2({ ...training, orthogonality: { textEncoder: 1, unet: 1 } }))
   .use(d.trainNetwork2WithoutOrthogonality(training))
   .use(d.sample({
-    networks,
-    rows: quick ? rows.slice(0, 2) : rows,
+    ...{ networks, rows: quick ? rows.slice(0, 2) : rows, baselines: true },
+    ...{ width: 128, height: 128, sampler: "ddim", steps: quick ? 3 : 20, guidance: 3 },
     columns: [
       { name: "base", prompt: stack, networks: [] },
-      { name: "base, character's prompt", prompt: character, networks: [] },
-      { name: "base, outfit's prompt", prompt: outfit, networks: [] },
       { name: "character alone", prompt: character, networks: ["network1"] },
       { name: "outfit alone", prompt: outfit, networks: ["network2"] },
       { name: "outfit alone, no loss", prompt: outfit, networks: ["network2WithoutOrthogonality"] },
       { name: "stack, no loss", prompt: stack, networks: ["network1", "network2WithoutOrthogonality"] },
       { name: "stack, orthogonality", prompt: stack, networks: ["network1", "network2"] },
     ],
-    ...{ width: 128, height: 128, sampler: "ddim", steps: quick ? 3 : 20, guidance: 3 },
   }))
   .use(d.measureRetention({
     regions: `${demo}regions.json`,
-    columns: [
-      { name: "character alone", baseline: "base, character's prompt", measures: ["identity"] },
-      { name: "outfit alone", baseline: "base, outfit's prompt", measures: ["outfit"] },
-      { name: "outfit alone, no loss", baseline: "base, outfit's prompt", measures: ["outfit"] },
-      { name: "stack, no loss", baseline: "base", measures: ["identity", "outfit"] },
-      { name: "stack, orthogonality", baseline: "base", measures: ["identity", "outfit"] },
-    ],
+    identity: ["character alone", "stack, no loss", "stack, orthogonality"],
+    outfit: ["outfit alone", "outfit alone, no loss", "stack, no loss", "stack, orthogonality"],
   }))
   .use(d.saveNetworks({ folder, networks, names: { network2WithoutOrthogonality: "network2_without_orthogonality" } }))
   .use(d.writeReport({
     ...{
       folder,
-      seed,
       networks,
+      seed,
       settings: { ...training, ...data },
-      command: `deno task demo ${Deno.args.join(" ")}`.trim(),
+      command: `deno task demo${quick ? " --quick" : ""}`,
     },
     title: "A character in new clothes: two LoRAs, alone and stacked",
     columns: {
-      ...{ base: "base", character: "character alone", outfit: "outfit alone" },
+      ...{ base: "base", character: "character alone", outfit: "outfit alone", stack: "stack, orthogonality" },
       ...{ "outfit-without-orthogonality": "outfit alone, no loss", "stack-without-orthogonality": "stack, no loss" },
-      stack: "stack, orthogonality",
     },
-    training: [
-      { name: "network 1, character", of: "network1", network: 1, orthogonality: false },
-      { name: "network 2, outfit, against network 1", of: "network2", network: 2, orthogonality: true },
-      { name: "network 2, outfit, by itself", of: "network2WithoutOrthogonality", network: 2, orthogonality: false },
-    ],
+    training: { network1: 1, network2: 2, network2WithoutOrthogonality: 2 },
     files: ["network1.safetensors", "network2.safetensors", "network2_without_orthogonality.safetensors"],
   }));
 

@@ -4,21 +4,14 @@ import { retention, samples } from "./things.ts";
 import type { Retention, RetentionColumn } from "./values/retention.ts";
 import type { SampleColumn, SampleSheet } from "./values/sample_sheet.ts";
 
-/** One column to measure. */
-export interface MeasuredColumn {
-  /** A column of the sheet. */
-  readonly name: string;
-  /** The column in which the base alone answers the same prompts. */
-  readonly baseline: string;
-  /** What its prompts ask for. */
-  readonly measures: readonly ("identity" | "outfit")[];
-}
-
 /** Options of `measureRetention`. */
 export interface MeasureRetentionOptions {
   /** File with the cells that character and outfit decide, and their colours. */
   readonly regions: string;
-  readonly columns: readonly MeasuredColumn[];
+  /** Columns of the samples whose prompts ask for the character. */
+  readonly identity: readonly string[];
+  /** Columns of the samples whose prompts ask for the outfit. */
+  readonly outfit: readonly string[];
 }
 
 /**
@@ -26,24 +19,24 @@ export interface MeasureRetentionOptions {
  * decides, E₀ the same for the base alone with the same prompt and seed. Averaged over the column's pictures before dividing.
  */
 export function measureRetention(options: MeasureRetentionOptions) {
-  const { regions, columns } = options;
+  const { regions, identity, outfit } = options;
   return defineStep({
     name: "measure retention",
     version: 1,
-    options: { columns },
+    options: { identity, outfit },
     needs: { samples },
     gives: { retention },
     fingerprint: () => hashFile(regions),
-    plan: () => ({ lines: columns.map(({ name, measures }) => `${name}: ${measures.join(" and ")}`) }),
+    plan: () => ({ lines: [`identity: ${identity.join(", ")}`, `outfit: ${outfit.join(", ")}`] }),
     run: async ({ samples }, run) => {
       const cells = await readRegions(regions);
-      const found = columns.map(({ name, baseline, measures }): RetentionColumn => {
-        const column = columnOf(samples, name), base = columnOf(samples, baseline);
+      const found = [...new Set([...identity, ...outfit])].map((name): RetentionColumn => {
+        const column = columnOf(samples, name), base = baselineOf(samples, column);
         const share = (region: readonly RegionCell[]) => kept(meanError(column, region), meanError(base, region));
         return {
           name,
-          identityKept: measures.includes("identity") ? share(cells.character) : null,
-          outfitTaken: measures.includes("outfit") ? share(cells.outfit) : null,
+          identityKept: identity.includes(name) ? share(cells.character) : null,
+          outfitTaken: outfit.includes(name) ? share(cells.outfit) : null,
           pictures: column.pictures.length,
         };
       });
@@ -68,6 +61,14 @@ function columnOf({ columns }: SampleSheet, name: string): SampleColumn {
     );
   }
   return found;
+}
+
+function baselineOf({ columns }: SampleSheet, { name, prompt }: SampleColumn): SampleColumn {
+  const found = columns.find((column) => column.networks.length === 0 && column.prompt === prompt);
+  if (found) return found;
+  throw new Error(
+    `Cannot measure ${JSON.stringify(name)}: no column shows the base with its prompt; sample with baselines: true`,
+  );
 }
 
 function meanError({ pictures }: SampleColumn, region: readonly RegionCell[]): number {

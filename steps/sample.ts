@@ -25,6 +25,16 @@ export interface SampleColumnOptions<Name extends string = string> {
   readonly multiplier?: number;
 }
 
+/** The columns, and behind them the base's answer to every prompt that no column without networks asks. */
+function withBaselines(columns: readonly SampleColumnOptions[]): SampleColumnOptions[] {
+  const all = [...columns];
+  for (const { prompt } of columns) {
+    if (all.some((column) => column.prompt === prompt && column.networks.length === 0)) continue;
+    all.push({ name: `base: ${prompt}`, prompt, networks: [] });
+  }
+  return all;
+}
+
 /** Options of `sample`. */
 export interface SampleOptions<Networks extends NetworkThings> {
   /** The networks that columns may name: `{ network1: things.network1 }`. */
@@ -42,11 +52,14 @@ export interface SampleOptions<Networks extends NetworkThings> {
   readonly steps?: number;
   /** 7.5 when left out, as sd-scripts. */
   readonly guidance?: number;
+  /** Also what the base alone answers to every column's prompt: what `measureRetention` compares with. */
+  readonly baselines?: boolean;
 }
 
 /** Makes pictures with the base, single networks and stacks of them: the same prompts and seeds for every column. */
 export function sample<const Networks extends NetworkThings>(options: SampleOptions<Networks>) {
   const { networks, ...rest } = options;
+  const columns = options.baselines ? withBaselines(options.columns) : options.columns;
   resolveSamplerName(options.sampler ?? "ddim");
   for (const [name, value] of Object.entries({ width: options.width, height: options.height })) {
     if (!Number.isInteger(value) || value < 64 || value % 64 !== 0) {
@@ -61,13 +74,18 @@ export function sample<const Networks extends NetworkThings>(options: SampleOpti
     needs,
     gives: { samples },
     plan: () => ({
-      figures: { pictures: options.columns.length * options.rows.length },
-      lines: [`${options.columns.map((column) => column.name).join(", ")}: ${options.rows.length} pictures each`],
+      figures: { pictures: columns.length * options.rows.length },
+      lines: [`${columns.map((column) => column.name).join(", ")}: ${options.rows.length} pictures each`],
     }),
     run: async (values, run) => {
       // Things by generic names are typed one by one where the step is made; inside they are a plain record.
       const named = values as unknown as Readonly<Record<string, Network>> & { readonly bases: LoadedBases };
-      return { samples: await sampleAll(named.bases, named, options as unknown as SampleOptions<NetworkThings>, run) };
+      return {
+        samples: await sampleAll(named.bases, named, {
+          ...options as unknown as SampleOptions<NetworkThings>,
+          columns,
+        }, run),
+      };
     },
     store: sheetStore,
   });
@@ -124,6 +142,8 @@ async function sampleAll(
       const pixels = await vae.decode(latents, size);
       found.push({
         name: column.name,
+        prompt: column.prompt,
+        networks: column.networks,
         pictures: rows.map((row, i): SampledPicture => ({
           prompt: prompts[i],
           seed: row.seed,
@@ -148,8 +168,8 @@ async function sampleAll(
 /** Pictures as bytes in a safetensors file, what they are in JSON. */
 const sheetStore: Store<{ readonly samples: SampleSheet }> = {
   save: async ({ samples: { columns } }, folder) => {
-    const facts = columns.map(({ name, pictures }) => ({
-      name,
+    const facts = columns.map(({ pictures, ...column }) => ({
+      ...column,
       pictures: pictures.map(({ pixels: _, ...picture }) => picture),
     }));
     await writeFile(join(folder, "pictures.json"), JSON.stringify(facts));
@@ -169,10 +189,10 @@ const sheetStore: Store<{ readonly samples: SampleSheet }> = {
     await using file = await SafetensorsFile.open(join(folder, "pictures.safetensors"));
     const facts: SampleColumn[] = JSON.parse(await readFile(join(folder, "pictures.json"), "utf8"));
     const columns: SampleColumn[] = [];
-    for (const [c, { name, pictures }] of facts.entries()) {
+    for (const [c, { pictures, ...column }] of facts.entries()) {
       const loaded: SampledPicture[] = [];
       for (const [p, picture] of pictures.entries()) loaded.push({ ...picture, pixels: await file.bytes(`${c}.${p}`) });
-      columns.push({ name, pictures: loaded });
+      columns.push({ ...column, pictures: loaded });
     }
     return { samples: { columns } };
   },

@@ -13,24 +13,16 @@ import type { Network } from "./values/network.ts";
 import type { Retention } from "./values/retention.ts";
 import type { SampleColumn, SampleSheet } from "./values/sample_sheet.ts";
 
-/** One training run whose curves are drawn. */
-export interface ReportedTraining<Name extends string = string> {
-  readonly name: string;
-  /** The network that holds its figures. */
-  readonly of: Name;
-  readonly network: 1 | 2;
-  readonly orthogonality: boolean;
-}
-
 /** Options of `writeReport`. */
 export interface WriteReportOptions<Networks extends NetworkThings> {
   /** Receives `samples.png`, `report.json` and `report.html`. */
   readonly folder: string;
   readonly title: string;
-  /** Columns of the samples to show, by what they were made with. */
+  /** Columns of the samples to show, by what they were made with; the sheet shows them in the order of `columnOrder`. */
   readonly columns: { readonly [Kind in ColumnKind]?: string };
   readonly networks: Networks;
-  readonly training: readonly ReportedTraining<keyof Networks & string>[];
+  /** Whose training is drawn, and which network of the method each is. */
+  readonly training: { readonly [Name in keyof Networks]?: 1 | 2 };
   readonly seed: number;
   /** Shown as they are. */
   readonly settings?: { readonly [name: string]: Json };
@@ -40,6 +32,16 @@ export interface WriteReportOptions<Networks extends NetworkThings> {
   /** How the run was started. */
   readonly command?: string;
 }
+
+/** The order of columns, from the base to the stacks. */
+const columnOrder: readonly ColumnKind[] = [
+  "base",
+  "character",
+  "outfit",
+  "outfit-without-orthogonality",
+  "stack-without-orthogonality",
+  "stack",
+];
 
 /** Version of dualora that reports name. */
 const version = "0.1.0";
@@ -90,7 +92,7 @@ async function drawSheet(
   sheet: SampleSheet,
   retention: Retention,
 ): Promise<Uint8Array> {
-  const names = Object.values(columns), shown = names.map((name) => columnOf(sheet, name));
+  const names = columnOrder.flatMap((kind) => columns[kind] ?? []), shown = names.map((name) => columnOf(sheet, name));
   const measured = names.map((name) => retention.columns.find((column) => column.name === name));
   const figure = (value: number | null | undefined) => value === null || value === undefined ? "" : figureText(value);
   return await drawGrid({
@@ -117,6 +119,12 @@ function columnOf({ columns }: SampleSheet, name: string): SampleColumn {
     );
   }
   return found;
+}
+
+function runName(network: 1 | 2, orthogonality: boolean, isCoupled: boolean): string {
+  return `network ${network}, ${
+    orthogonality ? "with orthogonality" : isCoupled ? "orthogonality measured" : "by itself"
+  }`;
 }
 
 async function makeReport(
@@ -147,13 +155,14 @@ async function makeReport(
     },
     versions: { deno: Deno.version.deno, v8: Deno.version.v8, typescript: Deno.version.typescript },
     stages,
-    training: options.training.map(({ name, of, network, orthogonality }) => ({
-      name,
-      network,
-      orthogonality,
-      steps: values[of].log,
-    })),
-    columns: (Object.entries(options.columns) as [ColumnKind, string][]).map(([kind, name]) => {
+    training: Object.entries(options.training).map(([name, network]) => {
+      const steps = values[name].log,
+        isCoupled = steps.some(({ values }) => "orth_unet" in values || "orth_te" in values);
+      const orthogonality = isCoupled && values[name].settings.orthogonality !== false;
+      return { name: runName(network!, orthogonality, isCoupled), network: network!, orthogonality, steps };
+    }),
+    columns: columnOrder.filter((kind) => options.columns[kind]).map((kind) => {
+      const name = options.columns[kind]!;
       const found = values.retention.columns.find((column) => column.name === name);
       return {
         name,

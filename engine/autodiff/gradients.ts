@@ -1,4 +1,4 @@
-import { byName, inputNames } from "../graph/op.ts";
+import { byName, inputNames, nextNodeId } from "../graph/op.ts";
 import { atScope } from "../graph/scope.ts";
 import { type Node, reshape, Tensor } from "../graph/tensor.ts";
 import { elementCount, sameShape } from "../graph/types.ts";
@@ -24,19 +24,19 @@ export function gradients(y: Tensor, by: readonly Tensor[], options: { seed?: Te
   const dependsOn = (tensor: Tensor | null): boolean => tensor !== null && tensorDepends(tensor, targets, depends);
 
   const found = new Map<Tensor, Tensor>();
-  const accumulate = (tensor: Tensor, gradient: Tensor) => {
+  const accumulate = (tensor: Tensor, gradient: Tensor, freshFrom: number) => {
     const before = found.get(tensor);
-    found.set(tensor, before ? add(before, gradient) : gradient);
+    found.set(tensor, before ? sumOf(before, gradient, freshFrom) : gradient);
     const { source } = tensor;
     if (source.kind === "view" && dependsOn(source.of)) {
       if (elementCount(source.of.shape) !== elementCount(tensor.shape)) {
         throw new TypeError(`Cannot differentiate by a tensor through a window of it: ask for the window's gradient`);
       }
-      accumulate(source.of, reshape(gradient, source.of.shape));
+      accumulate(source.of, reshape(gradient, source.of.shape), freshFrom);
     }
     if (source.kind === "pack") throw new TypeError("Cannot differentiate through a pack");
   };
-  accumulate(y, options.seed ?? fill({ shape: y.shape, value: 1 }));
+  accumulate(y, options.seed ?? fill({ shape: y.shape, value: 1 }), Infinity);
 
   const outputsOf = new Map<Node, (Tensor | undefined)[]>();
   for (const tensor of allTensors(nodes, y)) {
@@ -57,6 +57,7 @@ export function gradients(y: Tensor, by: readonly Tensor[], options: { seed?: Te
     if (!node.op.gradient) throw new TypeError(`${where}: it has no gradient`);
     atScope(node.scope, () => {
       const names = inputNames(node.op);
+      const freshFrom = nextNodeId();
       const wants = byName(names, node.inputs.map(dependsOn));
       const rule = node.op.gradient!(
         (node.outputs.length === 1 ? dys[0] : dys) as Tensor,
@@ -71,11 +72,34 @@ export function gradients(y: Tensor, by: readonly Tensor[], options: { seed?: Te
           if (name in rule) continue;
           throw new TypeError(`${where}: it has no gradient by ${name}`);
         }
-        accumulate(tensor, sameShape(gradient.shape, tensor.shape) ? gradient : sumTo(gradient, tensor.shape));
+        accumulate(
+          tensor,
+          sameShape(gradient.shape, tensor.shape) ? gradient : sumTo(gradient, tensor.shape),
+          freshFrom,
+        );
       }
     });
   }
   return by.map((tensor) => found.get(tensor) ?? null);
+}
+
+/**
+ * `before + gradient`, inside the dispatch that computes the gradient where its op can do that.
+ *
+ * Only a node with an id from `freshFrom` on, made by the rule at work, is used for this alone; an older one would be computed twice.
+ */
+function sumOf(before: Tensor, gradient: Tensor, freshFrom: number): Tensor {
+  let origin = gradient;
+  while (origin.source.kind === "view" && elementCount(origin.source.of.shape) === elementCount(origin.shape)) {
+    origin = origin.source.of;
+  }
+  if (origin.source.kind === "node" && origin.source.node.id >= freshFrom) {
+    const { op, inputs, attributes } = origin.source.node;
+    const named = byName(inputNames(op), inputs) as never;
+    const sum: Tensor | null = op.withAddend?.(named, attributes, reshape(before, origin.shape)) ?? null;
+    if (sum) return reshape(sum, gradient.shape);
+  }
+  return add(before, gradient);
 }
 
 /** All nodes that `y` needs, in the order they were traced. */

@@ -61,6 +61,11 @@ export interface OpDefinition<Names extends readonly string[], Attributes extend
     context: GradientContext<Names, Attributes>,
   ): { readonly [Name in Names[number] as Bare<Name> & string]?: Tensor | null };
   /**
+   * The same application with `addend`, of the output's shape, added to the output in the same dispatch; null where that cannot be. Gradients
+   * that meet at one tensor are added this way.
+   */
+  withAddend?(inputs: ByName<Names, Tensor>, attributes: Attributes, addend: Tensor): Tensor | null;
+  /**
    * How many leading inputs the kernel overwrites. They must be variables; the outputs are these variables after the
    * change, and the kernel binds inputs only, the overwritten ones as read_write.
    */
@@ -93,6 +98,11 @@ export function inputNames(op: AnyOp): string[] {
 }
 
 let nextId = 0;
+
+/** The id that the next node will get: nodes made from now on have it or a larger one. */
+export function nextNodeId(): number {
+  return nextId;
+}
 
 function apply(op: AnyOp, args: readonly unknown[]): Tensor[] {
   const names = inputNames(op);

@@ -1,4 +1,5 @@
 import { defineOp, type Gradients } from "../graph/op.ts";
+import type { Tensor } from "../graph/tensor.ts";
 import type { TensorType } from "../graph/types.ts";
 import { gemm } from "./kernels/gemm.ts";
 import { floatType } from "./kernels/wgsl.ts";
@@ -88,6 +89,8 @@ export const matmul = defineOp<readonly ["a", "b", "bias?", "addend?"], MatmulAt
       addend: dy,
     };
   },
+  withAddend: ({ a, b, bias, addend }, attributes, added): Tensor | null =>
+    addend ? null : matmul(a, b, bias, added, attributes),
   samples: [
     { inputs: { a: [1, 1], b: [1, 1] }, expect: product(1, 1, 1) },
     {

@@ -6,7 +6,7 @@ import type { Plan, StepRun } from "../../pipeline/mod.ts";
 import type { FreezeOptions } from "../../training/phases.ts";
 import { epochPhase } from "../../training/phases.ts";
 import { AdamWState, type StepForm } from "../../training/step_graph.ts";
-import { planStep } from "../../training/trainer.ts";
+import { planStep, type StepFigures } from "../../training/trainer.ts";
 import type { LoadedBases, OpenedBases } from "./bases.ts";
 import type { LatentStore } from "./latents.ts";
 import { buildNetwork, type Network, type NetworkOptions } from "./network.ts";
@@ -145,15 +145,29 @@ export async function trainNetworks(
       orthogonality: orthogonality !== false,
     }, run);
     const settings = { ...options, seed, freezing, orthogonality };
-    return starts.map(({ options, network }, k): Network => ({
-      options,
-      weights: state.networks[k].weights,
-      log: [...network?.log ?? [], ...log],
-      settings: { ...network?.settings, ...settings },
-    }));
+    return starts.map(({ options, network }, k): Network => {
+      const number = numbers[k], own = ownFigures(log, number);
+      // A network that was frozen throughout is the one that came.
+      if (network && own.length === 0) return network;
+      return {
+        options,
+        weights: state.networks[k].weights,
+        log: [...network?.log ?? [], ...own],
+        settings: { ...network?.settings, ...settings },
+      };
+    });
   } finally {
     device.free(loras.map((lora) => lora.weights));
   }
+}
+
+/** The steps in which a network trained, with its own figures and the terms that both share. */
+function ownFigures(log: readonly StepFigures[], number: 1 | 2): StepFigures[] {
+  const other = number === 1 ? "_2" : "_1";
+  return log.filter(({ values }) => `norm_${number}` in values).map((figures) => ({
+    ...figures,
+    values: Object.fromEntries(Object.entries(figures.values).filter(([name]) => !name.endsWith(other))),
+  }));
 }
 
 function upload(device: Device, lora: LoraNetwork, network: Network | undefined, seed: number, number: number): void {

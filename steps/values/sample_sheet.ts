@@ -2,6 +2,10 @@
 export interface SampleColumn {
   /** Such as `character alone`. */
   readonly name: string;
+  /** What the pictures' prompts are made of; `{row}` stands for each row's text. */
+  readonly prompt: string;
+  /** Names of the networks that acted; none for the base alone. */
+  readonly networks: readonly string[];
   readonly pictures: readonly SampledPicture[];
 }
 

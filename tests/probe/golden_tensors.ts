@@ -27,12 +27,16 @@ export function goldenPath(name: string): string {
   return folder + name;
 }
 
-/** Asks a part of the probe with the tiny models of `training/tiny`, on a device of its own. */
-export async function withTinyModels<T>(
-  body: (request: Omit<ProbeRequest, "input" | "options">) => Promise<T>,
-): Promise<T> {
-  using device = await Device.open();
-  return await body({ device, folder: goldenPath("training/tiny"), salt: 0, precision: "f32" });
+let device: Promise<Device> | null = null;
+
+/** One device for all tests of a file, so that they compile each kernel once. It ends with the process. */
+export function sharedDevice(): Promise<Device> {
+  return device ??= Device.open();
+}
+
+/** What asks a part of the probe for the tiny models of `training/tiny`. */
+export async function tinyRequest(): Promise<Omit<ProbeRequest, "input" | "options">> {
+  return { device: await sharedDevice(), folder: goldenPath("training/tiny"), salt: 0, precision: "f32" };
 }
 
 /** Relative error ‖a − b‖₂ / ‖b‖₂; infinite where the lengths differ. */

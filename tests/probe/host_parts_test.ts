@@ -55,7 +55,7 @@ Deno.test("probeTokenize() gives the toy tokenizer's ids for a golden's cases an
   const cases = await goldenJson("models/toy_tokenizer");
   const folder = fileURLToPath(new URL("../../assets/toy/base", import.meta.url));
   const found = await probeTokenize(folder, { cases });
-  for (const [index, wanted] of cases.entries()) deepEqual({ ...wanted, ...found.cases[index] }, wanted);
+  for (const [index, wanted] of cases.entries()) deepEqual({ ...found.cases[index], ...wanted }, found.cases[index]);
   deepEqual(await probeTokenize(folder, [cases[0].text]), { cases: found.cases.slice(0, 1) });
   await rejects(probeTokenize(folder, { texts: [] }), TypeError);
 });

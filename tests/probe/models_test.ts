@@ -1,14 +1,21 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { copyFile, mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { Device } from "../../engine/mod.ts";
 import type { ProbeRequest } from "../../tools/probe/context.ts";
 import { probeLoraForward } from "../../tools/probe/lora_forward.ts";
 import type { TensorSet } from "../../tools/probe/tensors.ts";
 import { probeTextEncoder } from "../../tools/probe/text_encoder.ts";
 import { probeUnet } from "../../tools/probe/unet.ts";
 import { probeVae } from "../../tools/probe/vae.ts";
-import { closeTensor, goldenPath, goldenTensors, relativeError, withTinyModels } from "./golden_tensors.ts";
+import {
+  allGoldens,
+  closeTensor,
+  goldenPath,
+  goldenTensors,
+  relativeError,
+  sharedDevice,
+  tinyRequest,
+} from "./golden_tensors.ts";
 
 /** The tiny models of the models' goldens as a Diffusers folder of configurations. */
 async function tinyFolder(): Promise<string> {
@@ -21,8 +28,7 @@ async function tinyFolder(): Promise<string> {
 }
 
 async function withProbe(body: (request: Omit<ProbeRequest, "input">) => Promise<void>): Promise<void> {
-  using device = await Device.open();
-  await body({ device, folder: await tinyFolder(), salt: 0, precision: "f32", options: {} });
+  await body({ device: await sharedDevice(), folder: await tinyFolder(), salt: 0, precision: "f32", options: {} });
 }
 
 /** Throws unless every result that a golden has too is within its tolerance; gives the names of those. */
@@ -76,8 +82,7 @@ Deno.test("probeTextEncoder() names an id that the vocabulary lacks", async () =
 Deno.test("probeUnet() writes a golden's results under its names", async () => {
   const golden = await goldenTensors("models/unet_tiny");
   await withProbe(async (request) => {
-    const found = await probeUnet({ ...request, input: golden });
-    const names = closeResults(found, golden);
+    const names = closeResults(await probeUnet({ ...request, input: golden }), golden);
     ok(names.filter((name) => name.startsWith("block.")).length >= 80);
     equal(names.filter((name) => name.startsWith("grad.")).length, 29);
     for (const name of ["output", "loss", "quiet.output"]) ok(names.includes(name), name);
@@ -122,8 +127,6 @@ Deno.test("probeVae() writes a golden's results under its names", async () => {
 
 Deno.test("probeLoraForward() computes the reference's outputs and hidden layers, with and without networks", async () => {
   const golden = await goldenTensors("training/lora_forward/tiny");
-  await withTinyModels(async (tiny) => {
-    const found = await probeLoraForward({ ...tiny, options: {}, input: golden });
-    equal(closeResults(found, golden).length, golden.size - 3);
-  });
+  const found = await probeLoraForward({ ...await tinyRequest(), options: {}, input: golden });
+  equal(closeResults(found, golden).length, golden.size - 3);
 });

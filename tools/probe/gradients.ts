@@ -1,5 +1,5 @@
 import { gradients, type HostArray, mean, multiply, type Tensor } from "../../engine/mod.ts";
-import { toCheckpointLayout, type Weights } from "../../models/weights.ts";
+import { toCheckpointLayout, type Weights, type WeightSpec } from "../../models/weights.ts";
 import type { TensorSet } from "./tensors.ts";
 
 /** Models with more parameters than this get gradients of those weights alone that the input names. */
@@ -13,20 +13,22 @@ export interface LossGraph {
   collect(found: Readonly<Record<string, HostArray>>, prefix: string, output: TensorSet): void;
 }
 
+/** The weights whose gradients are wanted: all of a small model, of a large one those that the input names `grad.<weight>`. */
+export function wantedWeights(weights: Weights, input: TensorSet): WeightSpec[] {
+  const small = weights.parameterCount <= mostParameters;
+  return weights.all.filter(({ key }) => small || input.has(`grad.${key}`));
+}
+
 /**
- * The goldens' loss, `mean(x · cotangent)`, with its gradient in every weight (of a large model in those that the input names `grad.<weight>`)
- * and in other tensors. What the loss does not depend on has no gradient.
+ * The goldens' loss, `mean(x · cotangent)`, with its gradient in weights and in other tensors. What the loss does not depend on has no gradient.
  */
 export function lossGraph(
   x: Tensor,
   cotangent: Tensor,
-  weights: Weights,
-  input: TensorSet,
+  specs: readonly WeightSpec[],
   others: Readonly<Record<string, Tensor>> = {},
 ): LossGraph {
   const loss = mean(multiply(x, cotangent));
-  const small = weights.parameterCount <= mostParameters;
-  const specs = weights.all.filter(({ key }) => small || input.has(`grad.${key}`));
   const targets = { ...others, ...Object.fromEntries(specs.map(({ key, variable }) => [key, variable.tensor])) };
   const found = gradients(loss, Object.values(targets));
   const outputs: Record<string, Tensor> = { loss };

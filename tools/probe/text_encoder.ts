@@ -6,9 +6,11 @@ import { ConfigReader } from "../../models/config_reader.ts";
 import { Source } from "../../models/source.ts";
 import { Weights } from "../../models/weights.ts";
 import { evaluate, freeWeights, openWeights, type ProbeRequest, storage } from "./context.ts";
-import { lossGraph } from "./gradients.ts";
+import { lossGraph, wantedWeights } from "./gradients.ts";
 import { countOption } from "./options.ts";
 import { type NamedTensor, setsOf, tensorOf, type TensorSet } from "./tensors.ts";
+
+const tokenTable = "text_model.embeddings.token_embedding.weight";
 
 /** Options of `text-encoder`. */
 export const textEncoderOptions = ["clip_skip"];
@@ -44,21 +46,35 @@ export async function probeTextEncoder(request: ProbeRequest): Promise<TensorSet
 
   async function encodeRows(prefix: string, ids: NamedTensor): Promise<void> {
     const tokens = graphInput("ids", ids.shape, "i32");
-    const outputs: Record<string, Tensor> = {};
-    for (const skip of skips) outputs[nameOf(skip)] = model.forward(tokens, { clipSkip: skip });
-    observed.clear();
+    const outputs: Record<string, Tensor> = { last_hidden_state: model.forward(tokens) };
+    const embedded = observed.get("text_model.embeddings")!;
+    for (const skip of skips) outputs[nameOf(skip)] ??= model.forward(tokens, { clipSkip: skip });
     const states = model.hiddenStates(tokens);
     states.forEach((state, n) => outputs[`hidden_states.${n}`] = state);
     for (const [name, tensor] of Object.entries(pieces(states))) if (input.has(name)) outputs[name] = tensor;
-    const given = input.get(`${prefix}cotangent`);
+    const given = input.get(`${prefix}cotangent`), wanted = wantedWeights(weights, input);
+    // A look-up has no gradient in its table: that is summed here, from the gradient in what was looked up.
+    const specs = wanted.filter(({ key }) => key !== tokenTable);
     const loss = given &&
-      lossGraph(outputs.last_hidden_state, graphInput("cotangent", given.shape), weights, input);
+      lossGraph(outputs.last_hidden_state, graphInput("cotangent", given.shape), specs, { embedded });
     const feeds = { ids: ids.data, ...given ? { cotangent: given.data } : {} };
     const found = await evaluate(device, { ...outputs, ...loss?.outputs }, feeds);
     for (const [name, { shape }] of Object.entries(outputs)) {
       output.set(prefix + name, { shape, data: found[name] as Float32Array });
     }
-    loss?.collect(found, prefix, output);
+    if (!loss) return;
+    loss.collect(found, prefix, output);
+    const name = `${prefix}grad.embedded`, gradient = output.get(name)!;
+    output.delete(name);
+    if (specs.length < wanted.length) output.set(`${prefix}grad.${tokenTable}`, tableGradient(ids, gradient));
+  }
+
+  function tableGradient(ids: NamedTensor, { data: gradient }: NamedTensor): NamedTensor {
+    const { size, vocabularySize } = config, data = new Float32Array(vocabularySize * size);
+    ids.data.forEach((id, token) => {
+      for (let c = 0; c < size; c++) data[id * size + c] += gradient[token * size + c];
+    });
+    return { shape: [vocabularySize, size], data };
   }
 
   /** Pieces of the layers as transformers has them: here residuals are added within. */

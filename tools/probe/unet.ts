@@ -6,7 +6,7 @@ import { readUNetConfig } from "../../models/unet/config.ts";
 import { UNet2DConditionModel } from "../../models/unet/unet_2d_condition.ts";
 import { Weights } from "../../models/weights.ts";
 import { evaluate, freeWeights, openWeights, type ProbeRequest, quietWeights, storage } from "./context.ts";
-import { lossGraph } from "./gradients.ts";
+import { lossGraph, wantedWeights } from "./gradients.ts";
 import { option } from "./options.ts";
 import {
   hasAny,
@@ -86,7 +86,7 @@ export async function probeUnet(request: ProbeRequest): Promise<TensorSet> {
     }
     const given = input.get(`${prefix}cotangent`), cotangent = given && toNhwc(given);
     const loss = cotangent &&
-      lossGraph(noise, graphInput("cotangent", cotangent.shape), weights, input, inputs);
+      lossGraph(noise, graphInput("cotangent", cotangent.shape), wantedWeights(weights, input), inputs);
     const found = await evaluate(device, { ...outputs, ...loss?.outputs }, {
       ...feeds,
       ...cotangent ? { cotangent: cotangent.data } : {},

@@ -2,7 +2,7 @@ import { equal, ok, rejects } from "node:assert/strict";
 import { readdir } from "node:fs/promises";
 import { uniformByRule, weightByRule } from "../../formats/weights_by_rule.ts";
 import type { ProbeRequest } from "../../tools/probe/context.ts";
-import { dualStepOptions, probeDualStep } from "../../tools/probe/dual.ts";
+import { dualRunOptions, dualStepOptions, probeDualRun, probeDualStep } from "../../tools/probe/dual.ts";
 import { readOptions } from "../../tools/probe/options.ts";
 import type { NamedTensor, TensorSet } from "../../tools/probe/tensors.ts";
 import {
@@ -14,7 +14,7 @@ import {
   goldenPath,
   goldenTensors,
   startingWith,
-  withTinyModels,
+  tinyRequest,
 } from "./golden_tensors.ts";
 
 /** Modes that between them take every way through the step at the square size. */
@@ -66,9 +66,8 @@ Deno.test("the dual step computes the reference's losses, terms, norms and gradi
   const modes = await allModes(), inputs = await goldenTensors("training/dual_step/inputs");
   const names = await goldenJson("training/dual_step/tensors");
   equal(modes.length, 30);
-  await withTinyModels(async (tiny) => {
-    for (const mode of allGoldens ? modes : chosen) await checkMode(tiny, mode, inputs, names);
-  });
+  const tiny = await tinyRequest();
+  for (const mode of allGoldens ? modes : chosen) await checkMode(tiny, mode, inputs, names);
 });
 
 /** Rows of a tensor `[steps, batch, …]`: the first `batch` samples. */
@@ -83,39 +82,78 @@ Deno.test("with batches of different size network 2's gradient is the slope of i
   const inputs = setOf("", await goldenTensors("training/dual_step/inputs")).input;
   for (const name of ["latents_2", "noise_2", "input_ids_2"]) inputs.set(name, firstSamples(inputs.get(name)!, 1));
   const options = { max_grad_norm: 0, loss_weights_2: [0.5] };
-  await withTinyModels(async (tiny) => {
-    const found = await probeDualStep({ ...tiny, options, input: inputs });
-    equal(found.get("terms.mse_1")!.data.length, 2);
-    equal(found.get("terms.mse_2")!.data.length, 1);
-    // Along one random direction in all weights at once.
-    const distance = 2e-3, moved = new Map(inputs), movedBack = new Map(inputs);
-    let slope = 0;
-    for (const [name, { shape, data: gradient }] of found) {
-      if (!name.startsWith("network_2.")) continue;
-      const tensor = name.slice("network_2.".length), random = uniformByRule(`direction.${name}`, gradient.length);
-      const start = weightByRule(`lora2.${tensor}`, shape);
-      const factor = tensor.endsWith("lora_up.weight") ? Math.fround(0.7) : 1;
-      const weights = start.map((value) => Math.fround(value * factor));
-      moved.set(name, { shape, data: weights.map((value, i) => value + distance * random[i]) });
-      movedBack.set(name, { shape, data: weights.map((value, i) => value - distance * random[i]) });
-      gradient.forEach((value, i) => slope += value * random[i]);
-    }
-    const lossOf = async (input: TensorSet) =>
-      (await probeDualStep({ ...tiny, options, input })).get("terms.loss_2")!.data[0];
-    const measured = (await lossOf(moved) - await lossOf(movedBack)) / (2 * distance);
-    ok(Math.abs(measured - slope) <= 1e-2 * Math.abs(slope), `slope ${slope}, central difference ${measured}`);
-  });
+  const tiny = await tinyRequest();
+  const found = await probeDualStep({ ...tiny, options, input: inputs });
+  equal(found.get("terms.mse_1")!.data.length, 2);
+  equal(found.get("terms.mse_2")!.data.length, 1);
+  // Along one random direction in all weights at once.
+  const distance = 2e-3, moved = new Map(inputs), movedBack = new Map(inputs);
+  let slope = 0;
+  for (const [name, { shape, data: gradient }] of found) {
+    if (!name.startsWith("network_2.")) continue;
+    const tensor = name.slice("network_2.".length), random = uniformByRule(`direction.${name}`, gradient.length);
+    const start = weightByRule(`lora2.${tensor}`, shape);
+    const factor = tensor.endsWith("lora_up.weight") ? Math.fround(0.7) : 1;
+    const weights = start.map((value) => Math.fround(value * factor));
+    moved.set(name, { shape, data: weights.map((value, i) => value + distance * random[i]) });
+    movedBack.set(name, { shape, data: weights.map((value, i) => value - distance * random[i]) });
+    gradient.forEach((value, i) => slope += value * random[i]);
+  }
+  const lossOf = async (input: TensorSet) =>
+    (await probeDualStep({ ...tiny, options, input })).get("terms.loss_2")!.data[0];
+  const measured = (await lossOf(moved) - await lossOf(movedBack)) / (2 * distance);
+  ok(Math.abs(measured - slope) <= 1e-2 * Math.abs(slope), `slope ${slope}, central difference ${measured}`);
 });
 
 Deno.test("probeDualStep() names a network's weight that the network has no place for", async () => {
   const inputs = setOf("", await goldenTensors("training/dual_step/inputs")).input;
   const name = "network_2.lora_te_text_model_encoder_layers_9_mlp_fc2.lora_dwn.weight";
   inputs.set(name, { shape: [1], data: new Float32Array(1) });
-  await withTinyModels((tiny) =>
-    rejects(probeDualStep({ ...tiny, options: {}, input: inputs }), {
-      name: "TypeError",
-      message: `Cannot probe: the network has no place for the input's ${name}. ` +
-        "Did you mean network_2.lora_te_text_model_encoder_layers_9_mlp_fc2.lora_down.weight?",
-    })
+  await rejects(probeDualStep({ ...await tinyRequest(), options: {}, input: inputs }), {
+    name: "TypeError",
+    message: `Cannot probe: the network has no place for the input's ${name}. ` +
+      "Did you mean network_2.lora_te_text_model_encoder_layers_9_mlp_fc2.lora_down.weight?",
+  });
+});
+
+const runs = ["both_train.clean", "both_train.original", "network_1_frozen.clean", "network_1_frozen.original"];
+
+/** Weights minus those by rule that the run started from. */
+function movement(found: TensorSet, start: string, k: number): Map<string, Float32Array> {
+  return new Map(
+    [...startingWith(found, start)].map(([name, data]) => {
+      const factor = name.endsWith("lora_up.weight") ? Math.fround(0.7) : 1;
+      const first = weightByRule(`lora${k}.${name}`, found.get(start + name)!.shape);
+      return [name, Float32Array.from(data, (value, i) => value - Math.fround(first[i] * factor))];
+    }),
   );
+}
+
+Deno.test("a run of 8 steps has the reference's figures at every step and its weights after steps 1, 4 and 8", async () => {
+  const input = await goldenTensors("training/run/inputs");
+  const { plain: names } = await goldenJson("training/dual_step/tensors");
+  const tiny = await tinyRequest();
+  for (const run of allGoldens ? runs : runs.slice(0, 1)) {
+    const json = await goldenJson(`training/run/${run}`), golden = await goldenTensors(`training/run/${run}`);
+    const options = readOptions("dual-run", { ...json, save_steps: [1, 4, 8] }, dualRunOptions);
+    const found = await probeDualRun({ ...tiny, options, input });
+    equal(json.steps.length, 8);
+    for (const { step, norm_1_at_clip, norm_2_at_clip, ...terms } of json.steps) {
+      closeFigures(found, `step_${step}.terms.`, terms, 1e-4);
+      closeFigures(found, `step_${step}.norms.`, { norm_1_at_clip, norm_2_at_clip }, 1e-3);
+    }
+    for (const name of golden.keys()) {
+      const [, kind, k, step, tensor] = name.match(/^(movement\.)?network_(\d)\.step_(\d)\.?(.*)$/)!;
+      const start = `step_${step}.network_${k}.`;
+      if (!kind) closeTensor(found, start + tensor, golden, name, 1e-4);
+      else {
+        const moved = movement(found, start, Number(k));
+        closeFingerprints(moved, names, golden.get(name)!.data, { norm: 5e-3, dot: 2e-2 });
+      }
+    }
+    equal(startingWith(found, "step_8.network_1.").size > 0, !json.frozen, "a frozen network is not stored");
+    if (run !== "both_train.clean") continue;
+    const whole = await goldenTensors(`training/run/${run}.step_8`);
+    for (const name of whole.keys()) closeTensor(found, `step_8.${name}`, whole, name, 1e-4);
+  }
 });
