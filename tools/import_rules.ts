@@ -45,7 +45,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 
 /** Tests look at whatever they test. */
 function isTest(file: string): boolean {
-  return file.startsWith("tests/") || file.endsWith("_test.ts");
+  return file.startsWith("tests/") || file.endsWith("_test.ts") || /(^|\/)_test_\w+\.ts$/.test(file);
 }
 
 /** The folder of {@linkcode mayImport} that a file belongs to. */

@@ -1,4 +1,4 @@
-import { CompiledProgram, type Device, plan, type Program, type Recorder } from "../engine/mod.ts";
+import { type CompiledProgram, type Device, plan, type Program, type Recorder } from "../engine/mod.ts";
 import type { LoraNetwork } from "../lora/network.ts";
 import { RandomStream } from "../random/philox.ts";
 import { learningRateAt, type LearningRateOptions } from "./learning_rate.ts";

@@ -1,4 +1,4 @@
-import { defineMultiOp, defineOp, type Gradients } from "../graph/op.ts";
+import { defineMultiOp, defineOp } from "../graph/op.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { TensorType } from "../graph/types.ts";
 import {
