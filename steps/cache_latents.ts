@@ -7,6 +7,7 @@ import { VaeModel } from "../models/vae_model.ts";
 import { defineStep, hashJson, recordFolder, type StepRun } from "../pipeline/mod.ts";
 import { bases, data, latents } from "./things.ts";
 import type { LoadedBases } from "./values/bases.ts";
+import { checkOptions } from "./values/check_options.ts";
 import { LatentStore } from "./values/latents.ts";
 import { datasetOf, type NetworkData, type TrainingData } from "./values/training_data.ts";
 
@@ -31,8 +32,10 @@ interface Work {
  * entry is found by the hash of picture, size, crop and VAE, so a change of one of them makes it stale by itself.
  */
 export function cacheLatents(options: CacheLatentsOptions = {}) {
+  const name = "cache latents";
+  checkOptions<CacheLatentsOptions>(`step '${name}'`, options, { folder: true });
   return defineStep({
-    name: "cache latents",
+    name,
     version: 1,
     needs: { bases, data },
     gives: { latents },

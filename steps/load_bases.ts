@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { defineStep, recordFolder } from "../pipeline/mod.ts";
 import { bases } from "./things.ts";
+import { checkOptions } from "./values/check_options.ts";
 import { baseFolder, type BaseFolders, loadBasesOn, openBases } from "./values/bases.ts";
 
 /** Options of `loadBases`. */
@@ -16,10 +17,12 @@ const parts = ["tokenizer", "text_encoder", "unet", "scheduler"];
 
 /** Opens the base models, one for both networks or one each, and puts them on the machine's WebGPU device. */
 export function loadBases(options: LoadBasesOptions) {
+  const name = "load bases", known = { network1: true, network2: true, precision: true, clipSkip: true } as const;
+  checkOptions<LoadBasesOptions>(`step '${name}'`, options, known);
   const { network1, network2, precision = "f32", clipSkip = 1 } = options;
   const folders = { network1, network2: network2 ?? network1 };
   return defineStep({
-    name: "load bases",
+    name,
     version: 1,
     options: { precision, clipSkip },
     gives: { bases },

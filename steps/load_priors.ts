@@ -2,6 +2,7 @@ import { readDreamboothFolders } from "../data/dreambooth_folder.ts";
 import { defineStep, recordFolder, replacing } from "../pipeline/mod.ts";
 import { describeData } from "./read_dreambooth.ts";
 import { data } from "./things.ts";
+import { checkOptions } from "./values/check_options.ts";
 import type { TrainingData } from "./values/training_data.ts";
 
 /** Options of `loadPriors`. */
@@ -19,7 +20,10 @@ export interface LoadPriorsOptions {
  *
  * @see Ruiz et al. 2022 (DreamBooth), https://arxiv.org/abs/2208.12242
  */
-export function loadPriors({ network1, network2, weight = 1 }: LoadPriorsOptions) {
+export function loadPriors(options: LoadPriorsOptions) {
+  const name = "load priors";
+  checkOptions<LoadPriorsOptions>(`step '${name}'`, options, { network1: true, network2: true, weight: true });
+  const { network1, network2, weight = 1 } = options;
   const add = async (before: TrainingData): Promise<TrainingData> => {
     const added = async (each: TrainingData["network1"], folder: string | undefined, number: 1 | 2) => {
       const read = folder === undefined
@@ -36,7 +40,7 @@ export function loadPriors({ network1, network2, weight = 1 }: LoadPriorsOptions
     };
   };
   return defineStep({
-    name: "load priors",
+    name,
     version: 1,
     options: { weight },
     needs: { data },

@@ -1,6 +1,7 @@
 import { defineStep, hashFile } from "../pipeline/mod.ts";
 import { kept, readRegions, type RegionCell, regionError } from "./report/regions.ts";
 import { retention, samples } from "./things.ts";
+import { checkOptions } from "./values/check_options.ts";
 import type { Retention, RetentionColumn } from "./values/retention.ts";
 import type { SampleColumn, SampleSheet } from "./values/sample_sheet.ts";
 
@@ -19,9 +20,11 @@ export interface MeasureRetentionOptions {
  * decides, E₀ the same for the base alone with the same prompt and seed. Averaged over the column's pictures before dividing.
  */
 export function measureRetention(options: MeasureRetentionOptions) {
+  const stepName = "measure retention", known = { regions: true, identity: true, outfit: true } as const;
+  checkOptions<MeasureRetentionOptions>(`step '${stepName}'`, options, known);
   const { regions, identity, outfit } = options;
   return defineStep({
-    name: "measure retention",
+    name: stepName,
     version: 1,
     options: { identity, outfit },
     needs: { samples },

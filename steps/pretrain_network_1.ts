@@ -1,17 +1,21 @@
 import { defineStep } from "../pipeline/mod.ts";
 import { bases, data, latents, network1 } from "./things.ts";
-import { type NetworkOptions, networkStore } from "./values/network.ts";
+import { networkOptionNames, type NetworkOptions, networkOptions, networkStore } from "./values/network.ts";
 import { planTraining, trainNetworks } from "./values/network_training.ts";
-import type { TrainingOptions } from "./values/training_loop.ts";
+import { checkOptions } from "./values/check_options.ts";
+import { checkTraining, trainingOptionNames, type TrainingOptions } from "./values/training_loop.ts";
 
 /** Options of `pretrainNetwork1`. */
 export interface PretrainOptions extends TrainingOptions, NetworkOptions {}
 
 /** Trains network 1 alone on its own data: the recommended beginning, before it is frozen and network 2 learns against it. */
 export function pretrainNetwork1(options: PretrainOptions) {
+  const name = "pretrain network 1";
+  checkOptions<PretrainOptions>(`step '${name}'`, options, { ...trainingOptionNames, ...networkOptionNames });
+  checkTraining(options);
   const built = networkOptions(options);
   return defineStep({
-    name: "pretrain network 1",
+    name,
     version: 1,
     options,
     needs: { bases, data, latents },
@@ -26,15 +30,4 @@ export function pretrainNetwork1(options: PretrainOptions) {
     },
     store: networkStore("network1"),
   });
-}
-
-/** The part of a step's options that builds its network. */
-export function networkOptions({ rank, alpha, convRank, convAlpha, parts }: NetworkOptions): NetworkOptions {
-  return {
-    rank,
-    ...(alpha === undefined ? {} : { alpha }),
-    ...(convRank === undefined ? {} : { convRank }),
-    ...(convAlpha === undefined ? {} : { convAlpha }),
-    ...(parts === undefined ? {} : { parts }),
-  };
 }

@@ -1,6 +1,7 @@
 import { readDreamboothFolders } from "../data/dreambooth_folder.ts";
 import { defineStep, type Plan, recordFolder } from "../pipeline/mod.ts";
 import { data } from "./things.ts";
+import { checkOptions, type OptionNames } from "./values/check_options.ts";
 import { datasetOf, type NetworkData, type TrainingData } from "./values/training_data.ts";
 
 /** One network's folders in sd-scripts' layout: `<folder>/10_sks person/*.png` with captions beside the pictures. */
@@ -31,12 +32,30 @@ export interface ReadDreamboothOptions {
   readonly seed?: number;
 }
 
+const optionNames: OptionNames<ReadDreamboothOptions> = {
+  network1: true,
+  network2: true,
+  resolution: true,
+  resolution2: true,
+  batchSize: true,
+  batchSize2: true,
+  captionExtension: true,
+  priorLossWeight: true,
+  flipAugmentation: true,
+  seed: true,
+};
+
 /** Reads DreamBooth folders: which pictures and captions each network learns from. */
 export function readDreambooth(options: ReadDreamboothOptions) {
+  const name = "read data";
+  checkOptions<ReadDreamboothOptions>(`step '${name}'`, options, optionNames);
   const { network1, network2, ...rest } = options;
+  for (const [network, folders] of Object.entries({ network1, ...(network2 ? { network2 } : {}) })) {
+    checkOptions<DreamboothFolders>(`${network} of step '${name}'`, folders, { train: true, reg: true });
+  }
   const read = () => readTrainingData(options);
   return defineStep({
-    name: "read data",
+    name,
     version: 1,
     options: rest,
     gives: { data },

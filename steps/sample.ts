@@ -52,6 +52,8 @@ export interface SampleOptions<Networks extends NetworkThings> {
   readonly steps?: number;
   /** 7.5 when left out, as sd-scripts. */
   readonly guidance?: number;
+  /** Tokens a prompt may take; 75 when left out (`--max_token_length`). */
+  readonly maxTokenLength?: 75 | 150 | 225;
   /** Also what the base alone answers to every column's prompt: what `measureRetention` compares with. */
   readonly baselines?: boolean;
 }
@@ -98,11 +100,12 @@ async function sampleAll(
   run: StepRun,
 ): Promise<SampleSheet> {
   const { device, network1: base, tokenizer1: tokenizer } = bases;
-  const { columns, rows, negativePrompt = "", width, height, steps = 30, guidance = 7.5 } = options;
+  const { columns, rows, negativePrompt = "", width, height, steps = 30, guidance = 7.5, maxTokenLength = 75 } =
+    options;
   const vae = await VaeModel.load(base.folder, device),
     size = { width: width / vae.factor, height: height / vae.factor };
   const compiled = new Map<string, { sampler: CompiledSampler; loras: LoraNetwork[] }>();
-  const ids = (prompt: string) => tokenizer.chunks(prompt, 75).flat();
+  const ids = (prompt: string) => tokenizer.chunks(prompt, maxTokenLength).flat();
   const found: SampleColumn[] = [];
   let done = 0;
   try {
@@ -120,7 +123,7 @@ async function sampleAll(
             guidance,
             ...size,
             batch: rows.length,
-            tokenRows: 1,
+            tokenRows: maxTokenLength / 75,
             adapters: loras.map((lora) => ({
               textEncoder: lora.adapters("text_encoder", { multiplier }),
               unet: lora.adapters("unet", { multiplier }),

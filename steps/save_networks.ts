@@ -5,6 +5,7 @@ import { pythonStr } from "../formats/python_text.ts";
 import { defineStep } from "../pipeline/mod.ts";
 import type { NetworkThings } from "./sample.ts";
 import { bases } from "./things.ts";
+import { checkOptions } from "./values/check_options.ts";
 import type { LoadedBases } from "./values/bases.ts";
 import { buildNetwork, type Network } from "./values/network.ts";
 
@@ -21,6 +22,8 @@ export interface SaveNetworksOptions<Networks extends NetworkThings> {
 
 /** Writes networks as LoRA files in kohya's format, which A1111, ComfyUI and diffusers load. */
 export function saveNetworks<const Networks extends NetworkThings>(options: SaveNetworksOptions<Networks>) {
+  const stepName = "save networks", known = { folder: true, networks: true, names: true, precision: true } as const;
+  checkOptions<SaveNetworksOptions<Networks>>(`step '${stepName}'`, options, known);
   const { networks, folder, precision = "float", names = {} } = options;
   const files = Object.keys(networks).map((key) => [key, (names as Record<string, string>)[key] ?? key] as const);
   for (const [, name] of files) {
@@ -32,7 +35,7 @@ export function saveNetworks<const Networks extends NetworkThings>(options: Save
   }
   const needs = { bases, ...networks };
   return defineStep({
-    name: "save networks",
+    name: stepName,
     version: 1,
     options: { folder, precision, files },
     needs,

@@ -1,9 +1,14 @@
 import { defineStep, replacing } from "../pipeline/mod.ts";
-import { networkOptions } from "./pretrain_network_1.ts";
 import { bases, data, freezing, latents, network1, network2, network2WithoutOrthogonality } from "./things.ts";
-import { type NetworkOptions, networkStore } from "./values/network.ts";
-import { type OrthogonalitySetting, planTraining, trainNetworks } from "./values/network_training.ts";
-import type { TrainingOptions } from "./values/training_loop.ts";
+import { checkOptions, type OptionNames } from "./values/check_options.ts";
+import { networkOptionNames, type NetworkOptions, networkOptions, networkStore } from "./values/network.ts";
+import {
+  checkOrthogonality,
+  type OrthogonalitySetting,
+  planTraining,
+  trainNetworks,
+} from "./values/network_training.ts";
+import { checkTraining, trainingOptionNames, type TrainingOptions } from "./values/training_loop.ts";
 
 /** Options of `trainNetwork2` and `trainBoth`. */
 export interface TrainNetwork2Options extends TrainingOptions, NetworkOptions {
@@ -11,14 +16,25 @@ export interface TrainNetwork2Options extends TrainingOptions, NetworkOptions {
   readonly orthogonality?: Exclude<OrthogonalitySetting, false>;
 }
 
+const plainNames = { ...trainingOptionNames, ...networkOptionNames };
+const coupledNames: OptionNames<TrainNetwork2Options> = { ...plainNames, orthogonality: true };
+
+function check(step: string, options: TrainNetwork2Options): void {
+  checkOptions<TrainNetwork2Options>(`step '${step}'`, options, coupledNames);
+  checkTraining(options);
+  checkOrthogonality(step, options.orthogonality ?? {});
+}
+
 /**
  * Trains network 2 on its own data while the orthogonality loss keeps its hidden layers apart from network 1's. Network 1 stays as it was, or trains
  * along in the epochs that `freezeNetwork1` says.
  */
 export function trainNetwork2(options: TrainNetwork2Options) {
+  const name = "train network 2";
+  check(name, options);
   const built = networkOptions(options), orthogonality = options.orthogonality ?? {};
   return defineStep({
-    name: "train network 2",
+    name,
     version: 1,
     options: { ...options, orthogonality },
     needs: { bases, data, latents, network1, freezing },
@@ -48,9 +64,12 @@ export function trainNetwork2(options: TrainNetwork2Options) {
 
 /** Trains network 2 alone, as if there were no network 1: what the method is compared with. */
 export function trainNetwork2WithoutOrthogonality(options: Omit<TrainNetwork2Options, "orthogonality">) {
+  const name = "train network 2 without orthogonality";
+  checkOptions<Omit<TrainNetwork2Options, "orthogonality">>(`step '${name}'`, options, plainNames);
+  checkTraining(options);
   const built = networkOptions(options);
   return defineStep({
-    name: "train network 2 without orthogonality",
+    name,
     version: 1,
     options,
     needs: { bases, data, latents },
@@ -69,9 +88,11 @@ export function trainNetwork2WithoutOrthogonality(options: Omit<TrainNetwork2Opt
 
 /** Trains both networks from the start, side by side on the same timesteps. */
 export function trainBoth(options: TrainNetwork2Options) {
+  const name = "train both networks";
+  check(name, options);
   const built = networkOptions(options), orthogonality = options.orthogonality ?? {}, freezing = {};
   return defineStep({
-    name: "train both networks",
+    name,
     version: 1,
     options: { ...options, orthogonality },
     needs: { bases, data, latents },

@@ -8,6 +8,7 @@ import { type ColumnKind, figureText, type Json, type Report, reportText } from 
 import { reportHtml } from "./report/report_html.ts";
 import type { NetworkThings } from "./sample.ts";
 import { bases, retention, samples } from "./things.ts";
+import { checkOptions, type OptionNames } from "./values/check_options.ts";
 import type { LoadedBases } from "./values/bases.ts";
 import type { Network } from "./values/network.ts";
 import type { Retention } from "./values/retention.ts";
@@ -33,6 +34,19 @@ export interface WriteReportOptions<Networks extends NetworkThings> {
   readonly command?: string;
 }
 
+const optionNames: OptionNames<WriteReportOptions<NetworkThings>> = {
+  folder: true,
+  title: true,
+  columns: true,
+  networks: true,
+  training: true,
+  seed: true,
+  settings: true,
+  notes: true,
+  files: true,
+  command: true,
+};
+
 /** The order of columns, from the base to the stacks. */
 const columnOrder: readonly ColumnKind[] = [
   "base",
@@ -48,6 +62,7 @@ const version = "0.1.0";
 
 /** Draws the picture grid and writes the report: as data, and as a page that needs nothing else. */
 export function writeReport<const Networks extends NetworkThings>(options: WriteReportOptions<Networks>) {
+  checkOptions<WriteReportOptions<NetworkThings>>("step 'write report'", options, optionNames);
   const { networks, ...rest } = options;
   const needs = { bases, samples, retention, ...networks };
   return defineStep({

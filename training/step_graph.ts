@@ -92,7 +92,7 @@ export interface StepOptions {
   /** Noise comes with the batch, or is drawn on the device from `noise_key_<k>`. */
   readonly noise: "fed" | "drawn";
   readonly optimizer: AdamWAttributes;
-  /** Also computes what is only logged: both losses, whoever trains, and the divergences. */
+  /** Also computes the loss of a network that does not train. */
   readonly allFigures: boolean;
 }
 
@@ -177,15 +177,11 @@ function tracePass({ number: k, base, lora, shape }: StepNetwork, options: StepO
   const perSample = (name: string) => input(`${name}_${k}`, [batch]);
   const signal = reshape(perSample("signal"), [batch, 1, 1, 1]), sigma = reshape(perSample("sigma"), [batch, 1, 1, 1]);
   const ids = input(`ids_${k}`, [batch * tokenRows, 77], "i32");
-  const context = scoped(
-    "text_encoder",
-    () => base.encode(ids, { adapters: lora.adapters("text_encoder", { hidden }), rows: tokenRows }),
-  );
+  const context = base.encode(ids, { adapters: lora.adapters("text_encoder", { hidden }), rows: tokenRows });
   const noisy = add(multiply(signal, latents), multiply(sigma, noise));
-  const prediction = scoped(
-    "unet",
-    () => base.denoise(noisy, perSample("timesteps"), context, { adapters: lora.adapters("unet", { hidden }) }),
-  );
+  const prediction = base.denoise(noisy, perSample("timesteps"), context, {
+    adapters: lora.adapters("unet", { hidden }),
+  });
   const target = options.vParameterization ? subtract(multiply(signal, noise), multiply(sigma, latents)) : noise;
   const mse = mean(square(subtract(prediction, target)), [1, 2, 3]);
   return {
@@ -197,7 +193,7 @@ function tracePass({ number: k, base, lora, shape }: StepNetwork, options: StepO
   };
 }
 
-function traceOrthogonality(one: Pass, two: Pass, { orthogonality, allFigures }: StepOptions) {
+function traceOrthogonality(one: Pass, two: Pass, { orthogonality }: StepOptions) {
   const terms: Record<string, Tensor> = {};
   let penalty: Tensor | null = null;
   const weigh = (term: Tensor, coefficient: number) => {
@@ -209,12 +205,12 @@ function traceOrthogonality(one: Pass, two: Pass, { orthogonality, allFigures }:
   if (one.textHidden && two.textHidden) {
     terms.orth_te = textOrthogonality(one.textHidden, two.textHidden, orthogonality.textMask);
     weigh(terms.orth_te, orthogonality.textCoefficient);
-    if (allFigures) terms.kld_te = textDivergence(one.textHidden, two.textHidden);
+    terms.kld_te = textDivergence(one.textHidden, two.textHidden);
   }
   if (one.unetHidden && two.unetHidden) {
     terms.orth_unet = unetOrthogonality(one.unetHidden, two.unetHidden);
     weigh(terms.orth_unet, orthogonality.unetCoefficient);
-    if (allFigures) terms.kld_unet = unetDivergence(one.unetHidden, two.unetHidden);
+    terms.kld_unet = unetDivergence(one.unetHidden, two.unetHidden);
   }
   return { penalty: penalty as Tensor | null, terms };
 }

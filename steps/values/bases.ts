@@ -62,9 +62,11 @@ export async function loadBasesOn(
   options: BaseModelOptions,
   warn: (message: string) => void,
 ): Promise<LoadedBases> {
-  const opened = await openBases(folders, options);
   const device = await Device.open();
   try {
+    const isHalf = options.precision === "f16", canHalf = device.facts.target.f16;
+    if (isHalf && !canHalf) warn(`${device.facts.name} has no 16-bit floats: weights are kept in f32`);
+    const opened = await openBases(folders, isHalf && !canHalf ? { ...options, precision: "f32" } : options);
     for (const base of new Set([opened.network1, opened.network2])) {
       (await base.load(device)).warnings.forEach(warn);
     }

@@ -5,11 +5,41 @@ import { LoraNetwork, type LoraOptions, type Part } from "../../lora/network.ts"
 import type { BaseModel } from "../../models/base_model.ts";
 import type { Store } from "../../pipeline/mod.ts";
 import type { StepFigures } from "../../training/trainer.ts";
+import type { OptionNames } from "./check_options.ts";
 
 /** How a network is built: sd-scripts' flags are network_dim, network_alpha, conv_dim, conv_alpha. */
 export interface NetworkOptions extends LoraOptions {
   /** Which parts get modules; both when left out. */
   readonly parts?: readonly Part[];
+}
+
+/** Names of all `NetworkOptions`. */
+export const networkOptionNames: OptionNames<NetworkOptions> = {
+  rank: true,
+  alpha: true,
+  convRank: true,
+  convAlpha: true,
+  parts: true,
+};
+
+/**
+ * The part of a step's options that builds its network.
+ *
+ * @throws {RangeError} If `parts` names none, or one that does not exist.
+ */
+export function networkOptions({ rank, alpha, convRank, convAlpha, parts }: NetworkOptions): NetworkOptions {
+  if (parts !== undefined && !(parts.length && parts.every((part) => part === "text_encoder" || part === "unet"))) {
+    throw new RangeError(
+      `Cannot make a network: parts is ${JSON.stringify(parts)}, must be text_encoder, unet or both`,
+    );
+  }
+  return {
+    rank,
+    ...(alpha === undefined ? {} : { alpha }),
+    ...(convRank === undefined ? {} : { convRank }),
+    ...(convAlpha === undefined ? {} : { convAlpha }),
+    ...(parts === undefined ? {} : { parts }),
+  };
 }
 
 /** A trained network, off the device. */

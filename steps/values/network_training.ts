@@ -8,6 +8,7 @@ import { epochPhase } from "../../training/phases.ts";
 import { AdamWState, type StepForm } from "../../training/step_graph.ts";
 import { planStep, type StepFigures } from "../../training/trainer.ts";
 import type { LoadedBases, OpenedBases } from "./bases.ts";
+import { checkOptions } from "./check_options.ts";
 import type { LatentStore } from "./latents.ts";
 import { buildNetwork, type Network, type NetworkOptions } from "./network.ts";
 import { datasetOf, type NetworkData, type TrainingData } from "./training_data.ts";
@@ -24,6 +25,30 @@ export type OrthogonalitySetting = false | {
   /** `clean` when left out; `original` has the original script's gradients. */
   readonly form?: StepForm;
 };
+
+/**
+ * Checks the coupling's options before anything runs.
+ *
+ * @param step Name of the step they belong to.
+ * @throws {TypeError} If an option is unknown.
+ * @throws {RangeError} If a value is out of range.
+ */
+export function checkOrthogonality(step: string, options: Exclude<OrthogonalitySetting, false>): void {
+  const known = { textEncoder: true, unet: true, textMask: true, form: true } as const;
+  checkOptions<Exclude<OrthogonalitySetting, false>>(`orthogonality of step '${step}'`, options, known);
+  const { textEncoder = 1, unet = 1, textMask = "1-I", form = "clean" } = options;
+  for (const [name, value] of Object.entries({ textEncoder, unet })) {
+    if (!Number.isFinite(value)) {
+      throw new RangeError(`Cannot train: orthogonality.${name} is ${value}, must be a number`);
+    }
+  }
+  if (!["1-I", "I"].includes(textMask)) {
+    throw new RangeError(`Cannot train: orthogonality.textMask is ${JSON.stringify(textMask)}, must be 1-I or I`);
+  }
+  if (!["clean", "original"].includes(form)) {
+    throw new RangeError(`Cannot train: orthogonality.form is ${JSON.stringify(form)}, must be clean or original`);
+  }
+}
 
 /** A network to train: from its start, or from weights that are there. */
 export interface NetworkStart {

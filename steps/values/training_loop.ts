@@ -14,8 +14,9 @@ import {
   type TrainerOptions,
   type TrainerState,
 } from "../../training/trainer.ts";
-import type { LearningRateOptions } from "../../training/learning_rate.ts";
+import { type LearningRateOptions, learningRateSchedules } from "../../training/learning_rate.ts";
 import type { LoadedBases } from "./bases.ts";
+import type { OptionNames } from "./check_options.ts";
 import type { LatentStore } from "./latents.ts";
 
 /** How long and how to train; sd-scripts' names in brackets. */
@@ -45,6 +46,55 @@ export interface TrainingOptions {
   readonly checkpointEvery?: number;
 }
 
+/** Names of all `TrainingOptions`. */
+export const trainingOptionNames: OptionNames<TrainingOptions> = {
+  epochs: true,
+  steps: true,
+  learningRate: true,
+  schedule: true,
+  warmupSteps: true,
+  accumulationSteps: true,
+  maxGradNorm: true,
+  minSnrGamma: true,
+  weightDecay: true,
+  maxTokenLength: true,
+  seed: true,
+  checkpointEvery: true,
+};
+
+/**
+ * Checks values before anything runs.
+ *
+ * @throws {RangeError} Naming the option, what it is and what it must be.
+ */
+export function checkTraining(options: TrainingOptions): void {
+  const refuse = (name: string, value: unknown, wanted: string) => {
+    throw new RangeError(`Cannot train: ${name} is ${JSON.stringify(value) ?? value}, must be ${wanted}`);
+  };
+  const { epochs, steps, accumulationSteps, checkpointEvery, learningRate, schedule, maxTokenLength } = options;
+  for (const [name, value] of Object.entries({ epochs, steps, accumulationSteps, checkpointEvery })) {
+    if (value !== undefined && !(Number.isInteger(value) && value > 0)) refuse(name, value, "a whole number above 0");
+  }
+  const { warmupSteps, seed, maxGradNorm, minSnrGamma, weightDecay } = options;
+  for (const [name, value] of Object.entries({ warmupSteps, seed })) {
+    if (value !== undefined && !(Number.isSafeInteger(value) && value >= 0)) {
+      refuse(name, value, "a whole number from 0 on");
+    }
+  }
+  for (const [name, value] of Object.entries({ maxGradNorm, minSnrGamma, weightDecay })) {
+    if (value !== undefined && !(Number.isFinite(value) && value >= 0)) refuse(name, value, "a number from 0 on");
+  }
+  if (learningRate !== undefined && !(Number.isFinite(learningRate) && learningRate > 0)) {
+    refuse("learningRate", learningRate, "a number above 0");
+  }
+  if (schedule !== undefined && !learningRateSchedules.includes(schedule)) {
+    refuse("schedule", schedule, `one of ${learningRateSchedules.join(", ")}`);
+  }
+  if (maxTokenLength !== undefined && ![75, 150, 225].includes(maxTokenLength)) {
+    refuse("maxTokenLength", maxTokenLength, "75, 150 or 225");
+  }
+}
+
 /** One side of a training run: its data set and how its prompts become ids. */
 export interface TrainingSide extends TrainerNetwork {
   readonly dataset: Dataset;
@@ -61,13 +111,7 @@ export interface TrainingResult {
 export function trainingLength(datasets: readonly Dataset[], options: TrainingOptions) {
   const batches = Math.max(...datasets.map((dataset) => dataset.batchesPerEpoch));
   const stepsPerEpoch = Math.ceil(batches / (options.accumulationSteps ?? 1));
-  const { epochs, steps } = options;
-  for (const [name, value] of Object.entries({ epochs, steps })) {
-    if (value !== undefined && (!Number.isInteger(value) || value < 1)) {
-      throw new RangeError(`Cannot train: ${name} is ${value}, must be a whole number above 0`);
-    }
-  }
-  const totalSteps = steps ?? (epochs ?? 1) * stepsPerEpoch;
+  const totalSteps = options.steps ?? (options.epochs ?? 1) * stepsPerEpoch;
   return { stepsPerEpoch, totalSteps, epochs: Math.ceil(totalSteps / stepsPerEpoch) };
 }
 
@@ -105,12 +149,13 @@ export async function runTraining(
       log.push(...saved.log);
     }
     const report = (figures: readonly StepFigures[]) => {
-      log.push(...figures);
       const last = figures.at(-1);
-      if (last) run.figures(last.values);
+      if (!last) return;
+      log.push(...figures);
+      run.figures(last.values);
       run.progress({ done: log.length, total: totalSteps, unit: "steps", message: progressText(last) });
     };
-    report([]);
+    run.progress({ done: log.length, total: totalSteps, unit: "steps", message: "compiling" });
     for (let epoch = Math.floor(trainer.stepsDone / stepsPerEpoch); epoch < epochs; epoch++) {
       const { network1Trains, orthogonalityOn } = epochPhase(epoch, freezing);
       const phase = { network1Trains, orthogonalityOn: orthogonalityOn && freezing.orthogonality !== false };
@@ -118,7 +163,7 @@ export async function runTraining(
       for (let at = trainer.stepsDone - epoch * stepsPerEpoch; at < steps.length; at++) {
         if (trainer.stepsDone >= totalSteps) break;
         const figures = await trainer.train(epoch, phase, steps[at]());
-        if (figures.length) report(figures);
+        report(figures);
         const isStopping = run.signal.aborted;
         if (isStopping || trainer.stepsDone % every === 0) {
           report(await trainer.readFigures());
@@ -139,9 +184,8 @@ export async function runTraining(
   }
 }
 
-function progressText(last: StepFigures | undefined): string {
-  if (!last) return "compiling";
-  const { values } = last, loss = values.loss_2 ?? values.loss_1;
+function progressText({ values }: StepFigures): string {
+  const loss = values.loss_2 ?? values.loss_1;
   const terms = ["orth_te", "orth_unet"].filter((name) => name in values).map((name) =>
     `${name} ${values[name].toExponential(1)}`
   );

@@ -7,15 +7,7 @@ import type { TensorSet } from "../../tools/probe/tensors.ts";
 import { probeTextEncoder } from "../../tools/probe/text_encoder.ts";
 import { probeUnet } from "../../tools/probe/unet.ts";
 import { probeVae } from "../../tools/probe/vae.ts";
-import {
-  allGoldens,
-  closeTensor,
-  goldenPath,
-  goldenTensors,
-  relativeError,
-  sharedDevice,
-  tinyRequest,
-} from "./golden_tensors.ts";
+import { closeTensor, goldenPath, goldenTensors, relativeError, sharedDevice, tinyRequest } from "./golden_tensors.ts";
 
 /** The tiny models of the models' goldens as a Diffusers folder of configurations. */
 async function tinyFolder(): Promise<string> {

@@ -5,7 +5,7 @@ import { LoraNetwork, type LoraOptions } from "../../lora/network.ts";
 import { BaseModel } from "../../models/base_model.ts";
 import { fillWeights, fillWeightsByRule, loadWeights } from "../../models/load.ts";
 import type { Weights } from "../../models/weights.ts";
-import { nearestName } from "./nearest_name.ts";
+import { nearestName } from "../../steps/values/nearest_name.ts";
 import { countOption, option, positiveOption, type ProbeOptions } from "./options.ts";
 import type { TensorSet } from "./tensors.ts";
 

@@ -9,7 +9,7 @@
 import { Command, CommanderError, InvalidArgumentError } from "@commander-js/extra-typings";
 import { readFile, writeFile } from "node:fs/promises";
 import { Device, NoAdapterError } from "../../engine/mod.ts";
-import { nearestName } from "./nearest_name.ts";
+import { nearestName } from "../../steps/values/nearest_name.ts";
 import { readOptions, UsageError } from "./options.ts";
 import { parts } from "./parts.ts";
 import { readTensorSet, writeTensorSet } from "./tensors.ts";

@@ -1,4 +1,4 @@
-import { nearestName } from "./nearest_name.ts";
+import { nearestName } from "../../steps/values/nearest_name.ts";
 
 /** What a golden's JSON calls settings, by name. */
 export type ProbeOptions = Readonly<Record<string, unknown>>;

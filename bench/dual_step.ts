@@ -1,0 +1,138 @@
+import { join } from "node:path";
+import { type Device, elementCount, type Program } from "../engine/mod.ts";
+import { LoraNetwork } from "../lora/network.ts";
+import { BaseModel } from "../models/base_model.ts";
+import { projectFolder } from "../tools/project_files.ts";
+import { AdamWState } from "../training/step_graph.ts";
+import { planStep, type StepFigures, type TrainBatch, Trainer, type TrainerNetwork } from "../training/trainer.ts";
+import { type Line, type LineKey, type Measured, measureLine } from "./line.ts";
+import { uniform } from "./ops.ts";
+
+/** Whether network 1 trains, or only lends its hidden layers. */
+export type DualStepMode = "both" | "frozen";
+
+/** Both modes. */
+export const dualStepModes: readonly DualStepMode[] = ["both", "frozen"];
+
+const pixels = 128, latentSide = pixels / 8, rank = 16, rowTokens = 77;
+const trainerOptions = { seed: 0, totalSteps: 1, learningRate: { learningRate: 1e-4 } };
+const adamw = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 };
+
+/** What the line of a mode is joined by. */
+export function dualStepKey(mode: DualStepMode): LineKey {
+  return { op: "dual_step", shape: `toy ${pixels}px batch1 rank${rank} ${mode}`, pass: "step" };
+}
+
+/** Measures a whole training step of two networks on the toy base, as a recipe runs it. */
+export async function measureDualStep(mode: DualStepMode, options: { seconds: number }): Promise<Line> {
+  return await measureLine(dualStepKey(mode), options, (device) => prepare(device, mode));
+}
+
+async function prepare(device: Device, mode: DualStepMode): Promise<Measured> {
+  const { base, networks } = await openPair();
+  await base.load(device);
+  for (const { number, lora } of networks) device.upload(lora.weights, startingWeights(lora, number));
+  const trainer = new Trainer(device, base.schedule, networks, trainerOptions);
+  const batches = networks.map(({ number }) => batchOf(base, number)), phase = phaseOf(mode);
+  let last: StepFigures | undefined;
+  return {
+    run: async () => {
+      last = (await trainer.train(0, phase, [batches])).at(-1) ?? last;
+    },
+    wait: async () => {
+      last = (await trainer.readFigures()).at(-1) ?? last;
+    },
+    figures: ({ medianMs, maxMs }) => {
+      const program = planDualStep(base, networks, mode), operations = countOperations(program);
+      return {
+        gflops: operations / medianMs / 1e6,
+        tflop: operations / 1e12,
+        ms_max: maxMs,
+        peak_bytes: program.peakBytes,
+        same_base: true,
+        losses: ["loss_1", "loss_2"].flatMap((name) => last!.values[name] ?? []),
+      };
+    },
+  };
+}
+
+/** The program that a mode's step is, planned without a GPU. */
+export async function dualStepProgram(mode: DualStepMode): Promise<Program> {
+  const { base, networks } = await openPair();
+  return planDualStep(base, networks, mode);
+}
+
+async function openPair(): Promise<{ base: BaseModel; networks: TrainerNetwork[] }> {
+  const base = await BaseModel.open(join(projectFolder, "assets", "toy", "base"));
+  const layers = { text_encoder: base.textLayers, unet: base.unetLayers };
+  const networks = ([1, 2] as const).map((number): TrainerNetwork => ({
+    number,
+    base,
+    lora: new LoraNetwork(`network ${number}`, layers, { rank }),
+  }));
+  return { base, networks };
+}
+
+function planDualStep(base: BaseModel, networks: readonly TrainerNetwork[], mode: DualStepMode): Program {
+  const shape = { batch: 1, height: latentSide, width: latentSide, tokenRows: 1 };
+  const states = networks.map(({ lora }) => new AdamWState(lora));
+  const accumulation = { count: 1, isLast: true };
+  return planStep(networks, states, base.schedule, [shape, shape], phaseOf(mode), accumulation, {
+    ...trainerOptions,
+    optimizer: adamw,
+  }).program;
+}
+
+function phaseOf(mode: DualStepMode) {
+  return { network1Trains: mode === "both", orthogonalityOn: true };
+}
+
+/** Up projections that are not 0, as they are from the second step on: else the orthogonality terms would be. */
+function startingWeights(lora: LoraNetwork, seed: number): Float32Array {
+  return lora.flatten(({ down, up }) => {
+    const limit = 1 / Math.sqrt(down.sizeElements / rank);
+    return {
+      down: uniform(down.sizeElements, seed).map((value) => value * limit),
+      up: uniform(up.sizeElements, seed).map((value) => value * 0.01),
+    };
+  });
+}
+
+/** Latents and token ids by rule: a step's time does not depend on what they show. */
+function batchOf(base: BaseModel, number: number): TrainBatch {
+  const ids = Array.from(
+    uniform(rowTokens, number),
+    (value) => Math.floor((value + 1) / 2 * base.textConfig.vocabularySize),
+  );
+  const latents = uniform(latentSide * latentSide * 4, number);
+  return { height: latentSide, width: latentSide, tokenRows: 1, samples: [{ latents, ids, lossWeight: 1 }] };
+}
+
+/** Nominal operations of a program's products, convolutions and attentions: two for each multiply-add of the direct algorithm. */
+export function countOperations(program: Program): number {
+  let multiplyAdds = 0;
+  for (const step of program.steps) {
+    if (step.kind === "copy") continue;
+    const { op, inputs, attributes, outputs: [output] } = step.node;
+    const size = elementCount(output.shape), [first, second] = inputs;
+    switch (op.name) {
+      case "matmul":
+        multiplyAdds += size * first!.shape.at((attributes as { transposeA?: boolean }).transposeA ? -2 : -1)!;
+        break;
+      case "conv2d":
+        multiplyAdds += size * elementCount(second!.shape.slice(0, 3));
+        break;
+      case "conv2d_input_gradient":
+        // Each element of dy meets the weights of its output channel.
+        multiplyAdds += elementCount(first!.shape) * elementCount(second!.shape.slice(0, 3));
+        break;
+      // Two products: q·kᵀ and p·v; do·vᵀ and ds·k; dsᵀ·q and pᵀ·do. What the gradients compute again is not counted.
+      case "attention":
+      case "attention_query_gradient":
+      case "attention_key_value_gradient":
+        multiplyAdds += 2 * elementCount(first!.shape) * second!.shape[1];
+        break;
+    }
+  }
+  return 2 * multiplyAdds;
+}

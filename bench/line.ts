@@ -1,0 +1,58 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Device } from "../engine/mod.ts";
+import { projectFolder } from "../tools/project_files.ts";
+import { timeRuns, type Timing, type Work } from "./timing.ts";
+
+/** What was measured: lines of different programs are joined by it. */
+export interface LineKey {
+  readonly op: string;
+  readonly shape: string;
+  readonly pass: "forward" | "forward+gradient" | "step";
+}
+
+/** One line of output: figures, or why there are none. Fields are described in bench/README.md. */
+export type Line = Readonly<Record<string, string | number | boolean | null | readonly number[]>>;
+
+/** Something to time, and what else is said of it. */
+export interface Measured extends Work {
+  /** Fields after the times. */
+  figures(timing: Timing): Line | Promise<Line>;
+}
+
+/**
+ * Measures one thing on a device of its own, so that a failure harms no other line.
+ *
+ * @param make Puts everything on the device; what it throws becomes the line's `skipped`.
+ * @throws {NoAdapterError} If there is no adapter.
+ */
+export async function measureLine(
+  key: LineKey,
+  options: { seconds: number },
+  make: (device: Device) => Promise<Measured>,
+): Promise<Line> {
+  using device = await Device.open();
+  const start = { peer: "dualora", op: key.op, shape: key.shape, pass: key.pass, dtype: "f32" };
+  const end = { adapter: device.facts.name, version: `dualora ${await projectVersion()}, deno ${Deno.version.deno}` };
+  try {
+    const measured = await make(device);
+    const timing = await timeRuns(measured, options);
+    const { medianMs, minMs, cpuMs, batches, runsPerBatch } = timing;
+    const times = { ms_median: medianMs, ms_min: minMs, cpu_ms: cpuMs, runs: batches, batch: runsPerBatch };
+    return { ...start, ...times, ...await measured.figures(timing), ...end };
+  } catch (error) {
+    return { ...start, skipped: String(error).split("\n")[0].slice(0, 200), ...end };
+  }
+}
+
+/** A line as JSON, numbers with five digits. */
+export function lineText(line: Line): string {
+  return JSON.stringify(
+    line,
+    (name, value) => typeof value === "number" && !name.endsWith("_bytes") ? Number(value.toPrecision(5)) : value,
+  );
+}
+
+async function projectVersion(): Promise<string> {
+  return JSON.parse(await readFile(join(projectFolder, "deno.json"), "utf8")).version;
+}

@@ -1,0 +1,65 @@
+/**
+ * Measures the engine's ops and the dual step, and prints a JSON line for each: `deno task bench [--seconds=8] [--only=text] [--large]`.
+ *
+ * bench/README.md says what the lines mean.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { NoAdapterError } from "../engine/mod.ts";
+import { dualStepKey, dualStepModes, measureDualStep } from "./dual_step.ts";
+import { type Line, type LineKey, lineText } from "./line.ts";
+import { measureOp, passes, readOps } from "./ops.ts";
+
+/** What the command line asks for. */
+interface Options {
+  readonly seconds: number;
+  /** Part of "op shape" that a line must have. */
+  readonly only: string;
+  readonly large: boolean;
+}
+
+function readOptions(args: string[]): Options {
+  const { values } = parseArgs({
+    args,
+    options: {
+      seconds: { type: "string", default: "8" },
+      only: { type: "string", default: "" },
+      large: { type: "boolean", default: false },
+    },
+  });
+  const seconds = Number(values.seconds);
+  if (!(seconds > 0) || !Number.isFinite(seconds)) {
+    throw new RangeError(`Cannot measure: --seconds is ${values.seconds}, must be a number above 0`);
+  }
+  return { ...values, seconds };
+}
+
+async function* measureAll({ seconds, only, large }: Options): AsyncGenerator<Line> {
+  const chosen = ({ op, shape }: Pick<LineKey, "op" | "shape">) => `${op} ${shape}`.includes(only);
+  for (const op of await readOps()) {
+    if ((op.large && !large) || !chosen(op)) continue;
+    for (const pass of passes) yield await measureOp(op, pass, { seconds });
+  }
+  for (const mode of dualStepModes) {
+    if (chosen(dualStepKey(mode))) yield await measureDualStep(mode, { seconds });
+  }
+}
+
+function optionsOrExit(): Options {
+  try {
+    return readOptions(Deno.args);
+  } catch (error) {
+    console.error((error as Error).message);
+    Deno.exit(2);
+  }
+}
+
+const options = optionsOrExit();
+try {
+  for await (const line of measureAll(options)) console.log(lineText(line));
+} catch (error) {
+  if (!(error instanceof NoAdapterError)) throw error;
+  console.error(error.message);
+  Deno.exit(2);
+}
