@@ -13,7 +13,13 @@ export { loadPriors, type LoadPriorsOptions } from "./steps/load_priors.ts";
 export { measureRetention, type MeasureRetentionOptions } from "./steps/measure_retention.ts";
 export { pretrainNetwork1, type PretrainOptions } from "./steps/pretrain_network_1.ts";
 export { type DreamboothFolders, readDreambooth, type ReadDreamboothOptions } from "./steps/read_dreambooth.ts";
-export { type NetworkThings, sample, type SampleColumnOptions, type SampleOptions } from "./steps/sample.ts";
+export {
+  type NetworkThings,
+  sample,
+  type SampleColumnOptions,
+  type SampleOptions,
+  sampleStore,
+} from "./steps/sample.ts";
 export { saveNetworks, type SaveNetworksOptions } from "./steps/save_networks.ts";
 export {
   trainBoth,
@@ -22,4 +28,23 @@ export {
   trainNetwork2WithoutOrthogonality,
 } from "./steps/train_network_2.ts";
 export { writeReport, type WriteReportOptions } from "./steps/write_report.ts";
+export { type BaseFolders, type LoadedBases, NoAdapterError, type OpenedBases } from "./steps/values/bases.ts";
+export { checkOptions, type OptionNames } from "./steps/values/check_options.ts";
+export { type LatentStore, type PictureLatents } from "./steps/values/latents.ts";
+export {
+  buildNetwork,
+  type Network,
+  type NetworkOptions,
+  networkStore,
+  type PlannedNetwork,
+} from "./steps/values/network.ts";
+export { type OrthogonalitySetting } from "./steps/values/network_training.ts";
+export { type PictureOptions, PictureSampler, type StackedNetwork } from "./steps/values/picture_sampler.ts";
+export { type Retention, type RetentionColumn } from "./steps/values/retention.ts";
+export { type SampleColumn, type SampledPicture, type SampleSheet } from "./steps/values/sample_sheet.ts";
+export { toy } from "./steps/values/toy.ts";
+export { type NetworkData, type TrainingData } from "./steps/values/training_data.ts";
+export { type TrainingOptions } from "./steps/values/training_loop.ts";
+export { DivergedError, type StepFigures } from "./training/trainer.ts";
+export { type RunnableRecipe, runRecipe, type RunRecipeOptions } from "./cli/run_recipe.ts";
 export { showProgress } from "./cli/show_progress.ts";

@@ -67,9 +67,10 @@ export async function readOps(): Promise<Op[]> {
   return JSON.parse(await readFile(new URL("ops.json", import.meta.url), "utf8"));
 }
 
-/** An op's inputs, then the gradient of its output: computed, so that every program has the same. */
-export function inputsOf({ op, dims }: Pick<Op, "op" | "dims">): Input[] {
-  return shapesOf[op](dims).map((shape, seed) => ({ shape, data: uniform(elementCount(shape), seed) }));
+/** An op's inputs, and for `forward+gradient` the gradient of its output behind them: computed, so that every program has the same. */
+export function inputsOf({ op, dims }: Pick<Op, "op" | "dims">, pass: Pass): Input[] {
+  return shapesOf[op](dims).slice(0, pass === "forward" ? -1 : undefined)
+    .map((shape, seed) => ({ shape, data: uniform(elementCount(shape), seed) }));
 }
 
 /**
@@ -93,17 +94,17 @@ export async function measureOp(op: Op, pass: Pass, options: { seconds: number }
 
 /** Inputs are uploaded once, as variables: a run is only dispatches. */
 async function prepare(device: Device, op: Op, pass: Pass): Promise<Measured> {
-  const variables = inputsOf(op).map((input, i) => {
+  const variables = inputsOf(op, pass).map((input, i) => {
     const { shape, data } = engineLayout(op, input, i);
     const variable = new Variable(`${op.op} input ${i}`, { shape, dtype: "f32" });
     device.upload(variable, data);
     return variable;
   });
-  const tensors = variables.map(({ tensor }) => tensor), inputs = tensors.slice(0, -1);
-  const output = build(op, inputs), seed = tensors[tensors.length - 1];
-  const results = pass === "forward"
-    ? [output]
-    : [...gradients(output, inputs.slice(0, differentiated[op.op]), { seed }) as Tensor[], output];
+  const inputs = variables.map(({ tensor }) => tensor), seed = pass === "forward" ? undefined : inputs.pop();
+  const output = build(op, inputs);
+  const results = seed
+    ? [...gradients(output, inputs.slice(0, differentiated[op.op]), { seed }) as Tensor[], output]
+    : [output];
   const program = await device.compile(
     plan({ outputs: Object.fromEntries(results.map((result, i) => [`result ${i}`, result])) }),
   );

@@ -7,9 +7,10 @@ const lineEverySeconds = 10;
 /**
  * Shows a run in the terminal: a bar with the time left for the step at work, a line for everything else. Where the output is a file or a pipe, plain lines.
  *
+ * @param options.showErrors Whether errors are shown as well; false where the caller prints them itself.
  * @returns What a run's `onEvent` wants.
  */
-export function showProgress(): (event: RunEvent) => void {
+export function showProgress({ showErrors = true } = {}): (event: RunEvent) => void {
   const isTerminal = Deno.stdout.isTerminal();
   let bar: cliProgress.SingleBar | null = null, lastLine = 0;
   const stop = () => {
@@ -21,7 +22,8 @@ export function showProgress(): (event: RunEvent) => void {
     if (event.type !== "progress") {
       stop();
       lastLine = 0;
-      console.log(eventText(event));
+      const isError = event.type === "step-failed" || event.type === "run-failed" || event.type === "run-interrupted";
+      if (showErrors || !isError) console.log(eventText(event));
       return;
     }
     const { done, total, unit, message = "", etaSeconds } = event;

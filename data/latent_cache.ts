@@ -54,7 +54,7 @@ export interface LatentTensor {
   readonly values: Float32Array<ArrayBuffer>;
 }
 
-/** What is cached for one picture, by name: `mean` and `logvar`, each `[4, height / 8, width / 8]`, or `latents`. */
+/** What is cached for one picture, by name: `mean` and `logvar`, each `[height / 8, width / 8, 4]`. */
 export type Latents = Readonly<Record<string, LatentTensor>>;
 
 /**

@@ -28,7 +28,7 @@ interface Work {
 /**
  * Encodes every picture once with the VAE, so that training reads latents instead.
  *
- * Kept is the mean of each picture's distribution: what sd-scripts draws from it differs by its deviation, about a hundredth of the signal. An
+ * Kept is the mean of each picture's distribution; what sd-scripts draws from it differs by its deviation, see docs/decisions/0006. An
  * entry is found by the hash of picture, size, crop and VAE, so a change of one of them makes it stale by itself.
  */
 export function cacheLatents(options: CacheLatentsOptions = {}) {

@@ -3,7 +3,7 @@ import { defineStep, recordFolder, replacing } from "../pipeline/mod.ts";
 import { describeData } from "./read_dreambooth.ts";
 import { data } from "./things.ts";
 import { checkOptions } from "./values/check_options.ts";
-import type { TrainingData } from "./values/training_data.ts";
+import { datasetOf, type NetworkData, type TrainingData } from "./values/training_data.ts";
 
 /** Options of `loadPriors`. */
 export interface LoadPriorsOptions {
@@ -24,20 +24,25 @@ export function loadPriors(options: LoadPriorsOptions) {
   const name = "load priors";
   checkOptions<LoadPriorsOptions>(`step '${name}'`, options, { network1: true, network2: true, weight: true });
   const { network1, network2, weight = 1 } = options;
-  const add = async (before: TrainingData): Promise<TrainingData> => {
-    const added = async (each: TrainingData["network1"], folder: string | undefined, number: 1 | 2) => {
-      const read = folder === undefined
-        ? each.regularization
-        : (await readDreamboothFolders(folder, `regularization data of network ${number}`)).folders;
-      return { ...each, regularization: read, options: { ...each.options, priorLossWeight: weight } };
+  const add = async (before: TrainingData): Promise<{ data: TrainingData; warnings: readonly string[] }> => {
+    const warnings: string[] = [];
+    const added = async (each: NetworkData, folder: string | undefined, number: 1 | 2): Promise<NetworkData> => {
+      const settings = { ...each.options, priorLossWeight: weight };
+      if (folder === undefined) return { ...each, options: settings };
+      const read = await readDreamboothFolders(folder, `network ${number} regularization`);
+      warnings.push(...read.warnings.map(({ message }) => message));
+      return { ...each, regularization: read.folders, options: settings };
     };
     if (network2 !== undefined && !before.network2) {
       throw new Error(`Cannot load priors from ${network2}: readDreambooth was given no data for network 2`);
     }
-    return {
+    const data = {
       network1: await added(before.network1, network1, 1),
       network2: before.network2 && await added(before.network2, network2, 2),
     };
+    // Checks the weight, too.
+    for (const each of [data.network1, data.network2]) if (each) datasetOf(each);
+    return { data, warnings };
   };
   return defineStep({
     name,
@@ -48,9 +53,13 @@ export function loadPriors(options: LoadPriorsOptions) {
     fingerprint: () =>
       Promise.all([network1, network2].map((folder) => folder === undefined ? null : recordFolder(folder))),
     plan: async ({ data }) => {
-      const found = await add(data);
-      return { ...describeData(found), gives: { data: found } };
+      const found = await add(data), { figures, lines } = describeData(found.data);
+      return { figures, lines: [...lines, ...found.warnings], gives: { data: found.data } };
     },
-    run: async ({ data }) => ({ data: await add(data) }),
+    run: async ({ data }, run) => {
+      const found = await add(data);
+      found.warnings.forEach(run.warn);
+      return { data: found.data };
+    },
   });
 }

@@ -65,10 +65,14 @@ export function readDreambooth(options: ReadDreamboothOptions) {
       return await Promise.all(folders.map((folder) => folder === null ? null : recordFolder(folder)));
     },
     plan: async (): Promise<Plan<{ data: TrainingData }>> => {
-      const found = await read();
-      return { ...describeData(found), gives: { data: found } };
+      const { data, warnings } = await read(), { figures, lines } = describeData(data);
+      return { figures, lines: [...lines, ...warnings], gives: { data } };
     },
-    run: async () => ({ data: await read() }),
+    run: async (_, run) => {
+      const { data, warnings } = await read();
+      warnings.forEach(run.warn);
+      return { data };
+    },
   });
 }
 
@@ -87,18 +91,23 @@ export function describeData(found: TrainingData): { figures: Record<string, num
   return { figures, lines };
 }
 
-async function readTrainingData(options: ReadDreamboothOptions): Promise<TrainingData> {
+/** What is left out of the folders, as sentences, comes with the data. */
+async function readTrainingData(
+  options: ReadDreamboothOptions,
+): Promise<{ data: TrainingData; warnings: readonly string[] }> {
+  const warnings: string[] = [];
   const read = async (folders: DreamboothFolders, number: 1 | 2): Promise<NetworkData> => {
     const resolution = (number === 2 ? options.resolution2 : undefined) ?? options.resolution;
     const [width, height] = typeof resolution === "number" ? [resolution, resolution] : resolution;
     const reading = options.captionExtension === undefined ? {} : { captionExtension: options.captionExtension };
-    const train = await readDreamboothFolders(folders.train, `training data of network ${number}`, reading);
-    const reg = folders.reg === undefined
-      ? []
-      : (await readDreamboothFolders(folders.reg, `regularization data of network ${number}`, reading)).folders;
+    const readFolders = async (folder: string, what: string) => {
+      const found = await readDreamboothFolders(folder, `network ${number} ${what}`, reading);
+      warnings.push(...found.warnings.map(({ message }) => message));
+      return found.folders;
+    };
     const data: NetworkData = {
-      train: train.folders,
-      regularization: reg,
+      train: await readFolders(folders.train, "training"),
+      regularization: folders.reg === undefined ? [] : await readFolders(folders.reg, "regularization"),
       options: {
         name: `network ${number}`,
         width,
@@ -113,8 +122,7 @@ async function readTrainingData(options: ReadDreamboothOptions): Promise<Trainin
     datasetOf(data);
     return data;
   };
-  return {
-    network1: await read(options.network1, 1),
-    network2: options.network2 ? await read(options.network2, 2) : null,
-  };
+  const network1 = await read(options.network1, 1);
+  const network2 = options.network2 ? await read(options.network2, 2) : null;
+  return { data: { network1, network2 }, warnings };
 }

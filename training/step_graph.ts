@@ -5,6 +5,7 @@ import {
   add,
   clipFactor,
   elementCount,
+  fill,
   gradients,
   input,
   mean,
@@ -238,19 +239,22 @@ function traceUpdate(
   const total = count > 1 ? add(optimizer.gradient.tensor, own) : own;
   const clip = clipFactor(sum(square(total)), { limit: options.maxGradNorm });
   const figure = (place: number) => slice(clip, { axis: 0, start: place, length: 1 });
-  let given = multiply(total, figure(1));
-  if (late) given = add(given, late);
+  const clipped = multiply(total, figure(1)), given = late ? add(clipped, late) : clipped;
+  // What comes after the clip can be infinite by itself, so it is asked again.
+  const guard = late ? clipFactor(sum(square(given)), { limit: 0 }) : clip;
   const [parameter] = adamwStep(
     lora.weights.tensor,
     optimizer.firstMoment.tensor,
     optimizer.secondMoment.tensor,
     given,
-    clip,
+    guard,
     input(`rate_${k}`, [3]),
     options.optimizer,
   );
   const effects = [parameter];
-  if (count > 1) effects.push(accumulate(optimizer.gradient.tensor, scale(given, { factor: 0 }), { keep: 0 }));
+  if (count > 1) {
+    effects.push(accumulate(optimizer.gradient.tensor, fill({ shape: given.shape, value: 0 }), { keep: 0 }));
+  }
   return { effects, figures: { [`norm_${k}`]: reshape(figure(0), []) }, given: { [`gradient_${k}`]: given } };
 }
 

@@ -79,7 +79,7 @@ export interface StepFigures {
   readonly values: Readonly<Record<string, number>>;
 }
 
-/** Training produced NaN or infinity; the weights on the device are those before the first such step. */
+/** Training produced NaN or infinity. A step whose gradients are not finite changes no weight, and nothing after the last checkpoint is kept. */
 export class DivergedError extends Error {
   override name = "DivergedError";
   constructor(readonly step: number, readonly figure: string, readonly value: number) {

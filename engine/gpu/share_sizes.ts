@@ -9,7 +9,7 @@ const smallestShared = 3;
  * For CPU adapters, where LLVM takes a tenth of a second a kernel and a training step has hundreds: sizes as constants gain nothing there, because loads
  * cost far more than address arithmetic. Not for GPUs, whose compilers use the constants.
  *
- * Shared are u32 literals in `main` and module constants that `main` alone uses; not divisors, shifts, lane numbers and workgroup sizes, which must be
+ * Shared are u32 literals in `main` and module constants that `main` alone uses; not divisors, lane numbers and workgroup sizes, which must be
  * constants to WGSL or are much faster as such.
  */
 export function shareSizes(kernel: Kernel): Kernel {

@@ -1,8 +1,11 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { Device } from "../../engine/mod.ts";
+import { Device, NoAdapterError } from "../../engine/mod.ts";
 import { BaseModel, type BaseModelOptions } from "../../models/base_model.ts";
 import { Tokenizer } from "../../models/clip/tokenizer.ts";
+import { toy } from "./toy.ts";
+
+export { NoAdapterError };
 
 /** Base models with their configurations read: what can be planned with. */
 export interface OpenedBases {
@@ -32,7 +35,7 @@ export interface BaseFolders {
  * @param name A folder, or `toy`.
  */
 export function baseFolder(name: string): string {
-  return name === "toy" ? new URL("../../assets/toy/base", import.meta.url).pathname : name;
+  return name === "toy" ? toy.base : name;
 }
 
 /** Opens configurations; no device is asked for. A base that both networks name is opened once. */

@@ -1,0 +1,125 @@
+import type { LoraNetwork } from "../../lora/network.ts";
+import { resolveSamplerName } from "../../models/noise/sampler.ts";
+import { CompiledSampler } from "../../models/sampling.ts";
+import { VaeModel } from "../../models/vae_model.ts";
+import type { LoadedBases } from "./bases.ts";
+import { buildNetwork, type Network } from "./network.ts";
+import type { SampledPicture } from "./sample_sheet.ts";
+
+/** How pictures are sampled. */
+export interface PictureOptions {
+  /** Pixels, multiples of 64. */
+  readonly width: number;
+  readonly height: number;
+  /** `ddim`, `euler` or `euler_a`; ddim when left out. */
+  readonly sampler?: string;
+  /** 30 when left out, as sd-scripts. */
+  readonly steps?: number;
+  /** 7.5 when left out, as sd-scripts. */
+  readonly guidance?: number;
+  readonly negativePrompt?: string;
+}
+
+/** A network that acts while pictures are sampled. */
+export interface StackedNetwork {
+  readonly network: Network;
+  /** Its strength; 1 when left out. */
+  readonly multiplier?: number;
+}
+
+/**
+ * Checks values before anything runs.
+ *
+ * @throws {RangeError} If there is no such sampler, or a side is no multiple of 64 pixels.
+ */
+export function checkPictureOptions({ width, height, sampler = "ddim" }: PictureOptions): void {
+  resolveSamplerName(sampler);
+  for (const [name, value] of Object.entries({ width, height })) {
+    if (!Number.isInteger(value) || value < 64 || value % 64 !== 0) {
+      throw new RangeError(`Cannot sample: ${name} is ${value} pixels, must be a multiple of 64 (8 latents)`);
+    }
+  }
+}
+
+/**
+ * Makes pictures with network 1's base and stacks of networks, for steps that sample. What it compiles for a stack serves every stack of the same shape
+ * and strengths. Disposing of it frees all it has on the device.
+ */
+export class PictureSampler implements Disposable {
+  private readonly compiled = new Map<string, { sampler: CompiledSampler; loras: LoraNetwork[] }>();
+
+  private constructor(
+    private readonly bases: LoadedBases,
+    private readonly vae: VaeModel,
+    private readonly options: PictureOptions,
+  ) {}
+
+  /**
+   * Loads the VAE that turns latents into pictures.
+   *
+   * @throws {RangeError} As `checkPictureOptions`.
+   */
+  static async open(bases: LoadedBases, options: PictureOptions): Promise<PictureSampler> {
+    checkPictureOptions(options);
+    return new PictureSampler(bases, await VaeModel.load(bases.network1.folder, bases.device), options);
+  }
+
+  /**
+   * Samples one picture for each prompt, all at once: the same seed gives the same picture, whatever the others are.
+   *
+   * @param stack Networks that act one after another; none is the base alone.
+   * @throws {Error} If the latents became NaN.
+   */
+  async sample(
+    stack: readonly StackedNetwork[],
+    prompts: readonly { readonly prompt: string; readonly seed: number }[],
+  ): Promise<SampledPicture[]> {
+    const { vae, options: { width, height, negativePrompt = "" }, bases: { device, tokenizer1: tokenizer } } = this;
+    const { sampler, loras } = await this.compile(stack, prompts.length);
+    loras.forEach((lora, i) => device.upload(lora.weights, stack[i].network.weights));
+    const ids = (prompt: string) => tokenizer.chunks(prompt, 75).flat();
+    const latents = await sampler.sample({
+      promptIds: prompts.map(({ prompt }) => ids(prompt)),
+      negativeIds: prompts.map(() => ids(negativePrompt)),
+      seeds: prompts.map(({ seed }) => seed),
+    });
+    if (!latents.every((each) => each.every(Number.isFinite))) {
+      throw new Error(`Cannot sample ${prompts[0].prompt}: the latents became NaN. Was a network damaged?`);
+    }
+    const pixels = await vae.decode(latents, { width: width / vae.factor, height: height / vae.factor });
+    return prompts.map(({ prompt, seed }, i) => ({ prompt, seed, width, height, pixels: pixels[i] }));
+  }
+
+  private async compile(stack: readonly StackedNetwork[], batch: number) {
+    const { bases: { device, network1: base }, vae, options } = this;
+    const key = JSON.stringify([batch, stack.map(({ network, multiplier = 1 }) => [network.options, multiplier])]);
+    const known = this.compiled.get(key);
+    if (known) return known;
+    const loras = stack.map(({ network }, i) => buildNetwork(`sampled network ${i + 1}`, base, network.options));
+    const sampler = await CompiledSampler.make(device, base, {
+      sampler: resolveSamplerName(options.sampler ?? "ddim"),
+      steps: options.steps ?? 30,
+      guidance: options.guidance ?? 7.5,
+      width: options.width / vae.factor,
+      height: options.height / vae.factor,
+      batch,
+      tokenRows: 1,
+      adapters: loras.map((lora, i) => ({
+        textEncoder: lora.adapters("text_encoder", { multiplier: stack[i].multiplier ?? 1 }),
+        unet: lora.adapters("unet", { multiplier: stack[i].multiplier ?? 1 }),
+      })),
+    });
+    const made = { sampler, loras };
+    this.compiled.set(key, made);
+    return made;
+  }
+
+  [Symbol.dispose](): void {
+    this.vae.free();
+    for (const { sampler, loras } of this.compiled.values()) {
+      sampler.free();
+      this.bases.device.free(loras.map((lora) => lora.weights));
+    }
+    this.compiled.clear();
+  }
+}

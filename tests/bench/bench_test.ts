@@ -1,0 +1,84 @@
+import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { countOperations, dualStepModes, dualStepProgram } from "../../bench/dual_step.ts";
+import { type Line, lineText } from "../../bench/line.ts";
+import { inputsOf, measureOp, type Op, readOps, uniform } from "../../bench/ops.ts";
+import { input, linear, plan } from "../../engine/mod.ts";
+
+const once = { seconds: 0.001 };
+const product: Op = { op: "matmul", shape: "5x3x7", dims: [5, 3, 7], mflop: [0.00021, 0.00063] };
+const layer: Op = { op: "linear", shape: "3x2->4", dims: [3, 2, 4], mflop: null };
+
+/** Mean absolute value of `a·b`, or of `a·bᵀ`, for `a` `[m, k]`. */
+function meanOfProduct(a: Float32Array, b: Float32Array, [m, n, k]: readonly number[], transposed = false): number {
+  let total = 0;
+  for (let row = 0; row < m; row++) {
+    for (let column = 0; column < n; column++) {
+      let sum = 0;
+      for (let i = 0; i < k; i++) sum += a[row * k + i] * b[transposed ? column * k + i : i * n + column];
+      total += Math.abs(sum);
+    }
+  }
+  return total / (m * n);
+}
+
+function closeCheck(line: Line, expected: number): void {
+  equal(line.skipped, undefined);
+  ok(Math.abs(line.check as number - expected) <= 1e-5 * expected, `check is ${line.check}, expected ${expected}`);
+}
+
+Deno.test("uniform() is murmur3's finalizer of seed and index", () => {
+  const scaled = (hash: number) => (hash >>> 8) / 2 ** 23 - 1;
+  equal(uniform(1, 0)[0], -1);
+  // The finalizer of 1, and of 1 + 0x9E3779B9 in arbitrary-precision arithmetic.
+  deepEqual([...uniform(2, 1)], [scaled(0x514e28b7), scaled(0x96a0f96b)]);
+});
+
+Deno.test("a line has all fields in their order", async () => {
+  const line = await measureOp(product, "forward", once);
+  deepEqual(Object.keys(JSON.parse(lineText(line))), [
+    ...["peer", "op", "shape", "pass", "dtype"],
+    ...["ms_median", "ms_min", "cpu_ms", "runs", "batch", "gflops", "check"],
+    ...["adapter", "version"],
+  ]);
+  const { peer, op, shape, pass, dtype, version } = line;
+  deepEqual([peer, op, shape, pass, dtype], ["dualora", "matmul", "5x3x7", "forward", "f32"]);
+  match(version as string, /^dualora \d+\.\d+\.\d+, deno \d/);
+});
+
+Deno.test("a line's check is the mean absolute value of the output, or of the gradient by the first input", async () => {
+  const [a, b, dc] = inputsOf(product, "forward+gradient").map(({ data }) => data);
+  closeCheck(await measureOp(product, "forward", once), meanOfProduct(a, b, [5, 3, 7]));
+  // dA = dC·Bᵀ
+  closeCheck(await measureOp(product, "forward+gradient", once), meanOfProduct(dc, b, [5, 7, 3], true));
+});
+
+Deno.test("linear takes its weight as [in, out]", async () => {
+  const [x, weight, dy] = inputsOf(layer, "forward+gradient").map(({ data }) => data);
+  closeCheck(await measureOp(layer, "forward", once), meanOfProduct(x, weight, [3, 4, 2]));
+  closeCheck(await measureOp(layer, "forward+gradient", once), meanOfProduct(dy, weight, [3, 2, 4], true));
+});
+
+Deno.test("an op whose result no adapter can bind is skipped, with the reason", async () => {
+  const line = await measureOp({ ...product, shape: "65536x65536x1", dims: [65536, 65536, 1] }, "forward", once);
+  match(line.skipped as string, /^RangeError: Cannot allocate slot 0: 17179869184 bytes, .* binds at most /);
+  ok(!("ms_median" in line) && "adapter" in line);
+});
+
+Deno.test("every op of the list names its sizes", async () => {
+  for (const { op, shape, dims } of await readOps()) {
+    deepEqual(shape.match(/\d+/g)!.map(Number), dims, op);
+  }
+});
+
+Deno.test("countOperations() counts two for each multiply-add", () => {
+  equal(countOperations(plan({ outputs: { y: linear(input("x", [3, 2]), input("weight", [4, 2])) } })), 2 * 3 * 2 * 4);
+});
+
+Deno.test("the dual step has about the operations that PyTorch's has, and fewer with network 1 frozen", async () => {
+  const [both, frozen] = await Promise.all(dualStepModes.map(dualStepProgram));
+  // Counted with hooks on PyTorch's layers: 1.8e9; that leaves the text encoder's attention out, some 0.1e9.
+  const operations = countOperations(both);
+  ok(Math.abs(operations - 1.85e9) < 0.1e9, `${operations} operations`);
+  ok(countOperations(frozen) < operations);
+  ok(frozen.peakBytes < both.peakBytes);
+});
