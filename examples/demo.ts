@@ -2,17 +2,11 @@
 import * as d from "../mod.ts";
 
 const quick = Deno.args.includes("--quick"), folder = quick ? "out/demo-quick" : "out/demo", seed = 1;
-const demo = new URL("../assets/toy/demo/", import.meta.url).pathname, priors = `${demo}regularization`;
 const { network1, network2, network2WithoutOrthogonality } = d.things;
 const networks = { network1, network2, network2WithoutOrthogonality };
-const training = {
-  steps: quick ? 12 : 250,
-  rank: 16,
-  alpha: 16,
-  learningRate: 3e-3,
-  schedule: "cosine",
-  seed,
-} as const;
+const steps = quick ? 12 : 250;
+const training = { steps: quick ? 8 : 160, learningRate: 8e-3, schedule: "cosine", minSnrGamma: 1 } as const;
+const network = { rank: 16, alpha: 16, seed, ...training };
 const data = { resolution: 128, batchSize: quick ? 2 : 4, seed };
 const character = "pixel art portrait of sks person, red clothes, {row} background";
 const outfit = "pixel art portrait of a person, zkz clothes, {row} background";
@@ -21,13 +15,13 @@ const rows = ["white", "pink", "sky blue", "beige"].flatMap((text) => [{ text, s
 
 const recipe = d.pipeline("demo")
   .use(d.loadBases({ network1: "toy" }))
-  .use(d.readDreambooth({ network1: { train: `${demo}character` }, network2: { train: `${demo}outfit` }, ...data }))
-  .use(d.loadPriors({ network1: priors, network2: priors }))
+  .use(d.readDreambooth({ network1: { train: d.toy.character }, network2: { train: d.toy.outfit }, ...data }))
+  .use(d.loadPriors({ network1: d.toy.priors, network2: d.toy.priors }))
   .use(d.cacheLatents({ folder: "out/latents" }))
-  .use(d.pretrainNetwork1(training))
+  .use(d.pretrainNetwork1(network))
   .use(d.freezeNetwork1({ mode: "full" }))
-  .use(d.trainNetwork2({ ...training, orthogonality: { textEncoder: 1, unet: 1 } }))
-  .use(d.trainNetwork2WithoutOrthogonality(training))
+  .use(d.trainNetwork2({ ...network, orthogonality: { textEncoder: 1, unet: 1 } }))
+  .use(d.trainNetwork2WithoutOrthogonality(network))
   .use(d.sample({
     ...{ networks, rows: quick ? rows.slice(0, 2) : rows, baselines: true },
     ...{ width: 128, height: 128, sampler: "ddim", steps: quick ? 3 : 20, guidance: 3 },
@@ -41,19 +35,14 @@ const recipe = d.pipeline("demo")
     ],
   }))
   .use(d.measureRetention({
-    regions: `${demo}regions.json`,
+    regions: d.toy.regions,
     identity: ["character alone", "stack, no loss", "stack, orthogonality"],
     outfit: ["outfit alone", "outfit alone, no loss", "stack, no loss", "stack, orthogonality"],
   }))
   .use(d.saveNetworks({ folder, networks, names: { network2WithoutOrthogonality: "network2_without_orthogonality" } }))
   .use(d.writeReport({
-    ...{
-      folder,
-      networks,
-      seed,
-      settings: { ...training, ...data },
-      command: `deno task demo${quick ? " --quick" : ""}`,
-    },
+    ...{ folder, networks, seed, settings: { ...network, ...data } },
+    command: `deno task demo${quick ? " --quick" : ""}`,
     title: "A character in new clothes: two LoRAs, alone and stacked",
     columns: {
       ...{ base: "base", character: "character alone", outfit: "outfit alone", stack: "stack, orthogonality" },
@@ -63,5 +52,4 @@ const recipe = d.pipeline("demo")
     files: ["network1.safetensors", "network2.safetensors", "network2_without_orthogonality.safetensors"],
   }));
 
-if (Deno.args.includes("--describe")) console.log(d.descriptionText(await recipe.describe()));
-else await recipe.run({ folder: `${folder}/run`, onEvent: d.showProgress() });
+await d.runRecipe(recipe, { folder: `${folder}/run` });

@@ -13,7 +13,8 @@ export interface LoadBasesOptions extends BaseFolders {
   readonly clipSkip?: number;
 }
 
-const parts = ["tokenizer", "text_encoder", "unet", "scheduler"];
+// The VAE counts as well: latents and pictures come of it.
+const parts = ["tokenizer", "text_encoder", "unet", "vae", "scheduler"];
 
 /** Opens the base models, one for both networks or one each, and puts them on the machine's WebGPU device. */
 export function loadBases(options: LoadBasesOptions) {
