@@ -9,7 +9,7 @@ const recipe = d.pipeline("both at once")
   .use(d.readDreambooth({
     network1: { train: d.toy.character },
     network2: { train: d.toy.outfit },
-    resolution: 128,
+    resolution: quick ? 64 : 128,
     batchSize: quick ? 1 : 4,
     batchSize2: 2,
   }))

@@ -10,7 +10,7 @@ const recipe = d.pipeline("pretrain, then freeze")
   .use(d.readDreambooth({
     network1: { train: d.toy.character },
     network2: { train: d.toy.outfit },
-    resolution: 128,
+    resolution: quick ? 64 : 128,
     batchSize: quick ? 1 : 4,
   }))
   .use(d.loadPriors({ network1: d.toy.priors, network2: d.toy.priors }))

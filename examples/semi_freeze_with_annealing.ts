@@ -13,7 +13,7 @@ const recipe = d.pipeline("semi-freeze with annealing")
   .use(d.readDreambooth({
     network1: { train: d.toy.character },
     network2: { train: d.toy.outfit },
-    resolution: 128,
+    resolution: quick ? 64 : 128,
     batchSize: quick ? 1 : 4, // 12 pictures shown 10 times each: 30 steps an epoch
   }))
   .use(d.cacheLatents({ folder: "out/latents" }))

@@ -33,7 +33,7 @@ interface Work {
  */
 export function cacheLatents(options: CacheLatentsOptions = {}) {
   const name = "cache latents";
-  checkOptions<CacheLatentsOptions>(`step '${name}'`, options, { folder: true });
+  checkOptions<CacheLatentsOptions>(name, options, { folder: true });
   return defineStep({
     name,
     version: 1,

@@ -1,5 +1,5 @@
 import { defineStep } from "../pipeline/mod.ts";
-import type { FreezeOptions } from "../training/phases.ts";
+import { epochPhase, type FreezeOptions } from "../training/phases.ts";
 import { freezing } from "./things.ts";
 import { checkOptions } from "./values/check_options.ts";
 
@@ -16,12 +16,14 @@ export interface FreezeNetwork1Options {
 /** Says when network 1 trains and when the orthogonality loss is on, epoch by epoch; see `epochPhase`. */
 export function freezeNetwork1(options: FreezeNetwork1Options) {
   const name = "freeze network 1", known = { mode: true, annealEpoch: true, halfAnnealEpoch: true } as const;
-  checkOptions<FreezeNetwork1Options>(`step '${name}'`, options, known);
+  checkOptions<FreezeNetwork1Options>(name, options, known);
   const { mode, annealEpoch = 0, halfAnnealEpoch = 0 } = options;
   if (!["full", "semi", "none"].includes(mode)) {
     throw new RangeError(`Cannot freeze network 1: mode is ${JSON.stringify(mode)}, must be full, semi or none`);
   }
   const found: FreezeOptions = { freeze: mode === "full", semiFreeze: mode === "semi", annealEpoch, halfAnnealEpoch };
+  // Refuses epochs that are none.
+  epochPhase(0, found);
   return defineStep({
     name,
     version: 1,

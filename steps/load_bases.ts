@@ -19,8 +19,14 @@ const parts = ["tokenizer", "text_encoder", "unet", "vae", "scheduler"];
 /** Opens the base models, one for both networks or one each, and puts them on the machine's WebGPU device. */
 export function loadBases(options: LoadBasesOptions) {
   const name = "load bases", known = { network1: true, network2: true, precision: true, clipSkip: true } as const;
-  checkOptions<LoadBasesOptions>(`step '${name}'`, options, known);
+  checkOptions<LoadBasesOptions>(name, options, known);
   const { network1, network2, precision = "f32", clipSkip = 1 } = options;
+  if (!["f32", "f16"].includes(precision)) {
+    throw new RangeError(`Cannot load bases: precision is ${JSON.stringify(precision)}, must be f32 or f16`);
+  }
+  if (!Number.isInteger(clipSkip) || clipSkip < 1) {
+    throw new RangeError(`Cannot load bases: clipSkip is ${clipSkip}, must be a whole number above 0`);
+  }
   const folders = { network1, network2: network2 ?? network1 };
   return defineStep({
     name,

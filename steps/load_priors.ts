@@ -22,14 +22,22 @@ export interface LoadPriorsOptions {
  */
 export function loadPriors(options: LoadPriorsOptions) {
   const name = "load priors";
-  checkOptions<LoadPriorsOptions>(`step '${name}'`, options, { network1: true, network2: true, weight: true });
+  checkOptions<LoadPriorsOptions>(name, options, { network1: true, network2: true, weight: true });
   const { network1, network2, weight = 1 } = options;
+  const readFolder = (folder: string, number: 1 | 2) =>
+    readDreamboothFolders(folder, `network ${number} regularization`);
+  const record = async (folder: string | undefined, number: 1 | 2) => {
+    if (folder === undefined) return null;
+    // Looks at the folder first: what is missing or misplaced gets an error that says so.
+    await readFolder(folder, number);
+    return await recordFolder(folder);
+  };
   const add = async (before: TrainingData): Promise<{ data: TrainingData; warnings: readonly string[] }> => {
     const warnings: string[] = [];
     const added = async (each: NetworkData, folder: string | undefined, number: 1 | 2): Promise<NetworkData> => {
       const settings = { ...each.options, priorLossWeight: weight };
       if (folder === undefined) return { ...each, options: settings };
-      const read = await readDreamboothFolders(folder, `network ${number} regularization`);
+      const read = await readFolder(folder, number);
       warnings.push(...read.warnings.map(({ message }) => message));
       return { ...each, regularization: read.folders, options: settings };
     };
@@ -50,8 +58,7 @@ export function loadPriors(options: LoadPriorsOptions) {
     options: { weight },
     needs: { data },
     gives: { data: replacing(data) },
-    fingerprint: () =>
-      Promise.all([network1, network2].map((folder) => folder === undefined ? null : recordFolder(folder))),
+    fingerprint: () => Promise.all([record(network1, 1), record(network2, 2)]),
     plan: async ({ data }) => {
       const found = await add(data), { figures, lines } = describeData(found.data);
       return { figures, lines: [...lines, ...found.warnings], gives: { data: found.data } };

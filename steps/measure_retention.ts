@@ -21,7 +21,7 @@ export interface MeasureRetentionOptions {
  */
 export function measureRetention(options: MeasureRetentionOptions) {
   const stepName = "measure retention", known = { regions: true, identity: true, outfit: true } as const;
-  checkOptions<MeasureRetentionOptions>(`step '${stepName}'`, options, known);
+  checkOptions<MeasureRetentionOptions>(stepName, options, known);
   const { regions, identity, outfit } = options;
   return defineStep({
     name: stepName,

@@ -11,7 +11,7 @@ export interface PretrainOptions extends TrainingOptions, NetworkOptions {}
 /** Trains network 1 alone on its own data: the recommended beginning, before it is frozen and network 2 learns against it. */
 export function pretrainNetwork1(options: PretrainOptions) {
   const name = "pretrain network 1";
-  checkOptions<PretrainOptions>(`step '${name}'`, options, { ...trainingOptionNames, ...networkOptionNames });
+  checkOptions<PretrainOptions>(name, options, { ...trainingOptionNames, ...networkOptionNames });
   checkTraining(options);
   const built = networkOptions(options);
   return defineStep({

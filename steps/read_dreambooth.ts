@@ -48,10 +48,10 @@ const optionNames: OptionNames<ReadDreamboothOptions> = {
 /** Reads DreamBooth folders: which pictures and captions each network learns from. */
 export function readDreambooth(options: ReadDreamboothOptions) {
   const name = "read data";
-  checkOptions<ReadDreamboothOptions>(`step '${name}'`, options, optionNames);
+  checkOptions<ReadDreamboothOptions>(name, options, optionNames);
   const { network1, network2, ...rest } = options;
   for (const [network, folders] of Object.entries({ network1, ...(network2 ? { network2 } : {}) })) {
-    checkOptions<DreamboothFolders>(`${network} of step '${name}'`, folders, { train: true, reg: true });
+    checkOptions<DreamboothFolders>(name, folders, { train: true, reg: true }, network);
   }
   const read = () => readTrainingData(options);
   return defineStep({
@@ -60,6 +60,8 @@ export function readDreambooth(options: ReadDreamboothOptions) {
     options: rest,
     gives: { data },
     fingerprint: async () => {
+      // Looks at the folders first: what is missing or misplaced gets an error that says so.
+      await read();
       const folders = [network1.train, network1.reg, network2?.train, network2?.reg].map((folder) => folder ?? null);
       // Equal folders under other paths are equal data.
       return await Promise.all(folders.map((folder) => folder === null ? null : recordFolder(folder)));

@@ -61,14 +61,10 @@ const columnNames: OptionNames<SampleColumnOptions> = { name: true, prompt: true
 /** Makes pictures with the base, single networks and stacks of them: the same prompts and seeds for every column. */
 export function sample<const Networks extends NetworkThings>(options: SampleOptions<Networks>) {
   const stepName = "sample";
-  checkOptions<SampleOptions<NetworkThings>>(`step '${stepName}'`, options, optionNames);
+  checkOptions<SampleOptions<NetworkThings>>(stepName, options, optionNames);
   const { networks, ...rest } = options;
-  for (const column of options.columns) {
-    checkOptions<SampleColumnOptions>(
-      `column ${JSON.stringify(column?.name)} of step '${stepName}'`,
-      column,
-      columnNames,
-    );
+  for (const [at, column] of options.columns.entries()) {
+    checkOptions<SampleColumnOptions>(stepName, column, columnNames, `columns[${at}]`);
     const missing = column.networks.find((name) => !Object.hasOwn(networks, name));
     if (missing !== undefined) {
       throw new TypeError(

@@ -23,8 +23,13 @@ export interface SaveNetworksOptions<Networks extends NetworkThings> {
 /** Writes networks as LoRA files in kohya's format, which A1111, ComfyUI and diffusers load. */
 export function saveNetworks<const Networks extends NetworkThings>(options: SaveNetworksOptions<Networks>) {
   const stepName = "save networks", known = { folder: true, networks: true, names: true, precision: true } as const;
-  checkOptions<SaveNetworksOptions<Networks>>(`step '${stepName}'`, options, known);
+  checkOptions<SaveNetworksOptions<Networks>>(stepName, options, known);
   const { networks, folder, precision = "float", names = {} } = options;
+  if (!["float", "fp16", "bf16"].includes(precision)) {
+    throw new RangeError(
+      `Cannot save networks: precision is ${JSON.stringify(precision)}, must be float, fp16 or bf16`,
+    );
+  }
   const files = Object.keys(networks).map((key) => [key, (names as Record<string, string>)[key] ?? key] as const);
   for (const [, name] of files) {
     if (name !== basename(name) || !/^[\w.-]+$/.test(name)) {

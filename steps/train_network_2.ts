@@ -20,7 +20,7 @@ const plainNames = { ...trainingOptionNames, ...networkOptionNames };
 const coupledNames: OptionNames<TrainNetwork2Options> = { ...plainNames, orthogonality: true };
 
 function check(step: string, options: TrainNetwork2Options): void {
-  checkOptions<TrainNetwork2Options>(`step '${step}'`, options, coupledNames);
+  checkOptions<TrainNetwork2Options>(step, options, coupledNames);
   checkTraining(options);
   checkOrthogonality(step, options.orthogonality ?? {});
 }
@@ -65,7 +65,7 @@ export function trainNetwork2(options: TrainNetwork2Options) {
 /** Trains network 2 alone, as if there were no network 1: what the method is compared with. */
 export function trainNetwork2WithoutOrthogonality(options: Omit<TrainNetwork2Options, "orthogonality">) {
   const name = "train network 2 without orthogonality";
-  checkOptions<Omit<TrainNetwork2Options, "orthogonality">>(`step '${name}'`, options, plainNames);
+  checkOptions<Omit<TrainNetwork2Options, "orthogonality">>(name, options, plainNames);
   checkTraining(options);
   const built = networkOptions(options);
   return defineStep({

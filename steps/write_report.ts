@@ -62,7 +62,7 @@ const version = "0.1.0";
 
 /** Draws the picture grid and writes the report: as data, and as a page that needs nothing else. */
 export function writeReport<const Networks extends NetworkThings>(options: WriteReportOptions<Networks>) {
-  checkOptions<WriteReportOptions<NetworkThings>>("step 'write report'", options, optionNames);
+  checkOptions<WriteReportOptions<NetworkThings>>("write report", options, optionNames);
   const { networks, ...rest } = options;
   const needs = { bases, samples, retention, ...networks };
   return defineStep({

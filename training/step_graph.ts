@@ -255,7 +255,13 @@ function traceUpdate(
   if (count > 1) {
     effects.push(accumulate(optimizer.gradient.tensor, fill({ shape: given.shape, value: 0 }), { keep: 0 }));
   }
-  return { effects, figures: { [`norm_${k}`]: reshape(figure(0), []) }, given: { [`gradient_${k}`]: given } };
+  // 0 where the step was left out; a trainer stops there.
+  const finite = reshape(slice(guard, { axis: 0, start: 2, length: 1 }), []);
+  return {
+    effects,
+    figures: { [`norm_${k}`]: reshape(figure(0), []), [`finite_${k}`]: finite },
+    given: { [`gradient_${k}`]: given },
+  };
 }
 
 /** ∂loss / ∂weights of a whole network, laid out as its weights; null when the loss does not depend on them. */

@@ -149,7 +149,7 @@ export class Trainer {
       const isLast = micro === microBatches.length - 1;
       const compiled = await this.compile(batches.map(shapeOf), phase, { count: microBatches.length, isLast });
       const { inputs } = compiled.program.program;
-      const feeds = this.feeds(batches, step * microBatches.length + micro);
+      const feeds = this.feeds(batches, step * (this.options.accumulationSteps ?? 1) + micro);
       for (const [k, { number }] of this.networks.entries()) {
         const name = `rate_${number}`;
         if (!inputs.has(name)) continue;
@@ -181,9 +181,13 @@ export class Trainer {
     for (const { step, values } of found) {
       for (const [name, value] of Object.entries(values)) {
         if (!Number.isFinite(value)) throw new DivergedError(step, name, value);
+        if (name.startsWith("finite_") && value === 0) throw new DivergedError(step, `gradient_${name.at(-1)}`, NaN);
       }
     }
-    return found;
+    return found.map(({ values, ...figures }) => ({
+      ...figures,
+      values: Object.fromEntries(Object.entries(values).filter(([name]) => !name.startsWith("finite_"))),
+    }));
   }
 
   /** Weights and optimizer state as they are now; figures must have been read, so that no NaN is saved. */

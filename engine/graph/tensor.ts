@@ -119,6 +119,7 @@ export function pack(tensors: readonly Tensor[], offsetsElements: readonly numbe
   let end = 0;
   const parts = tensors.map((tensor, i) => {
     const offsetElements = offsetsElements[i];
+    if (tensor.source.kind === "pack") throw new TypeError(`Cannot pack: part ${i} is a pack itself`);
     if (tensor.dtype !== dtype) throw new TypeError(`Cannot pack: part ${i} is ${tensor.dtype}, part 0 is ${dtype}`);
     if (offsetElements < end || offsetElements * bytesPerElement[dtype] % bindingAlignmentBytes !== 0) {
       throw new RangeError(`Cannot pack: offset ${offsetElements} of part ${i} overlaps or is not aligned`);

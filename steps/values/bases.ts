@@ -73,7 +73,7 @@ export async function loadBasesOn(
     for (const base of new Set([opened.network1, opened.network2])) {
       (await base.load(device)).warnings.forEach(warn);
     }
-    const tokenizer = (base: BaseModel) => Tokenizer.fromFolder(join(base.folder, "tokenizer"));
+    const tokenizer = (base: BaseModel) => openTokenizer(join(base.folder, "tokenizer"));
     const tokenizer1 = await tokenizer(opened.network1);
     return {
       ...opened,
@@ -85,5 +85,14 @@ export async function loadBasesOn(
   } catch (error) {
     device.dispose();
     throw error;
+  }
+}
+
+async function openTokenizer(folder: string): Promise<Tokenizer> {
+  try {
+    return await Tokenizer.fromFolder(folder);
+  } catch (error) {
+    if ((error as { code?: string }).code !== "ENOENT") throw error;
+    throw new Error(`Cannot load the tokenizer: ${folder} must hold vocab.json and merges.txt`, { cause: error });
   }
 }

@@ -25,13 +25,18 @@ export const networkOptionNames: OptionNames<NetworkOptions> = {
 /**
  * The part of a step's options that builds its network.
  *
- * @throws {RangeError} If `parts` names none, or one that does not exist.
+ * @throws {RangeError} If a rank is no whole number above 0, or `parts` names none, or one that does not exist.
  */
 export function networkOptions({ rank, alpha, convRank, convAlpha, parts }: NetworkOptions): NetworkOptions {
   if (parts !== undefined && !(parts.length && parts.every((part) => part === "text_encoder" || part === "unet"))) {
     throw new RangeError(
       `Cannot make a network: parts is ${JSON.stringify(parts)}, must be text_encoder, unet or both`,
     );
+  }
+  for (const [name, value] of Object.entries({ rank, convRank: convRank ?? 1 })) {
+    if (!Number.isInteger(value) || value < 1) {
+      throw new RangeError(`Cannot make a network: ${name} is ${value}, must be a whole number above 0`);
+    }
   }
   return {
     rank,

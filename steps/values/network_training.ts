@@ -35,7 +35,7 @@ export type OrthogonalitySetting = false | {
  */
 export function checkOrthogonality(step: string, options: Exclude<OrthogonalitySetting, false>): void {
   const known = { textEncoder: true, unet: true, textMask: true, form: true } as const;
-  checkOptions<Exclude<OrthogonalitySetting, false>>(`orthogonality of step '${step}'`, options, known);
+  checkOptions<Exclude<OrthogonalitySetting, false>>(step, options, known, "orthogonality");
   const { textEncoder = 1, unet = 1, textMask = "1-I", form = "clean" } = options;
   for (const [name, value] of Object.entries({ textEncoder, unet })) {
     if (!Number.isFinite(value)) {

@@ -69,7 +69,9 @@ export const trainingOptionNames: OptionNames<TrainingOptions> = {
  */
 export function checkTraining(options: TrainingOptions): void {
   const refuse = (name: string, value: unknown, wanted: string) => {
-    throw new RangeError(`Cannot train: ${name} is ${JSON.stringify(value) ?? value}, must be ${wanted}`);
+    throw new RangeError(
+      `Cannot train: ${name} is ${typeof value === "string" ? JSON.stringify(value) : value}, must be ${wanted}`,
+    );
   };
   const { epochs, steps, accumulationSteps, checkpointEvery, learningRate, schedule, maxTokenLength } = options;
   for (const [name, value] of Object.entries({ epochs, steps, accumulationSteps, checkpointEvery })) {

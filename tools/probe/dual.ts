@@ -253,6 +253,7 @@ class Stepper {
 function figureTensors({ figures, gradients }: StepResult): TensorSet {
   const set: TensorSet = new Map();
   for (const [name, values] of figures) {
+    if (name.startsWith("finite_")) continue;
     if (!name.startsWith("norm_")) {
       set.set(`terms.${name}`, { shape: [values.length], data: Float32Array.from(values) });
     }
