@@ -7,7 +7,11 @@ import {
   type RunOptions,
 } from "../pipeline/mod.ts";
 import { NoAdapterError } from "../steps/values/bases.ts";
+import { DivergedError } from "../steps/values/training_loop.ts";
 import { showProgress } from "./show_progress.ts";
+
+/** Windows knows no SIGTERM. */
+const signals: readonly Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
 
 /** What a script hands over: a recipe of any type. */
 export interface RunnableRecipe {
@@ -23,12 +27,12 @@ export interface RunRecipeOptions {
   readonly args?: readonly string[];
 }
 
-/** Exit codes of scripts: those of a shell for Ctrl-C. */
-const exitCodes = { failed: 1, noAdapter: 2, interrupted: 130 } as const;
+/** Exit codes of scripts. 75 is what batch schedulers take for: run it again. */
+const exitCodes = { failed: 1, noAdapter: 2, diverged: 3, interrupted: 75 } as const;
 
 /**
  * A script's last line: runs a recipe in the terminal, with progress. Ctrl-C stops it where it can go on (twice: at once). An error is one line on stderr
- * and ends the process: with exit code 2 if the machine has no WebGPU adapter, 130 after Ctrl-C, else 1.
+ * and ends the process: with exit code 2 if the machine has no WebGPU adapter, 3 if training diverged, 75 after Ctrl-C or SIGTERM, else 1.
  */
 export async function runRecipe(recipe: RunnableRecipe, options: RunRecipeOptions = {}): Promise<void> {
   const { folder, args = Deno.args } = options;
@@ -38,7 +42,7 @@ export async function runRecipe(recipe: RunnableRecipe, options: RunRecipeOption
     console.error("Stopping as soon as the work is saved; press Ctrl-C again to stop at once");
     stop.abort();
   };
-  Deno.addSignalListener("SIGINT", onInterrupt);
+  for (const signal of signals) Deno.addSignalListener(signal, onInterrupt);
   let failedStep: string | undefined;
   const show = showProgress({ showErrors: false });
   const onEvent = (event: RunEvent) => {
@@ -55,11 +59,13 @@ export async function runRecipe(recipe: RunnableRecipe, options: RunRecipeOption
     Deno.exit(
       error instanceof NoAdapterError
         ? exitCodes.noAdapter
+        : error instanceof DivergedError
+        ? exitCodes.diverged
         : error instanceof InterruptedError
         ? exitCodes.interrupted
         : exitCodes.failed,
     );
   } finally {
-    Deno.removeSignalListener("SIGINT", onInterrupt);
+    for (const signal of signals) Deno.removeSignalListener(signal, onInterrupt);
   }
 }

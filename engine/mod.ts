@@ -11,7 +11,7 @@ export {
 } from "./graph/op.ts";
 export { input, pack, reshape, Tensor, Variable, window } from "./graph/tensor.ts";
 export { currentScope, scoped } from "./graph/scope.ts";
-export { gradients } from "./autodiff/gradients.ts";
+export { dependsOn, gradients } from "./autodiff/gradients.ts";
 export { plan, type Program, programText } from "./plan/plan.ts";
 export { type AdapterFacts, NoAdapterError } from "./gpu/adapter.ts";
 export { Device, DeviceLostError, type HostArray } from "./gpu/device.ts";

@@ -10,7 +10,8 @@ const data = { resolution: 128, batchSize: quick ? 2 : 4, seed };
 const character = "pixel art portrait of sks person, red clothes, {row} background";
 const outfit = "pixel art portrait of a person, zkz clothes, {row} background";
 const stack = "pixel art portrait of sks person, zkz clothes, {row} background";
-const rows = ["white", "pink", "sky blue", "beige"].flatMap((text) => [{ text, seed: 1 }, { text, seed: 2 }]);
+const backgrounds = ["white", "pink", "sky blue", "beige"];
+const rows = [...backgrounds, ...backgrounds].map((text, i) => ({ text, seed: i + 1 }));
 
 const recipe = d.pipeline("demo")
   .use(d.loadBases({ network1: "toy" }))

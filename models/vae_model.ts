@@ -7,6 +7,9 @@ import { AutoencoderKL, type Posterior } from "./vae/autoencoder_kl.ts";
 import { readVaeConfig, vaeFactor } from "./vae/config.ts";
 import { Weights } from "./weights.ts";
 
+/** Pixels of pictures that are decoded in one go: eight of 128×128. */
+const decodedPixels = 8 * 128 ** 2;
+
 /** The VAE of a Diffusers folder, ready to encode and decode pictures; always in f32, where real checkpoints overflow in f16. */
 export class VaeModel {
   private readonly programs = new Map<string, CompiledProgram>();
@@ -70,20 +73,23 @@ export class VaeModel {
     latents: readonly Float32Array[],
     size: { width: number; height: number },
   ): Promise<Uint8Array<ArrayBuffer>[]> {
-    const shape = [latents.length, size.height, size.width, 4], { scalingFactor } = this.model.config;
-    const program = await this.program(
-      `decode ${shape}`,
-      () => ({ pictures: this.model.decode(input("latents", shape)) }),
-    );
-    program.run({ latents: joined(latents).map((value) => value / scalingFactor) });
-    const { pictures } = await program.read("pictures");
-    const each = pictures.length / latents.length;
-    return latents.map((_, i) =>
-      Uint8Array.from(
-        pictures.subarray(i * each, (i + 1) * each),
-        (v) => Math.round(Math.min(1, Math.max(0, v / 2 + 0.5)) * 255),
-      )
-    );
+    const { scalingFactor } = this.model.config, pixels = size.height * size.width * this.factor ** 2;
+    // Full-size pictures take hundreds of megabytes each on their way, so only small ones are decoded together.
+    const together = Math.max(1, Math.floor(decodedPixels / pixels)), decoded: Uint8Array<ArrayBuffer>[] = [];
+    for (let at = 0; at < latents.length; at += together) {
+      const part = latents.slice(at, at + together), shape = [part.length, size.height, size.width, 4];
+      const program = await this.program(
+        `decode ${shape}`,
+        () => ({ pictures: this.model.decode(input("latents", shape)) }),
+      );
+      program.run({ latents: joined(part).map((value) => value / scalingFactor) });
+      const { pictures } = await program.read("pictures"), each = pictures.length / part.length;
+      for (let i = 0; i < part.length; i++) {
+        const values = pictures.subarray(i * each, (i + 1) * each);
+        decoded.push(Uint8Array.from(values, (v) => Math.round(Math.min(1, Math.max(0, v / 2 + 0.5)) * 255)));
+      }
+    }
+    return decoded;
   }
 
   /** Frees programs and weights. */

@@ -68,14 +68,16 @@ export async function hashFile(path: string): Promise<string> {
 /**
  * Records every file in a folder and its subfolders, sorted by path. Also a step's `fingerprint` of a folder it reads.
  *
- * @throws {TypeError} If the folder holds a link or anything else that is neither file nor folder.
+ * @param options.followLinks Links to files count as the files they lead to: for folders that users put together. Refused when left out.
+ * @throws {TypeError} If the folder holds a link, or anything else that is neither file nor folder.
  */
-export async function recordFolder(folder: string): Promise<FileRecord[]> {
+export async function recordFolder(folder: string, options: { followLinks?: boolean } = {}): Promise<FileRecord[]> {
   const records: FileRecord[] = [];
   for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
     const path = join(entry.parentPath, entry.name);
     if (entry.isDirectory()) continue;
-    if (!entry.isFile()) throw new TypeError(`Cannot record ${path}: it is a link or a special file, not a plain file`);
+    const isFile = entry.isFile() || (options.followLinks && entry.isSymbolicLink() && (await stat(path)).isFile());
+    if (!isFile) throw new TypeError(`Cannot record ${path}: it is a link or a special file, not a plain file`);
     records.push(await recordFile(path, folder));
   }
   return records.sort((a, b) => a.path < b.path ? -1 : 1);

@@ -62,7 +62,7 @@ async function encodeAll(
   });
   const vaeFolder = join(bases.network1.folder, "vae");
   if (!await stat(vaeFolder).catch(() => null)) throw new Error(`Cannot cache latents: ${vaeFolder} is not there`);
-  const vaeHash = hashJson(await recordFolder(vaeFolder));
+  const vaeHash = hashJson(await recordFolder(vaeFolder, { followLinks: true }));
   let vae: VaeModel | null = null;
   try {
     for (const [done, { path, width, height, isFlipped }] of work.entries()) {

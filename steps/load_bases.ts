@@ -38,7 +38,9 @@ export function loadBases(options: LoadBasesOptions) {
       for (const name of new Set([folders.network1, folders.network2])) {
         for (const part of parts) {
           const folder = join(baseFolder(name), part);
-          if (await stat(folder).catch(() => null)) found.push({ part, files: await recordFolder(folder) });
+          if (await stat(folder).catch(() => null)) {
+            found.push({ part, files: await recordFolder(folder, { followLinks: true }) });
+          }
         }
       }
       return found;

@@ -11,7 +11,7 @@ export interface LoadPriorsOptions {
   readonly network1?: string;
   /** The same for network 2. */
   readonly network2?: string;
-  /** Weight of their loss (`--prior_loss_weight`); 1 when left out. */
+  /** Weight of their loss (`--prior_loss_weight`); when left out, what `readDreambooth` was told, or 1. */
   readonly weight?: number;
 }
 
@@ -23,23 +23,23 @@ export interface LoadPriorsOptions {
 export function loadPriors(options: LoadPriorsOptions) {
   const name = "load priors";
   checkOptions<LoadPriorsOptions>(name, options, { network1: true, network2: true, weight: true });
-  const { network1, network2, weight = 1 } = options;
+  const { network1, network2, weight } = options;
   const readFolder = (folder: string, number: 1 | 2) =>
     readDreamboothFolders(folder, `network ${number} regularization`);
   const record = async (folder: string | undefined, number: 1 | 2) => {
     if (folder === undefined) return null;
     // Looks at the folder first: what is missing or misplaced gets an error that says so.
     await readFolder(folder, number);
-    return await recordFolder(folder);
+    return await recordFolder(folder, { followLinks: true });
   };
   const add = async (before: TrainingData): Promise<{ data: TrainingData; warnings: readonly string[] }> => {
     const warnings: string[] = [];
     const added = async (each: NetworkData, folder: string | undefined, number: 1 | 2): Promise<NetworkData> => {
-      const settings = { ...each.options, priorLossWeight: weight };
-      if (folder === undefined) return { ...each, options: settings };
+      if (folder === undefined) return each;
+      const settings = weight === undefined ? each.options : { ...each.options, priorLossWeight: weight };
       const read = await readFolder(folder, number);
       warnings.push(...read.warnings.map(({ message }) => message));
-      return { ...each, regularization: read.folders, options: settings };
+      return { ...each, regularization: [...each.regularization, ...read.folders], options: settings };
     };
     if (network2 !== undefined && !before.network2) {
       throw new Error(`Cannot load priors from ${network2}: readDreambooth was given no data for network 2`);
@@ -55,7 +55,7 @@ export function loadPriors(options: LoadPriorsOptions) {
   return defineStep({
     name,
     version: 1,
-    options: { weight },
+    options: { weight: weight ?? null },
     needs: { data },
     gives: { data: replacing(data) },
     fingerprint: () => Promise.all([record(network1, 1), record(network2, 2)]),

@@ -64,7 +64,9 @@ export function readDreambooth(options: ReadDreamboothOptions) {
       await read();
       const folders = [network1.train, network1.reg, network2?.train, network2?.reg].map((folder) => folder ?? null);
       // Equal folders under other paths are equal data.
-      return await Promise.all(folders.map((folder) => folder === null ? null : recordFolder(folder)));
+      return await Promise.all(
+        folders.map((folder) => folder === null ? null : recordFolder(folder, { followLinks: true })),
+      );
     },
     plan: async (): Promise<Plan<{ data: TrainingData }>> => {
       const { data, warnings } = await read(), { figures, lines } = describeData(data);

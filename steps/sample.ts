@@ -63,7 +63,20 @@ export function sample<const Networks extends NetworkThings>(options: SampleOpti
   const stepName = "sample";
   checkOptions<SampleOptions<NetworkThings>>(stepName, options, optionNames);
   const { networks, ...rest } = options;
+  if (!options.columns.length || !options.rows.length) {
+    throw new RangeError(
+      `Cannot sample: ${options.columns.length} columns and ${options.rows.length} rows, wanted one at least`,
+    );
+  }
+  for (const { seed } of options.rows) {
+    if (!Number.isSafeInteger(seed) || seed < 0) {
+      throw new RangeError(`Cannot sample: seed is ${seed}, must be a whole number from 0 on`);
+    }
+  }
   for (const [at, column] of options.columns.entries()) {
+    if (options.columns.findIndex(({ name }) => name === column.name) !== at) {
+      throw new TypeError(`Cannot sample: two columns are named ${JSON.stringify(column.name)}`);
+    }
     checkOptions<SampleColumnOptions>(stepName, column, columnNames, `columns[${at}]`);
     const missing = column.networks.find((name) => !Object.hasOwn(networks, name));
     if (missing !== undefined) {
@@ -110,7 +123,7 @@ async function sampleAll(
   using sampler = await PictureSampler.open(bases, options);
   const found: SampleColumn[] = [];
   for (const { name, prompt, networks: names, multiplier = 1 } of columns) {
-    const prompts = rows.map(({ text, seed }) => ({ prompt: prompt.replaceAll("{row}", text), seed }));
+    const prompts = rows.map(({ text, seed }) => ({ prompt: prompt.replaceAll("{row}", () => text), seed }));
     const pictures = await sampler.sample(names.map((each) => ({ network: networks[each], multiplier })), prompts);
     found.push({ name, prompt, networks: names, pictures });
     run.progress({ done: found.length, total: columns.length, unit: "columns", message: name });

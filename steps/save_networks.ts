@@ -30,6 +30,7 @@ export function saveNetworks<const Networks extends NetworkThings>(options: Save
       `Cannot save networks: precision is ${JSON.stringify(precision)}, must be float, fp16 or bf16`,
     );
   }
+  checkOptions(stepName, names, Object.fromEntries(Object.keys(networks).map((key) => [key, true as const])), "names");
   const files = Object.keys(networks).map((key) => [key, (names as Record<string, string>)[key] ?? key] as const);
   for (const [, name] of files) {
     if (name !== basename(name) || !/^[\w.-]+$/.test(name)) {
@@ -37,6 +38,15 @@ export function saveNetworks<const Networks extends NetworkThings>(options: Save
         `Cannot save networks: ${JSON.stringify(name)} is no file name; use letters, digits, _, - and .`,
       );
     }
+  }
+  const taken = new Map<string, string>();
+  for (const [key, name] of files) {
+    // File systems may take names that differ in case alone for one.
+    const other = taken.get(name.toLowerCase());
+    if (other !== undefined) {
+      throw new TypeError(`Cannot save networks: ${other} and ${key} would both be written to ${name}.safetensors`);
+    }
+    taken.set(name.toLowerCase(), key);
   }
   const needs = { bases, ...networks };
   return defineStep({
@@ -81,7 +91,7 @@ function metadataOf(name: string, { options, settings, log }: Network): Map<stri
     ss_network_alpha: alpha,
     ss_base_model_version: "sd_v1",
     ss_v2: false,
-    ss_learning_rate: settings.learningRate,
+    ss_learning_rate: settings.learningRate ?? 1e-4,
     ss_lr_scheduler: settings.schedule ?? "constant",
     ss_optimizer: "AdamW",
     ss_max_grad_norm: settings.maxGradNorm ?? 1,

@@ -86,11 +86,21 @@ export function trainNetwork2WithoutOrthogonality(options: Omit<TrainNetwork2Opt
   });
 }
 
+/** Options of `trainBoth`. */
+export interface TrainBothOptions extends TrainNetwork2Options {
+  /** Epoch from which orthogonality is on; 0 when left out (`--anneal_epoch`). */
+  readonly annealEpoch?: number;
+  /** Before `annealEpoch`, orthogonality is on in epochs after this one; 0 when left out (`--half_annel_epoch`). */
+  readonly halfAnnealEpoch?: number;
+}
+
 /** Trains both networks from the start, side by side on the same timesteps. */
-export function trainBoth(options: TrainNetwork2Options) {
+export function trainBoth(options: TrainBothOptions) {
   const name = "train both networks";
-  check(name, options);
-  const built = networkOptions(options), orthogonality = options.orthogonality ?? {}, freezing = {};
+  checkOptions<TrainBothOptions>(name, options, { ...coupledNames, annealEpoch: true, halfAnnealEpoch: true });
+  const { annealEpoch = 0, halfAnnealEpoch = 0, ...coupled } = options, freezing = { annealEpoch, halfAnnealEpoch };
+  check(name, coupled);
+  const built = networkOptions(options), orthogonality = options.orthogonality ?? {};
   return defineStep({
     name,
     version: 1,

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "../formats/atomic_file.ts";
-import { defineStep } from "../pipeline/mod.ts";
+import { defineStep, hashFile } from "../pipeline/mod.ts";
 import { drawGrid } from "./report/grid.ts";
 import { type ColumnKind, figureText, type Json, type Report, reportText } from "./report/report.ts";
 import { reportHtml } from "./report/report_html.ts";
@@ -70,6 +70,8 @@ export function writeReport<const Networks extends NetworkThings>(options: Write
     version: 1,
     options: rest,
     needs,
+    // Asked when the earlier steps are done: a file that was saved anew makes a new report.
+    fingerprint: () => Promise.all((options.files ?? []).map((file) => hashFile(join(options.folder, file)))),
     plan: () => ({ lines: ["samples.png", "report.json", "report.html"].map((name) => join(options.folder, name)) }),
     run: async (values, run) => {
       const named = values as unknown as Readonly<Record<string, Network>> & {

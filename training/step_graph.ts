@@ -4,6 +4,7 @@ import {
   adamwStep,
   add,
   clipFactor,
+  dependsOn,
   elementCount,
   fill,
   gradients,
@@ -21,6 +22,7 @@ import {
   sum,
   type Tensor,
   Variable,
+  window,
 } from "../engine/mod.ts";
 import type { LoraNetwork } from "../lora/network.ts";
 import {
@@ -242,16 +244,21 @@ function traceUpdate(
   const clipped = multiply(total, figure(1)), given = late ? add(clipped, late) : clipped;
   // What comes after the clip can be infinite by itself, so it is asked again.
   const guard = late ? clipFactor(sum(square(given)), { limit: 0 }) : clip;
-  const [parameter] = adamwStep(
-    lora.weights.tensor,
-    optimizer.firstMoment.tensor,
-    optimizer.secondMoment.tensor,
-    given,
-    guard,
-    input(`rate_${k}`, [3]),
-    options.optimizer,
-  );
-  const effects = [parameter];
+  const rate = input(`rate_${k}`, [3]);
+  // PyTorch leaves a weight without a gradient alone, decay included: such as those behind a skipped text layer.
+  const effects = trainedRanges(losses[index], lora).map(({ start, length }) => {
+    const part = (flat: Tensor) => window(flat, start, [length]);
+    const [parameter] = adamwStep(
+      part(lora.weights.tensor),
+      part(optimizer.firstMoment.tensor),
+      part(optimizer.secondMoment.tensor),
+      part(given),
+      guard,
+      rate,
+      options.optimizer,
+    );
+    return parameter;
+  });
   if (count > 1) {
     effects.push(accumulate(optimizer.gradient.tensor, fill({ shape: given.shape, value: 0 }), { keep: 0 }));
   }
@@ -262,6 +269,19 @@ function traceUpdate(
     figures: { [`norm_${k}`]: reshape(figure(0), []), [`finite_${k}`]: finite },
     given: { [`gradient_${k}`]: given },
   };
+}
+
+/** Ranges of a network's flat weights that a loss depends on, neighbours joined. */
+function trainedRanges(loss: Tensor, lora: LoraNetwork): { start: number; length: number }[] {
+  const depends = dependsOn(loss, lora.tensors.map(({ tensor }) => tensor));
+  const ranges: { start: number; length: number }[] = [];
+  for (const [i, { offsetElements }] of lora.tensors.entries()) {
+    if (!depends[i]) continue;
+    const end = lora.tensors[i + 1]?.offsetElements ?? lora.sizeElements, last = ranges.at(-1);
+    if (last && last.start + last.length === offsetElements) last.length = end - last.start;
+    else ranges.push({ start: offsetElements, length: end - offsetElements });
+  }
+  return ranges;
 }
 
 /** ∂loss / ∂weights of a whole network, laid out as its weights; null when the loss does not depend on them. */

@@ -115,6 +115,7 @@ export class Trainer {
   private readonly waiting: { compiled: Compiled; step: number; epoch: number; learningRate: number }[] = [];
   private updates: number[];
   private step = 0;
+  private phase = "";
 
   constructor(
     private readonly device: Device,
@@ -143,7 +144,11 @@ export class Trainer {
     phase: EpochPhase,
     microBatches: readonly (readonly TrainBatch[])[],
   ): Promise<StepFigures[]> {
-    const step = this.step;
+    const step = this.step, key = JSON.stringify(phase), isNewPhase = key !== this.phase;
+    // Programs of a phase that is over would keep their buffers to the end.
+    const earlier = isNewPhase ? await this.readFigures() : [];
+    if (isNewPhase) this.releasePrograms();
+    this.phase = key;
     const learningRate = learningRateAt(step, this.options.totalSteps, this.options.learningRate);
     for (const [micro, batches] of microBatches.entries()) {
       const isLast = micro === microBatches.length - 1;
@@ -162,7 +167,8 @@ export class Trainer {
       if (isLast) this.waiting.push({ compiled, step, epoch, learningRate });
     }
     this.step++;
-    return this.waiting.length >= (this.options.readEvery ?? 10) ? await this.readFigures() : [];
+    const isDue = this.waiting.length >= (this.options.readEvery ?? 10);
+    return isDue ? [...earlier, ...await this.readFigures()] : earlier;
   }
 
   /** Waits for the device and reads the figures of all steps since the last time. */
@@ -218,12 +224,16 @@ export class Trainer {
 
   /** Frees programs and optimizer state; the networks' weights stay on the device. */
   dispose(): void {
+    this.releasePrograms();
+    this.device.free(this.states.flatMap((state) => [state.firstMoment, state.secondMoment, state.gradient]));
+  }
+
+  private releasePrograms(): void {
     for (const { program, recorder } of this.compiled.values()) {
       recorder.dispose();
       this.device.release(program);
     }
     this.compiled.clear();
-    this.device.free(this.states.flatMap((state) => [state.firstMoment, state.secondMoment, state.gradient]));
   }
 
   private get adamw() {

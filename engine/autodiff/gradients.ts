@@ -83,6 +83,12 @@ export function gradients(y: Tensor, by: readonly Tensor[], options: { seed?: Te
   return by.map((tensor) => found.get(tensor) ?? null);
 }
 
+/** For each tensor of `by`, whether `y` depends on it: what `gradients` would give is null where it does not. */
+export function dependsOn(y: Tensor, by: readonly Tensor[]): boolean[] {
+  const reached = new Set<Tensor>(allTensors(nodesBefore(y), y));
+  return by.map((tensor) => reached.has(tensor));
+}
+
 /**
  * `before + gradient`, inside the dispatch that computes the gradient where its op can do that.
  *

@@ -1,3 +1,4 @@
+import { recordFolder } from "../../pipeline/mod.ts";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Device, NoAdapterError } from "../../engine/mod.ts";
@@ -56,7 +57,27 @@ export async function openBases(folders: BaseFolders, options: BaseModelOptions)
     }
   }
   const network1 = await BaseModel.open(first, options);
-  return { network1, network2: first === second ? network1 : await BaseModel.open(second, options) };
+  if (first === second) return { network1, network2: network1 };
+  const network2 = await BaseModel.open(second, options);
+  await checkAlike(network1, network2);
+  return { network1, network2 };
+}
+
+/** Two bases share latents, timesteps and file layout, so they must agree in VAE, noise schedule and layers. */
+async function checkAlike(one: BaseModel, two: BaseModel): Promise<void> {
+  const vae = async ({ folder }: BaseModel) =>
+    JSON.stringify(await recordFolder(join(folder, "vae"), { followLinks: true }));
+  const facts = {
+    "noise schedule": ({ schedule }: BaseModel) => `${schedule.predictionType} ${schedule.alphasCumprod}`,
+    layers: ({ textLayers, unetLayers }: BaseModel) => JSON.stringify([textLayers, unetLayers]),
+  };
+  const differing = Object.entries(facts).filter(([, of]) => of(one) !== of(two)).map(([what]) => what);
+  if (await vae(one) !== await vae(two)) differing.push("VAE");
+  if (differing.length === 0) return;
+  throw new RangeError(
+    `Cannot train on ${one.folder} and ${two.folder} together: they differ in ${differing.join(" and ")}. ` +
+      "Use bases of one family, or one base for both networks",
+  );
 }
 
 /** Puts bases on the machine's device. */

@@ -30,10 +30,15 @@ export interface StackedNetwork {
 /**
  * Checks values before anything runs.
  *
- * @throws {RangeError} If there is no such sampler, or a side is no multiple of 64 pixels.
+ * @throws {RangeError} If there is no such sampler, a side is no multiple of 64 pixels, or a number is out of range.
  */
-export function checkPictureOptions({ width, height, sampler = "ddim" }: PictureOptions): void {
+export function checkPictureOptions(options: PictureOptions): void {
+  const { width, height, sampler = "ddim", steps = 30, guidance = 7.5 } = options;
   resolveSamplerName(sampler);
+  if (!Number.isInteger(steps) || steps < 1 || steps > 999) {
+    throw new RangeError(`Cannot sample: steps is ${steps}, must be a whole number from 1 to 999`);
+  }
+  if (!Number.isFinite(guidance)) throw new RangeError(`Cannot sample: guidance is ${guidance}, must be a number`);
   for (const [name, value] of Object.entries({ width, height })) {
     if (!Number.isInteger(value) || value < 64 || value % 64 !== 0) {
       throw new RangeError(`Cannot sample: ${name} is ${value} pixels, must be a multiple of 64 (8 latents)`);
@@ -65,7 +70,7 @@ export class PictureSampler implements Disposable {
   }
 
   /**
-   * Samples one picture for each prompt, all at once: the same seed gives the same picture, whatever the others are.
+   * Samples one picture for each prompt, all at once: the same seed gives the same noise, whatever the others are. Prompts may take up to 225 tokens.
    *
    * @param stack Networks that act one after another; none is the base alone.
    * @throws {Error} If the latents became NaN.
@@ -75,9 +80,13 @@ export class PictureSampler implements Disposable {
     prompts: readonly { readonly prompt: string; readonly seed: number }[],
   ): Promise<SampledPicture[]> {
     const { vae, options: { width, height, negativePrompt = "" }, bases: { device, tokenizer1: tokenizer } } = this;
-    const { sampler, loras } = await this.compile(stack, prompts.length);
+    const tokens = Math.max(
+      ...[negativePrompt, ...prompts.map(({ prompt }) => prompt)].map((text) => tokenizer.encode(text).length - 2),
+    );
+    const rows = Math.min(3, Math.max(1, Math.ceil(tokens / 75))), maxTokenLength = ([75, 150, 225] as const)[rows - 1];
+    const { sampler, loras } = await this.compile(stack, prompts.length, rows);
     loras.forEach((lora, i) => device.upload(lora.weights, stack[i].network.weights));
-    const ids = (prompt: string) => tokenizer.chunks(prompt, 75).flat();
+    const ids = (prompt: string) => tokenizer.chunks(prompt, maxTokenLength).flat();
     const latents = await sampler.sample({
       promptIds: prompts.map(({ prompt }) => ids(prompt)),
       negativeIds: prompts.map(() => ids(negativePrompt)),
@@ -90,9 +99,13 @@ export class PictureSampler implements Disposable {
     return prompts.map(({ prompt, seed }, i) => ({ prompt, seed, width, height, pixels: pixels[i] }));
   }
 
-  private async compile(stack: readonly StackedNetwork[], batch: number) {
+  private async compile(stack: readonly StackedNetwork[], batch: number, tokenRows: number) {
     const { bases: { device, network1: base }, vae, options } = this;
-    const key = JSON.stringify([batch, stack.map(({ network, multiplier = 1 }) => [network.options, multiplier])]);
+    const key = JSON.stringify([
+      batch,
+      tokenRows,
+      stack.map(({ network, multiplier = 1 }) => [network.options, multiplier]),
+    ]);
     const known = this.compiled.get(key);
     if (known) return known;
     const loras = stack.map(({ network }, i) => buildNetwork(`sampled network ${i + 1}`, base, network.options));
@@ -103,7 +116,7 @@ export class PictureSampler implements Disposable {
       width: options.width / vae.factor,
       height: options.height / vae.factor,
       batch,
-      tokenRows: 1,
+      tokenRows,
       adapters: loras.map((lora, i) => ({
         textEncoder: lora.adapters("text_encoder", { multiplier: stack[i].multiplier ?? 1 }),
         unet: lora.adapters("unet", { multiplier: stack[i].multiplier ?? 1 }),

@@ -19,6 +19,8 @@ import type { LoadedBases } from "./bases.ts";
 import type { OptionNames } from "./check_options.ts";
 import type { LatentStore } from "./latents.ts";
 
+export { DivergedError };
+
 /** How long and how to train; sd-scripts' names in brackets. */
 export interface TrainingOptions {
   /** Passes over the data (`--max_train_epochs`); `steps` wins. */

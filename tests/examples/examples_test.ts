@@ -62,7 +62,7 @@ Deno.test("an example describes itself without running", () =>
   }));
 
 Deno.test({
-  name: "Ctrl-C stops an example where it can go on, with exit code 130",
+  name: "Ctrl-C stops an example where it can go on, with exit code 75",
   // Windows cannot send a signal to one process.
   ignore: Deno.build.os === "windows",
   fn: () =>
@@ -76,7 +76,7 @@ Deno.test({
         }
         stdout += text;
       }
-      equal((await child.status).code, 130);
+      equal((await child.status).code, 75);
       match(
         await stderr,
         /^Stopping as soon as .*\nInterrupted in step 'cache latents': run the recipe again to go on\n$/,
