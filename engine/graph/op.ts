@@ -40,6 +40,8 @@ export interface Sample<Names extends readonly string[], Attributes> {
   readonly tolerance?: number;
   /** Input values at which outputs and gradients must still be finite; -100 and 100 when left out. */
   readonly extremes?: readonly number[];
+  /** Run with the adapter's own kernels alone: a CPU driver takes minutes to compile those of a GPU at this size. */
+  readonly ownKernelsOnly?: boolean;
 }
 
 /** Everything about one op, in one place. */

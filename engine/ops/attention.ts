@@ -84,6 +84,8 @@ export const attentionQueryGradient = defineOp<typeof gradientInputs, AttentionA
   samples: [{
     inputs: { q: [1, 1, 1], k: [1, 1, 1], v: [1, 1, 1], dy: [1, 1, 1], lse: [1, 1, 1], delta: [1, 1, 1] },
     attributes: { heads: 1 },
+    // In use lse is at least every score, so that no exponential is above 1; independent values of 100 would be far from it.
+    extremes: [-4, 4],
     expect: (q, k, v, dy, lse, delta) => [Math.exp(q[0] * k[0] - lse[0]) * (dy[0] * v[0] - delta[0]) * k[0]],
   }],
 });
@@ -97,6 +99,8 @@ export const attentionKeyValueGradient = defineMultiOp<typeof gradientInputs, At
   samples: [{
     inputs: { q: [1, 1, 1], k: [1, 1, 1], v: [1, 1, 1], dy: [1, 1, 1], lse: [1, 1, 1], delta: [1, 1, 1] },
     attributes: { heads: 1 },
+    // In use lse is at least every score, so that no exponential is above 1; independent values of 100 would be far from it.
+    extremes: [-4, 4],
     expect: (q, k, v, dy, lse, delta) => {
       const p = Math.exp(q[0] * k[0] - lse[0]);
       return [[p * (dy[0] * v[0] - delta[0]) * q[0]], [p * dy[0]]];
@@ -132,6 +136,7 @@ export const attention = Object.assign(
           v: [batch, keys, heads * size],
         },
         attributes: { heads, causal },
+        ownKernelsOnly: size > 10,
         expect: byDefinition({ batch, queries, keys, heads, size, causal }),
       })),
     },
