@@ -63,16 +63,6 @@ export function sample<const Networks extends NetworkThings>(options: SampleOpti
   const stepName = "sample";
   checkOptions<SampleOptions<NetworkThings>>(stepName, options, optionNames);
   const { networks, ...rest } = options;
-  if (!options.columns.length || !options.rows.length) {
-    throw new RangeError(
-      `Cannot sample: ${options.columns.length} columns and ${options.rows.length} rows, wanted one at least`,
-    );
-  }
-  for (const { seed } of options.rows) {
-    if (!Number.isSafeInteger(seed) || seed < 0) {
-      throw new RangeError(`Cannot sample: seed is ${seed}, must be a whole number from 0 on`);
-    }
-  }
   for (const [at, column] of options.columns.entries()) {
     if (options.columns.findIndex(({ name }) => name === column.name) !== at) {
       throw new TypeError(`Cannot sample: two columns are named ${JSON.stringify(column.name)}`);
@@ -89,6 +79,16 @@ export function sample<const Networks extends NetworkThings>(options: SampleOpti
   }
   const columns = options.baselines ? withBaselines(options.columns) : options.columns;
   checkPictureOptions(options);
+  if (!options.columns.length || !options.rows.length) {
+    throw new RangeError(
+      `Cannot sample: ${options.columns.length} columns and ${options.rows.length} rows, wanted one at least`,
+    );
+  }
+  for (const { seed } of options.rows) {
+    if (!Number.isSafeInteger(seed) || seed < 0) {
+      throw new RangeError(`Cannot sample: seed is ${seed}, must be a whole number from 0 on`);
+    }
+  }
   const needs = { bases, ...networks };
   return defineStep<typeof needs, { samples: typeof samples }>({
     name: stepName,
