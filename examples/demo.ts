@@ -18,7 +18,7 @@ const recipe = d.pipeline("demo")
   // The outfit's own pictures already show all kinds of people: only the character needs others beside it.
   .use(d.loadPriors({ network1: d.toy.priors, weight: 0.5 }))
   .use(d.cacheLatents({ folder: "out/latents" }))
-  .use(d.pretrainNetwork1(network))
+  .use(d.pretrainNetwork1(quick ? network : { ...network, steps: 200, learningRate: 7e-3 }))
   .use(d.freezeNetwork1({ mode: "full" }))
   .use(d.trainNetwork2({ ...network, orthogonality: { textEncoder: 1, unet: 1 } }))
   .use(d.trainNetwork2WithoutOrthogonality(network))
