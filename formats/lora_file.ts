@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { encodeFloat32, type FloatType } from "./element_types.ts";
 import { writeFileAtomically } from "./atomic_file.ts";
-import { SafetensorsFile, type TensorData, type TensorEntry } from "./safetensors.ts";
+import { SafetensorsFile, type TensorData } from "./safetensors.ts";
+import type { TensorFile, TensorInfo } from "./tensor_file.ts";
 import { orderTensors, serializeHeader } from "./safetensors_writer.ts";
 import { compareCodePoints } from "./text_order.ts";
 
@@ -137,14 +138,14 @@ export async function readLora(path: string): Promise<LoraFile> {
 }
 
 /** As {@link readLora}, from a safetensors file that is open already; it stays open. */
-export async function loraFrom(file: SafetensorsFile): Promise<LoraFile> {
+export async function loraFrom(file: TensorFile): Promise<LoraFile> {
   const names = new Set<string>();
   for (const key of file.tensors.keys()) {
     const end = [DOWN, UP, ALPHA].find((end) => key.endsWith(end));
     const fault = end === undefined
       ? `expected a name that ends in ${DOWN}, ${UP} or ${ALPHA}: another kind of adapter than LoRA`
       : nameFault(key.slice(0, -end.length));
-    if (fault !== null) throw new TypeError(`Cannot read ${file.name}, tensor ${JSON.stringify(key)}: ${fault}`);
+    if (fault !== null) throw new TypeError(`Cannot read ${file.path}, tensor ${JSON.stringify(key)}: ${fault}`);
     names.add(key.slice(0, -end!.length));
   }
   const modules: LoraFileModule[] = [];
@@ -152,9 +153,9 @@ export async function loraFrom(file: SafetensorsFile): Promise<LoraFile> {
   return { modules, metadata: file.metadata ?? new Map() };
 }
 
-async function readModule(file: SafetensorsFile, name: string): Promise<LoraFileModule> {
+async function readModule(file: TensorFile, name: string): Promise<LoraFileModule> {
   const fail = (message: string) =>
-    new TypeError(`Cannot read ${file.name}, LoRA module ${JSON.stringify(name)}: ${message}`);
+    new TypeError(`Cannot read ${file.path}, LoRA module ${JSON.stringify(name)}: ${message}`);
   for (const end of [DOWN, UP]) {
     if (!file.tensors.has(name + end)) throw fail(`it has no ${end.slice(1)}`);
   }
@@ -173,7 +174,7 @@ async function readModule(file: SafetensorsFile, name: string): Promise<LoraFile
   };
 }
 
-async function readNumber(file: SafetensorsFile, { name, type }: TensorEntry): Promise<number> {
+async function readNumber(file: TensorFile, { name, type }: TensorInfo): Promise<number> {
   const [value] = /^B?F/.test(type) ? await file.float32(name) : await file.int32(name);
   return value;
 }

@@ -1,5 +1,6 @@
 import { DuplicateNameError, JsonNumber, type JsonObject, type JsonValue, parseStrictJson } from "./strict_json.ts";
 import { countElements, ELEMENT_SIZE_BYTES, type ElementType, isElementType } from "./element_types.ts";
+import { TensorFileError, type TensorInfo } from "./tensor_file.ts";
 
 /** What is wrong with a safetensors file. */
 export type SafetensorsFault =
@@ -22,35 +23,27 @@ export type SafetensorsFault =
   /** Byte ranges that overlap, leave holes or run backwards. */
   | "offsets"
   /** Bytes after the last tensor. */
-  | "trailing"
-  /** No tensor of that name. */
-  | "missing";
+  | "trailing";
 
 /** A safetensors file that cannot be trusted. The message names file, tensor, what was found and what was expected. */
-export class SafetensorsError extends Error {
+export class SafetensorsError extends TensorFileError {
   override name = "SafetensorsError";
 
   constructor(
-    readonly fault: SafetensorsFault,
-    /** The file's path, or what the caller called the bytes. */
-    readonly file: string,
-    /** The tensor at fault, or null where the file as a whole is. */
-    readonly tensor: string | null,
+    override readonly fault: SafetensorsFault,
+    file: string,
+    tensor: string | null,
     message: string,
     options?: ErrorOptions,
   ) {
-    super(`Cannot read ${file}${tensor === null ? "" : `, tensor ${JSON.stringify(tensor)}`}: ${message}`, options);
+    super(fault, file, tensor, message, options);
   }
 }
 
-/** Where a tensor lies in a file and what it is. */
-export interface TensorEntry {
-  readonly name: string;
-  readonly type: ElementType;
-  readonly shape: readonly number[];
+/** Where a tensor lies in a safetensors file and what it is. */
+export interface TensorEntry extends TensorInfo {
   /** Offset of the first byte from the start of the file. */
   readonly startBytes: number;
-  readonly sizeBytes: number;
 }
 
 /** The checked header of a safetensors file. */
