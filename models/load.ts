@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { type Device, elementCount } from "../engine/mod.ts";
 import { SafetensorsFile } from "../formats/safetensors.ts";
 import { weightByRule } from "../formats/weights_by_rule.ts";
+import { laterKey, type PartName } from "./checkpoint/ldm_keys.ts";
 import { toEngineLayout, type Weights, type WeightSpec } from "./weights.ts";
 
 /** How weights are put on a device. */
@@ -25,9 +26,6 @@ const fileNames = [
   "model.fp16.safetensors",
 ];
 
-/** How later versions of diffusers name the VAE's attention. */
-const laterNames = { query: "to_q", key: "to_k", value: "to_v", proj_attn: "to_out.0" } as const;
-
 /** Uploads wait in host memory until the device takes them; after so many bytes they are waited for. */
 const waitEveryBytes = 2 ** 28;
 
@@ -46,7 +44,7 @@ export async function loadWeights(
 ): Promise<LoadReport> {
   const file = await findFile(folder);
   await using opened = await SafetensorsFile.open(file);
-  const keys = new Map(weights.all.map((spec) => [spec, keyIn(opened, spec.key)]));
+  const keys = new Map(weights.all.map((spec) => [spec, keyIn(opened, weights.name, spec.key)]));
   const missing = weights.all.filter((spec) => keys.get(spec) === null);
   if (missing.length > 0) {
     const { key, shape } = missing[0], more = missing.length > 1 ? ` and ${missing.length - 1} more` : "";
@@ -118,11 +116,6 @@ async function findFile(folder: string): Promise<string> {
 }
 
 /** The file's name for a weight: the model's own, or the later one; null where it has neither. */
-function keyIn(file: SafetensorsFile, key: string): string | null {
-  if (file.tensors.has(key)) return key;
-  const later = key.replace(
-    /(attentions\.\d+)\.(query|key|value|proj_attn)\./,
-    (_, path: string, name: keyof typeof laterNames) => `${path}.${laterNames[name]}.`,
-  );
-  return file.tensors.has(later) ? later : null;
+function keyIn(file: SafetensorsFile, part: string, key: string): string | null {
+  return [key, laterKey(part as PartName, key)].find((name) => name !== null && file.tensors.has(name)) ?? null;
 }
