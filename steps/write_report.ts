@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import project from "../deno.json" with { type: "json" };
 import { writeFileAtomically } from "../formats/atomic_file.ts";
 import { defineStep, hashFile } from "../pipeline/mod.ts";
 import { drawGrid } from "./report/grid.ts";
@@ -56,9 +57,6 @@ const columnOrder: readonly ColumnKind[] = [
   "stack-without-orthogonality",
   "stack",
 ];
-
-/** Version of dualora that reports name. */
-const version = "0.1.0";
 
 /** Draws the picture grid and writes the report: as data, and as a page that needs nothing else. */
 export function writeReport<const Networks extends NetworkThings>(options: WriteReportOptions<Networks>) {
@@ -157,7 +155,7 @@ async function makeReport(
   }
   return {
     version: 1,
-    dualora: version,
+    dualora: project.version,
     created: new Date().toISOString(),
     command: options.command ?? "",
     seed: options.seed,

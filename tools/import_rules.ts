@@ -35,7 +35,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   models: ["engine", "formats"],
   lora: ["engine", "models", "formats", "random"],
   training: ["engine", "models", "lora", "data", "formats", "random"],
-  steps: ["engine", "formats", "random", "data", "models", "lora", "training", "pipeline"],
+  // deno.json for the version that reports name.
+  steps: ["engine", "formats", "random", "data", "models", "lora", "training", "pipeline", "deno.json"],
   cli: ["steps", "pipeline"],
   examples: ["mod.ts"],
   "mod.ts": ["engine", "formats", "random", "data", "models", "lora", "training", "steps", "pipeline", "cli"],

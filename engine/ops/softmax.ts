@@ -1,5 +1,5 @@
 import { defineOp, type Gradients } from "../graph/op.ts";
-import { rowKernel } from "./kernels/rows.ts";
+import { rowKernel, rowType } from "./kernels/rows.ts";
 
 const softmaxGradient = defineOp({
   name: "softmax_gradient",
@@ -14,10 +14,7 @@ const softmaxGradient = defineOp({
 export const softmax = defineOp({
   name: "softmax",
   inputs: ["x"],
-  type: ({ x }) => {
-    if (!x.shape.length) throw new TypeError("x is a scalar, wanted [..., c]");
-    return { shape: x.shape, dtype: "f32" };
-  },
+  type: rowType,
   kernel: ({ inputs: { x }, target }) =>
     rowKernel({ target, rows: { x } }, (row) => [
       row.max("largest", "x"),

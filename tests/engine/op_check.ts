@@ -12,6 +12,7 @@ import {
   sum,
   type Tensor,
   type TensorType,
+  Variable,
 } from "../../engine/mod.ts";
 
 /** An op, or a function composed of several, which has neither shape rule nor kernel of its own. */
@@ -149,6 +150,30 @@ export async function checkSample(device: Device, op: AnyOpFunction, sample: Any
     const off = Math.max(...places.map((j, k) => Math.abs(gradient[j] - numeric[k]))) / size;
     ok(off <= Math.max(1e-3, 10 * tolerance), `${what}: gradient by ${name} is off by ${off} from central differences`);
   }
+}
+
+/**
+ * Checks one sample of an op that changes variables: its first inputs are variables, and what they hold afterwards is the result.
+ */
+export async function checkOverwriting(device: Device, op: AnyOpFunction, sample: AnySample): Promise<void> {
+  const definition = op.definition as AnyOp, names = inputNames(definition), types = typesOf(definition, sample);
+  const values = types.map((type, i) => type && numbers(elementCount(type.shape), i, sample.range));
+  const variables = types.slice(0, definition.overwrites).map((type, i) => new Variable(names[i], type!));
+  variables.forEach((variable, i) => device.upload(variable, values[i]!));
+  const inputs = types.map((type, i) => variables[i]?.tensor ?? (type && input(names[i], type.shape, type.dtype)));
+  const changed = (op as unknown as (...args: unknown[]) => Tensor | Tensor[])(...inputs, sample.attributes ?? {});
+  const compiled = await device.compile(plan({ effects: [changed].flat() }));
+  compiled.run(
+    Object.fromEntries([...compiled.program.inputs.keys()].map((name) => [name, values[names.indexOf(name)]!])),
+  );
+  const expected = sample.expect(...values as number[][]),
+    all = (variables.length > 1 ? expected : [expected]) as number[][];
+  for (const [i, variable] of variables.entries()) {
+    const off = difference(await device.download(variable), all[i]), tolerance = sample.tolerance ?? 1e-5;
+    ok(off <= tolerance, `${definition.name} ${JSON.stringify(sample.attributes)}: ${names[i]} is off by ${off}`);
+  }
+  device.release(compiled);
+  device.free(variables);
 }
 
 /** Checks that outputs and gradients stay finite when every input is ±100, or the sample's own extremes. */

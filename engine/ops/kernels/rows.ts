@@ -25,6 +25,16 @@ export interface RowInputs {
 }
 
 /**
+ * Shape rule of an op that maps rows (the last axis) to rows of the same size.
+ *
+ * @throws {TypeError} If there is no axis.
+ */
+export function rowType({ x: { shape } }: { readonly x: TensorType }): TensorType {
+  if (!shape.length) throw new TypeError("x is a scalar, wanted [..., c]");
+  return { shape, dtype: "f32" };
+}
+
+/**
  * Vectors of a row that an invocation keeps in registers; longer rows are read again for each pass. CPU adapters take seconds to compile
  * many more loads.
  */
