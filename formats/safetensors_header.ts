@@ -75,7 +75,7 @@ export function readHeaderLength(start: Uint8Array, fileBytes: number, file: str
   const length = new DataView(start.buffer, start.byteOffset).getBigUint64(0, true);
   const letters = String.fromCharCode(...start.subarray(0, 4));
   if (letters === "PK\x03\x04") {
-    throw fail("header", "this is a zip file, probably a PyTorch checkpoint: give it its right ending (.ckpt or .pt)");
+    throw fail("header", "this is a zip file, probably a PyTorch checkpoint (.ckpt, .pt); expected a safetensors file");
   }
   if (length === 0n || length > MAX_HEADER_BYTES) {
     throw fail(
