@@ -9,9 +9,10 @@ export {
   type OpFunction,
   type Sample,
 } from "./graph/op.ts";
-export { input, pack, reshape, Tensor, Variable, window } from "./graph/tensor.ts";
+export { guaranteedBindingBytes, input, pack, reshape, Tensor, Variable, window } from "./graph/tensor.ts";
 export { currentScope, scoped } from "./graph/scope.ts";
 export { dependsOn, gradients } from "./autodiff/gradients.ts";
+export { type BufferLimits, checkLimits } from "./plan/limits.ts";
 export { plan, type Program, programText } from "./plan/plan.ts";
 export { type AdapterFacts, NoAdapterError } from "./gpu/adapter.ts";
 export { Device, DeviceLostError, type HostArray } from "./gpu/device.ts";

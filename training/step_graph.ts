@@ -226,59 +226,83 @@ function traceUpdate(
 ) {
   const { count, isLast } = options.accumulation;
   const other = losses.length > 1 && options.form === "original" ? losses[1 - index] : null;
-  const share = (loss: Tensor) => {
-    const flat = flatGradient(loss, lora);
-    return flat && count > 1 ? scale(flat, { factor: 1 / count }) : flat;
-  };
   // Original form: backward(loss_1) and backward(loss_2) both reach this network; network 1 is clipped between the two.
-  const own = index === 0 || !other ? share(losses[index]) : share(add(other, losses[index]));
+  const own = flatGradient(index === 0 || !other ? losses[index] : add(other, losses[index]), lora);
   if (!own) throw new TypeError(`Cannot train ${lora.name}: its loss does not depend on it`);
-  const late = index === 0 && other ? share(other) : null;
-  if (!isLast) {
-    const both = late ? add(own, late) : own;
-    return { effects: [accumulate(optimizer.gradient.tensor, both, { keep: 1 })], figures: {}, given: {} };
-  }
-  const total = count > 1 ? add(optimizer.gradient.tensor, own) : own;
-  const clip = clipFactor(sum(square(total)), { limit: options.maxGradNorm });
+  const late = index === 0 && other ? flatGradient(other, lora) : null;
+  const ranges = trainedRanges(losses[index], lora), kept = optimizer.gradient.tensor;
+  const share = (flat: Tensor, range: Range) => {
+    const part = partOf(flat, range);
+    return count > 1 ? scale(part, { factor: 1 / count }) : part;
+  };
+  const total = ranges.map((range) => {
+    const first = share(own, range), part = late && !isLast ? add(first, share(late, range)) : first;
+    return count > 1 ? accumulate(partOf(kept, range), part, { keep: 1 }) : part;
+  });
+  if (!isLast) return { effects: total, figures: {}, given: {} };
+  const clip = clipFactor(sumOfSquares(total), { limit: options.maxGradNorm });
   const figure = (place: number) => slice(clip, { axis: 0, start: place, length: 1 });
-  const clipped = multiply(total, figure(1)), given = late ? add(clipped, late) : clipped;
+  const clipped = (place: number) => multiply(total[place], figure(1));
+  const sums = late && ranges.map((range, i) => add(clipped(i), share(late, range)));
   // What comes after the clip can be infinite by itself, so it is asked again.
-  const guard = late ? clipFactor(sum(square(given)), { limit: 0 }) : clip;
+  const guard = sums ? clipFactor(sumOfSquares(sums), { limit: 0 }) : clip;
   const rate = input(`rate_${k}`, [3]);
-  // PyTorch leaves a weight without a gradient alone, decay included: such as those behind a skipped text layer.
-  const effects = trainedRanges(losses[index], lora).map(({ start, length }) => {
-    const part = (flat: Tensor) => window(flat, start, [length]);
+  const given: Tensor[] = [], effects: Tensor[] = [];
+  for (const [i, range] of ranges.entries()) {
+    given.push(sums ? sums[i] : clipped(i));
     const [parameter] = adamwStep(
-      part(lora.weights.tensor),
-      part(optimizer.firstMoment.tensor),
-      part(optimizer.secondMoment.tensor),
-      part(given),
+      partOf(lora.weights.tensor, range),
+      partOf(optimizer.firstMoment.tensor, range),
+      partOf(optimizer.secondMoment.tensor, range),
+      given[i],
       guard,
       rate,
       options.optimizer,
     );
-    return parameter;
-  });
+    effects.push(parameter);
+  }
   if (count > 1) {
-    effects.push(accumulate(optimizer.gradient.tensor, fill({ shape: given.shape, value: 0 }), { keep: 0 }));
+    const zeros = (range: Range) => fill({ shape: [range.length], value: 0 });
+    effects.push(...ranges.map((range) => accumulate(partOf(kept, range), zeros(range), { keep: 0 })));
   }
   // 0 where the step was left out; a trainer stops there.
   const finite = reshape(slice(guard, { axis: 0, start: 2, length: 1 }), []);
   return {
     effects,
     figures: { [`norm_${k}`]: reshape(figure(0), []), [`finite_${k}`]: finite },
-    given: { [`gradient_${k}`]: given },
+    given: { [`gradient_${k}`]: pack(given, ranges.map(({ start }) => start), lora.sizeElements) },
   };
 }
 
-/** Ranges of a network's flat weights that a loss depends on, neighbours joined. */
-function trainedRanges(loss: Tensor, lora: LoraNetwork): { start: number; length: number }[] {
+/** A part of a network's flat weights, or of what is laid out as they are. */
+interface Range {
+  readonly start: number;
+  readonly length: number;
+}
+
+/** Elements of a flat tensor that the optimizer takes at once: 32 MiB, so that bindings stay small and few bytes are held between two passes. */
+const rangeElements = 2 ** 23;
+
+function partOf(flat: Tensor, { start, length }: Range): Tensor {
+  return window(flat, start, [length]);
+}
+
+function sumOfSquares(parts: readonly Tensor[]): Tensor {
+  return parts.map((part) => sum(square(part))).reduce((total, part) => add(total, part));
+}
+
+/**
+ * Ranges of a network's flat weights that a loss depends on, neighbours joined, none too long. PyTorch leaves a weight without a gradient
+ * alone, decay included: such as those behind a skipped text layer.
+ */
+function trainedRanges(loss: Tensor, lora: LoraNetwork): Range[] {
   const depends = dependsOn(loss, lora.tensors.map(({ tensor }) => tensor));
   const ranges: { start: number; length: number }[] = [];
   for (const [i, { offsetElements }] of lora.tensors.entries()) {
     if (!depends[i]) continue;
     const end = lora.tensors[i + 1]?.offsetElements ?? lora.sizeElements, last = ranges.at(-1);
-    if (last && last.start + last.length === offsetElements) last.length = end - last.start;
+    const isNext = last && last.start + last.length === offsetElements;
+    if (isNext && end - last.start <= rangeElements) last.length = end - last.start;
     else ranges.push({ start: offsetElements, length: end - offsetElements });
   }
   return ranges;

@@ -1,6 +1,7 @@
 import type { Kernel } from "../graph/kernel.ts";
 import type { Variable } from "../graph/tensor.ts";
 import { byteLength, type DType, elementCount, type TensorType, typeText } from "../graph/types.ts";
+import { checkLimits } from "../plan/limits.ts";
 import type { Program } from "../plan/plan.ts";
 import { type AdapterFacts, requestDevice } from "./adapter.ts";
 import { CompiledProgram } from "./compiled_program.ts";
@@ -85,9 +86,14 @@ export class Device {
     if (this.failure) throw this.failure;
   }
 
-  /** Places the program's slots and variables and compiles its kernels. */
+  /**
+   * Places the program's slots and variables and compiles its kernels.
+   *
+   * @throws {RangeError} If a tensor is larger than the adapter binds or holds, see `checkLimits`.
+   */
   async compile(program: Program): Promise<CompiledProgram> {
     this.check();
+    checkLimits(program, this.facts);
     const compiled = await CompiledProgram.make(this, program);
     this.compiled.add(compiled);
     return compiled;
@@ -146,14 +152,13 @@ export class Device {
   /**
    * A zero-filled buffer, for storage unless told otherwise.
    *
-   * @throws {RangeError} If it is larger than the adapter can bind.
+   * @throws {RangeError} If it is larger than the adapter's buffers can be.
    */
   makeBuffer(label: string, sizeBytes: number, usage: GPUBufferUsageFlags = GPUBufferUsage.STORAGE): GPUBuffer {
-    const limit = Math.min(this.facts.maxBindingBytes, this.facts.maxBufferBytes);
-    if (sizeBytes > limit) {
+    const { name, maxBufferBytes } = this.facts;
+    if (sizeBytes > maxBufferBytes) {
       throw new RangeError(
-        `Cannot allocate ${label}: ${sizeBytes} bytes, ${this.facts.name} binds at most ${limit}. ` +
-          "Use f16 weights, a smaller batch or smaller pictures",
+        `Cannot allocate ${label}: ${sizeBytes} bytes, a buffer of ${name} has at most ${maxBufferBytes}`,
       );
     }
     const size = Math.max(16, sizeBytes);

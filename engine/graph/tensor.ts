@@ -88,6 +88,9 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
 /** Offsets of windows and pack parts must be multiples of these bytes: WebGPU's alignment of bindings. */
 export const bindingAlignmentBytes = 256;
 
+/** Bytes that one binding can show a kernel on every adapter: WebGPU's default of `maxStorageBufferBindingSize`. */
+export const guaranteedBindingBytes = 2 ** 27;
+
 /**
  * A part of a flat tensor's bytes, from `offsetElements` on, read as `shape`; at no cost.
  *

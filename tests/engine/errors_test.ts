@@ -77,7 +77,7 @@ Deno.test("run() and read() refuse names and lengths that the program does not h
   throws(() => compiled.run({ latents: Array(6).fill(0) }), { message: "Cannot run: the program was released" });
 });
 
-Deno.test("compile() names the buffer that the adapter cannot hold, and the way out", async () => {
+Deno.test("compile() names the tensor that the adapter cannot bind, and the way out", async () => {
   using device = await Device.open();
   const elements = device.facts.maxBindingBytes / 4 + 64;
   const table = new Variable("token_table", { shape: [elements], dtype: "f32" });
