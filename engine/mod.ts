@@ -10,8 +10,9 @@ export {
   type Sample,
 } from "./graph/op.ts";
 export { guaranteedBindingBytes, input, pack, reshape, Tensor, Variable, window } from "./graph/tensor.ts";
+export { checkpointed } from "./graph/checkpoint.ts";
 export { currentScope, scoped } from "./graph/scope.ts";
-export { dependsOn, gradients } from "./autodiff/gradients.ts";
+export { dependsOn, type GradientOptions, gradients } from "./autodiff/gradients.ts";
 export { type BufferLimits, checkLimits } from "./plan/limits.ts";
 export { plan, type Program, programText } from "./plan/plan.ts";
 export { type AdapterFacts, NoAdapterError } from "./gpu/adapter.ts";

@@ -1,4 +1,4 @@
-import { scoped, type Shape, Tensor } from "../engine/mod.ts";
+import { checkpointed, scoped, type Shape, Tensor } from "../engine/mod.ts";
 import type { Weights } from "./weights.ts";
 
 /** A linear layer or convolution as LoRA networks see it. */
@@ -58,6 +58,11 @@ export class Source {
     const output = scoped(this.scope, body);
     if (this.observer && output instanceof Tensor) this.observer(this.path, output);
     return output;
+  }
+
+  /** The same for a block whose inside gradient checkpointing computes again. */
+  checkpointed<T>(body: () => T): T {
+    return checkpointed(() => this.scoped(body));
   }
 
   /** A weight of this block, by its last name and its shape in the checkpoint. */

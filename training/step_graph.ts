@@ -97,6 +97,8 @@ export interface StepOptions {
   readonly optimizer: AdamWAttributes;
   /** Also computes the loss of a network that does not train. */
   readonly allFigures: boolean;
+  /** Computes the blocks' insides again for the gradients, instead of keeping them: less memory, more time, the same bits. */
+  readonly gradientCheckpointing: boolean;
 }
 
 /** AdamW's moments of one network, and gradients kept between micro-batches; zero-filled when the device first uses them. */
@@ -227,9 +229,10 @@ function traceUpdate(
   const { count, isLast } = options.accumulation;
   const other = losses.length > 1 && options.form === "original" ? losses[1 - index] : null;
   // Original form: backward(loss_1) and backward(loss_2) both reach this network; network 1 is clipped between the two.
-  const own = flatGradient(index === 0 || !other ? losses[index] : add(other, losses[index]), lora);
+  const gradient = (loss: Tensor) => flatGradient(loss, lora, options.gradientCheckpointing);
+  const own = gradient(index === 0 || !other ? losses[index] : add(other, losses[index]));
   if (!own) throw new TypeError(`Cannot train ${lora.name}: its loss does not depend on it`);
-  const late = index === 0 && other ? flatGradient(other, lora) : null;
+  const late = index === 0 && other ? gradient(other) : null;
   const ranges = trainedRanges(losses[index], lora), kept = optimizer.gradient.tensor;
   const share = (flat: Tensor, range: Range) => {
     const part = partOf(flat, range);
@@ -309,8 +312,8 @@ function trainedRanges(loss: Tensor, lora: LoraNetwork): Range[] {
 }
 
 /** ∂loss / ∂weights of a whole network, laid out as its weights; null when the loss does not depend on them. */
-function flatGradient(loss: Tensor, lora: LoraNetwork): Tensor | null {
-  const found = gradients(loss, lora.tensors.map(({ tensor }) => tensor));
+function flatGradient(loss: Tensor, lora: LoraNetwork, checkpointing: boolean): Tensor | null {
+  const found = gradients(loss, lora.tensors.map(({ tensor }) => tensor), { checkpointing });
   const parts = lora.tensors.map(({ offsetElements }, i) => ({ offsetElements, gradient: found[i] }))
     .filter((part): part is { offsetElements: number; gradient: Tensor } => part.gradient !== null);
   if (!parts.length) return null;

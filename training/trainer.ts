@@ -59,6 +59,8 @@ export interface TrainerOptions {
   readonly beta2?: number;
   readonly epsilon?: number;
   readonly weightDecay?: number;
+  /** Off when left out: see `StepOptions`. */
+  readonly gradientCheckpointing?: boolean;
   /** Steps between two readbacks of the figures. */
   readonly readEvery?: number;
 }
@@ -323,6 +325,7 @@ export function planStep(
     noise: "drawn",
     optimizer: options.optimizer,
     allFigures: false,
+    gradientCheckpointing: options.gradientCheckpointing ?? false,
   });
   const figures = packFigures(graph.figures);
   return { program: plan({ outputs: { figures: figures.tensor }, effects: graph.effects }), figures };

@@ -1,3 +1,4 @@
+import { currentCheckpoint } from "./checkpoint.ts";
 import type { Kernel, KernelTarget } from "./kernel.ts";
 import { currentScope } from "./scope.ts";
 import { type Node, Tensor } from "./tensor.ts";
@@ -106,6 +107,11 @@ export function nextNodeId(): number {
   return nextId;
 }
 
+/** The same application of an op once more, as of now, on other tensors of the same types. */
+export function repeatNode(node: Node, inputs: Node["inputs"]): Node {
+  return { ...node, id: nextId++, inputs, checkpoint: null };
+}
+
 function apply(op: AnyOp, args: readonly unknown[]): Tensor[] {
   const names = inputNames(op);
   const inputs = names.map((_, place) => (args[place] ?? null) as Tensor | null);
@@ -130,7 +136,8 @@ function apply(op: AnyOp, args: readonly unknown[]): Tensor[] {
       throw new TypeError(`${where}: ${names[i]} is overwritten, so it must be a variable, not a ${from.source.kind}`);
     }
   }
-  const node: Node = { id: nextId++, op, inputs, attributes, outputs: types, scope };
+  const checkpoint = currentCheckpoint();
+  const node: Node = { id: nextId++, op, inputs, attributes, outputs: types, scope, checkpoint };
   return types.map((type, output) => new Tensor(type, { kind: "node", node, output }));
 }
 

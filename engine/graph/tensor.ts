@@ -1,3 +1,4 @@
+import type { Checkpoint } from "./checkpoint.ts";
 import type { AnyOp } from "./op.ts";
 import { bytesPerElement, type DType, elementCount, type Shape, type TensorType, typeText } from "./types.ts";
 
@@ -12,6 +13,8 @@ export interface Node {
   readonly outputs: readonly TensorType[];
   /** Where in the model the node was made, such as `unet.down_blocks.0.resnets.0`. */
   readonly scope: string;
+  /** The part that it belongs to for gradient checkpointing; null outside of all. */
+  readonly checkpoint: Checkpoint | null;
 }
 
 /** Where a tensor's values come from. */

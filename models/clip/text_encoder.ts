@@ -67,7 +67,7 @@ class ClipEncoderLayer {
   }
 
   forward(x: Tensor): Tensor {
-    return this.source.scoped(() => {
+    return this.source.checkpointed(() => {
       x = this.attention.forward(this.norm1.forward(x), { addend: x });
       return this.mlp.forward(this.norm2.forward(x), { addend: x });
     });

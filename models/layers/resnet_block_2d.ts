@@ -43,7 +43,7 @@ export class ResnetBlock2D {
    * @returns `[batch, height, width, out]`
    */
   forward(x: Tensor, time: Tensor | null = null): Tensor {
-    return this.source.scoped(() => {
+    return this.source.checkpointed(() => {
       let y = this.conv1.forward(this.norm1.forward(x));
       if (this.timeProjection && time) {
         const shift = this.timeProjection.forward(time); // [batch, out]

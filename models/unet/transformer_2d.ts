@@ -24,7 +24,7 @@ export class Transformer2DModel {
 
   /** Picture `[batch, height, width, size]` and context `[batch, n, contextSize]` to a picture. */
   forward(x: Tensor, context: Tensor): Tensor {
-    return this.source.scoped(() => {
+    return this.source.checkpointed(() => {
       const [batch, height, width, size] = x.shape;
       const tokens = reshape(this.projIn.forward(this.norm.forward(x)), [batch, height * width, size]);
       const y = this.block.forward(tokens, context);

@@ -1,4 +1,4 @@
-import { concat, type Tensor } from "../../engine/mod.ts";
+import { checkpointed, concat, type Tensor } from "../../engine/mod.ts";
 import { ResnetBlock2D } from "../layers/resnet_block_2d.ts";
 import { Upsample2D } from "../layers/upsample_2d.ts";
 import type { Source } from "../source.ts";
@@ -34,7 +34,9 @@ export class UpBlock2D {
   forward(x: Tensor, { time, context, skips }: Conditions): Tensor {
     return this.source.scoped(() => {
       for (const [layer, resnet] of this.resnets.entries()) {
-        x = resnet.forward(concat(x, skips.pop()!, { axis: 3 }), time);
+        const below = x, skip = skips.pop()!;
+        // The joined picture is larger than what it is joined of, and cheap to make again.
+        x = checkpointed(() => resnet.forward(concat(below, skip, { axis: 3 }), time));
         x = this.attentions[layer]?.forward(x, context) ?? x;
       }
       return this.upsampler ? this.upsampler.forward(x) : x;

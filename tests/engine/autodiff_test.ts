@@ -1,6 +1,7 @@
 import { deepEqual, equal, ok, throws } from "node:assert/strict";
 import {
   add,
+  checkpointed,
   Device,
   elementCount,
   embedding,
@@ -148,4 +149,54 @@ Deno.test("gradients() refuses a tensor of which only a window was used", () => 
     name: "TypeError",
     message: "Cannot differentiate by a tensor through a window of it: ask for the window's gradient",
   });
+});
+
+/** Blocks one behind another, each with a weight of its own. */
+function chain(blocks: number) {
+  const weights = Array.from({ length: blocks }, (_, i) => new Variable(`w${i}`, { shape: [64, 64], dtype: "f32" }));
+  let x = input("x", [64, 64]);
+  for (const { tensor } of weights) {
+    const before = x;
+    x = checkpointed(() => add(before, square(silu(scale(linear(silu(before), tensor), { factor: 0.1 })))));
+  }
+  return { loss: mean(square(x)), weights };
+}
+
+Deno.test("gradients() with checkpointing gives the same bits", async () => {
+  const { loss, weights } = chain(4), by = weights.map(({ tensor }) => tensor);
+  const named = (found: (Tensor | null)[]) => Object.fromEntries(found.map((gradient, i) => [`w${i}`, gradient!]));
+  using device = await Device.open();
+  weights.forEach((weight, i) => device.upload(weight, numbers(64 * 64, i)));
+  const results = [];
+  for (const checkpointing of [false, true]) {
+    const compiled = await device.compile(plan({ outputs: named(gradients(loss, by, { checkpointing })) }));
+    compiled.run({ x: numbers(64 * 64, 9) });
+    results.push(await compiled.read("w0", "w1", "w2", "w3"));
+  }
+  deepEqual(results[1], results[0]);
+  ok(results[0].w0.some((value) => value !== 0));
+});
+
+Deno.test("gradients() with checkpointing keeps what lies between blocks, and one block's inside at a time", () => {
+  const slots = (blocks: number, checkpointing: boolean) => {
+    const { loss, weights } = chain(blocks);
+    const [byFirst] = gradients(loss, [weights[0].tensor], { checkpointing });
+    return plan({ outputs: { byFirst: byFirst! } }).slots.filter((sizeBytes) => sizeBytes === 4 * 64 * 64).length;
+  };
+  // A block's gradient reads the block's input and, inside, what the second silu and the square read: with each block more three values are kept,
+  // or the input alone. The product's own input would be wanted by its weight, which only the first block trains.
+  equal(slots(12, false) - slots(8, false), 4 * 3);
+  equal(slots(12, true) - slots(8, true), 4 * 1);
+});
+
+Deno.test("gradients() with checkpointing leaves alone what is used outside of its block", async () => {
+  // y = (3x)² with 3x also an output: dy/dx = 18x; the value outside is computed once, and again for the gradient.
+  const x = input("x", [3]);
+  let inside: Tensor | null = null;
+  const y = checkpointed(() => square(inside = scale(x, { factor: 3 })));
+  const [byX, byInside] = gradients(add(y, inside!), [x, inside!], { checkpointing: true });
+  const found = await compute({ byX: byX!, byInside: byInside!, inside: inside! }, { x: [1, 2, -1] });
+  deepEqual([...found.inside], [3, 6, -3]);
+  deepEqual([...found.byInside], [2 * 3 + 1, 2 * 6 + 1, -2 * 3 + 1]);
+  deepEqual([...found.byX], [21, 39, -15]);
 });

@@ -28,6 +28,7 @@ export const dualStepOptions = [
   "v_parameterization",
   "max_grad_norm",
   "accumulation",
+  "gradient_checkpointing",
 ];
 
 /** Options of `dual-run`. */
@@ -245,6 +246,7 @@ class Stepper {
       noise: "fed",
       optimizer: this.optimizer,
       allFigures: true,
+      gradientCheckpointing: option(options, "gradient_checkpointing", false),
     };
   }
 }
