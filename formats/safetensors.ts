@@ -9,7 +9,8 @@ import {
 import { type ByteRange, TensorFile } from "./tensor_file.ts";
 
 export { SafetensorsError, type SafetensorsFault, type TensorEntry } from "./safetensors_header.ts";
-export { serializeSafetensors, type TensorData, writeSafetensors } from "./safetensors_writer.ts";
+export { serializeSafetensors, writeSafetensors } from "./safetensors_writer.ts";
+export type { TensorData, TensorSource } from "./tensor_data.ts";
 
 /**
  * A safetensors file open for reading: the header is read and checked at once, tensors one at a time when asked for.

@@ -1,20 +1,19 @@
 import { writeFileAtomically } from "./atomic_file.ts";
-import { countElements, ELEMENT_SIZE_BYTES, type ElementType } from "./element_types.ts";
+import { ELEMENT_SIZE_BYTES } from "./element_types.ts";
+import {
+  checkTensorBytes,
+  checkTensorNames,
+  tensorBytes,
+  type TensorData,
+  tensorSizeBytes,
+  type TensorSource,
+} from "./tensor_data.ts";
 import { compareCodePoints } from "./text_order.ts";
-
-/** A tensor to write. */
-export interface TensorData {
-  readonly name: string;
-  readonly type: ElementType;
-  readonly shape: readonly number[];
-  /** Little-endian elements, row-major. */
-  readonly bytes: Uint8Array<ArrayBuffer>;
-}
 
 const TYPE_RANK = new Map(Object.keys(ELEMENT_SIZE_BYTES).map((type, rank) => [type, rank]));
 
 /** The tensors in the order in which safetensors writers lay them out: by element type, larger first, then by name. */
-export function orderTensors(tensors: readonly TensorData[]): TensorData[] {
+export function orderTensors<T extends TensorData | TensorSource>(tensors: readonly T[]): T[] {
   return tensors.toSorted((a, b) =>
     TYPE_RANK.get(a.type)! - TYPE_RANK.get(b.type)! || compareCodePoints(a.name, b.name)
   );
@@ -25,33 +24,23 @@ export function orderTensors(tensors: readonly TensorData[]): TensorData[] {
  *
  * @param tensors In the order of the data.
  * @param metadata Written in the order given; without it the header has no metadata member.
- * @throws {TypeError} If a name is taken twice or is `__metadata__`, a text is not well formed, or the number of bytes is
- *   not that of the shape.
+ * @throws {TypeError} If a name is taken twice or is `__metadata__`, or a text is not well formed.
  */
 export function serializeHeader(
-  tensors: readonly TensorData[],
+  tensors: readonly (TensorData | TensorSource)[],
   metadata?: ReadonlyMap<string, string>,
 ): Uint8Array<ArrayBuffer> {
+  checkTensorNames([{ name: "__metadata__" }, ...tensors]);
   const members: string[] = [];
   if (metadata !== undefined) {
     const pairs = [...metadata].map(([key, value]) => `${quote(key)}:${quote(value)}`);
     members.push(`"__metadata__":{${pairs.join()}}`);
   }
-  const names = new Set(["__metadata__"]);
   let begin = 0;
-  for (const { name, type, shape, bytes } of tensors) {
-    if (names.has(name)) throw new TypeError(`Cannot write tensor ${JSON.stringify(name)}: the name is taken`);
-    names.add(name);
-    const sizeBytes = countElements(shape) * ELEMENT_SIZE_BYTES[type];
-    if (bytes.length !== sizeBytes) {
-      throw new TypeError(
-        `Cannot write tensor ${JSON.stringify(name)}: it has ${bytes.length} bytes, but shape [${shape}] of ${type} ` +
-          `needs ${sizeBytes}`,
-      );
-    }
-    const entry = JSON.stringify({ dtype: type, shape, data_offsets: [begin, begin + sizeBytes] });
-    members.push(`${quote(name)}:${entry}`);
-    begin += sizeBytes;
+  for (const { name, type, shape } of tensors) {
+    const end = begin + tensorSizeBytes({ type, shape });
+    members.push(`${quote(name)}:${JSON.stringify({ dtype: type, shape, data_offsets: [begin, end] })}`);
+    begin = end;
   }
   const text = new TextEncoder().encode(`{${members.join()}}`);
   const header = new Uint8Array(8 + Math.ceil(text.length / 8) * 8).fill(0x20);
@@ -77,6 +66,7 @@ export function serializeSafetensors(
   options: { metadata?: ReadonlyMap<string, string> } = {},
 ): Uint8Array<ArrayBuffer> {
   const ordered = orderTensors(tensors);
+  for (const tensor of ordered) checkTensorBytes(tensor, tensor.bytes);
   const pieces = [serializeHeader(ordered, options.metadata), ...ordered.map((tensor) => tensor.bytes)];
   const file = new Uint8Array(pieces.reduce((total, piece) => total + piece.length, 0));
   let offset = 0;
@@ -91,16 +81,21 @@ export function serializeSafetensors(
  * Writes a safetensors file; the path holds either the old file or the whole new one at any moment.
  *
  * @param path The folder must exist.
- * @param tensors In any order; values are written as they are, NaN too.
+ * @param tensors In any order; values are written as they are, NaN too. Sources are asked for one at a time.
  * @param options.metadata Notes, string to string, written in the order given.
  * @throws {TypeError} If a name is taken twice, a text is not well formed, or bytes and shape do not fit.
  * @throws What the file system throws; an existing file is then untouched.
  */
 export async function writeSafetensors(
   path: string,
-  tensors: readonly TensorData[],
+  tensors: readonly (TensorData | TensorSource)[],
   options: { metadata?: ReadonlyMap<string, string> } = {},
 ): Promise<void> {
   const ordered = orderTensors(tensors);
-  await writeFileAtomically(path, [serializeHeader(ordered, options.metadata), ...ordered.map(({ bytes }) => bytes)]);
+  await writeFileAtomically(path, pieces());
+
+  async function* pieces(): AsyncGenerator<Uint8Array> {
+    yield serializeHeader(ordered, options.metadata);
+    for (const tensor of ordered) yield await tensorBytes(tensor);
+  }
 }

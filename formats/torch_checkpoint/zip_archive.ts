@@ -86,7 +86,11 @@ function inflate(entry: yauzl.Entry, bytes: Uint8Array): Uint8Array {
 
 function checkSum(entry: yauzl.Entry, bytes: Uint8Array): void {
   if (crc32(bytes) === entry.crc32) return;
-  throw fault(entry, "has another checksum than was written: the file is damaged, get it again");
+  throw fault(
+    entry,
+    "has another checksum than was written: the file is damaged, get it again " +
+      "(torch.serialization.set_crc32_options(False) writes such files too: save it with True)",
+  );
 }
 
 /** A file that was cut has lost its directory, which stands at the end. */
