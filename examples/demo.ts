@@ -4,13 +4,13 @@ import * as d from "../mod.ts";
 const quick = Deno.args.includes("--quick"), folder = quick ? "out/demo-quick" : "out/demo", seed = 1;
 const { network1, network2, network2WithoutOrthogonality } = d.things;
 const networks = { network1, network2, network2WithoutOrthogonality };
-const training = { steps: quick ? 8 : 130, learningRate: 6e-3, schedule: "cosine", minSnrGamma: 1 } as const;
+const training = { steps: quick ? 8 : 130, learningRate: 6e-3, schedule: "cosine", minSnrGamma: 0.3 } as const;
 const network = { rank: 16, alpha: 16, seed, ...training };
 const data = { resolution: 128, batchSize: quick ? 2 : 4, seed };
 const character = "pixel art portrait of sks person, red clothes, {row} background";
 const outfit = "pixel art portrait of a person, zkz clothes, {row} background";
 const stack = "pixel art portrait of sks person, zkz clothes, {row} background";
-const rows = ["white", "pink", "sky blue", "beige"].map((text, i) => ({ text, seed: i + 1 }));
+const rows = ["white", "pink", "sky blue", "beige", "white", "pink"].map((text, i) => ({ text, seed: i + 1 }));
 
 const recipe = d.pipeline("demo")
   .use(d.loadBases({ network1: "toy" }))
