@@ -1,0 +1,66 @@
+import { equal, ok } from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import fc from "fast-check";
+import { memorySource } from "../../formats/byte_source.ts";
+import { SafetensorsFile } from "../../formats/safetensors.ts";
+import { type TensorFile, TensorFileError } from "../../formats/tensor_file.ts";
+import { TorchCheckpoint } from "../../formats/torch_checkpoint/torch_checkpoint.ts";
+import { bounded, runsOf } from "./bounds.ts";
+import { mutated } from "./mutation.ts";
+import { anyCheckpoint } from "./pickles.ts";
+
+const golden = fileURLToPath(new URL("../golden/files/", import.meta.url));
+
+/** Small files of a folder of goldens, good and bad. */
+function seedsIn(folder: string): Uint8Array[] {
+  const names = readdirSync(golden + folder).filter((name) => !name.endsWith(".json")).sort();
+  return names.map((name) => readFileSync(`${golden}${folder}/${name}`)).filter((bytes) => bytes.length < 20_000);
+}
+
+/**
+ * Opens a file and reads all its tensors. It is right if each gives the bytes that it declares and the file cannot blow
+ * up: no tensor is larger than the file, but for views that repeat elements and packed entries.
+ */
+async function readsOrRefuses(open: () => Promise<TensorFile>, fileBytes: number): Promise<void> {
+  try {
+    const file = await open();
+    for (const { name, sizeBytes } of file.tensors.values()) {
+      ok(sizeBytes <= Math.max(2 ** 24, 100 * fileBytes), `${name} has ${sizeBytes} bytes in a file of ${fileBytes}`);
+      equal((await file.bytes(name)).length, sizeBytes);
+    }
+  } catch (error) {
+    ok(error instanceof TensorFileError, String(error instanceof Error ? error.stack : error));
+    ok(error.message.startsWith("Cannot read fuzzed"), error.message);
+  }
+}
+
+const openTorch = (bytes: Uint8Array) => TorchCheckpoint.fromSource(memorySource(bytes, "fuzzed"), "fuzzed");
+const openSafetensors = (bytes: Uint8Array) => SafetensorsFile.fromBytes(bytes, "fuzzed");
+
+async function holds(bytes: Uint8Array, open: (bytes: Uint8Array) => Promise<TensorFile>): Promise<void> {
+  await bounded(() => readsOrRefuses(() => open(bytes), bytes.length));
+}
+
+Deno.test("A changed safetensors file gives a typed error or the tensors it declares, in bounded time and memory", async () => {
+  const property = fc.asyncProperty(mutated(seedsIn("safetensors")), (bytes) => holds(bytes, openSafetensors));
+  await fc.assert(property, { numRuns: runsOf(1000) });
+});
+
+Deno.test("A changed checkpoint gives a typed error or the tensors it declares, in bounded time and memory", async () => {
+  const property = fc.asyncProperty(mutated(seedsIn("checkpoints")), (bytes) => holds(bytes, openTorch));
+  await fc.assert(property, { numRuns: runsOf(1500) });
+});
+
+Deno.test("Any bytes give a typed error", async () => {
+  const property = fc.asyncProperty(fc.uint8Array({ maxLength: 300 }), async (bytes) => {
+    await holds(bytes, openTorch);
+    await holds(bytes, openSafetensors);
+  });
+  await fc.assert(property, { numRuns: runsOf(500) });
+});
+
+Deno.test("A pickle of any operations gives a typed error or tensors, in bounded time and memory", async () => {
+  const property = fc.asyncProperty(anyCheckpoint, (bytes) => holds(bytes, openTorch));
+  await fc.assert(property, { numRuns: runsOf(1500) });
+});
