@@ -28,7 +28,7 @@ export {
   trainNetwork2WithoutOrthogonality,
 } from "./steps/train_network_2.ts";
 export { writeReport, type WriteReportOptions } from "./steps/write_report.ts";
-export { type BaseFolders, type LoadedBases, NoAdapterError, type OpenedBases } from "./steps/values/bases.ts";
+export { type BaseNames, type LoadedBases, NoAdapterError, type OpenedBases } from "./steps/values/bases.ts";
 export { checkOptions, type OptionNames } from "./steps/values/check_options.ts";
 export { type LatentStore, type PictureLatents } from "./steps/values/latents.ts";
 export {

@@ -1,14 +1,15 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
-import type { Device, DType, Tensor } from "../engine/mod.ts";
+import { byteLength, type Device, type DType, type Tensor } from "../engine/mod.ts";
+import { type Checkpoint, openCheckpoint } from "./checkpoint/checkpoint.ts";
+import type { PartFiles } from "./checkpoint/part_files.ts";
 import { readTextEncoderConfig, type TextEncoderConfig } from "./clip/config.ts";
 import { CLIPTextModel } from "./clip/text_encoder.ts";
 import { ConfigReader } from "./config_reader.ts";
-import { fillWeightsByRule, loadWeights } from "./load.ts";
+import { fillWeightsByRule, type LoadProgress, loadWeights } from "./load.ts";
 import { NoiseSchedule } from "./noise/schedule.ts";
 import { type Adapters, type LayerInfo, Source } from "./source.ts";
 import { readUNetConfig, type UNetConfig } from "./unet/config.ts";
 import { UNet2DConditionModel } from "./unet/unet_2d_condition.ts";
+import { readVaeConfig } from "./vae/config.ts";
 import { Weights } from "./weights.ts";
 
 /** How a base model is read and kept. */
@@ -27,8 +28,6 @@ const noAdapters: Adapters = () => null;
  * Opening reads configurations alone; `load` puts the weights on a device.
  */
 export class BaseModel {
-  /** Latents are multiplied by it before noise is added. */
-  readonly latentScale = 0.18215;
   /** Linear layers of the text encoder, in transformers' order. */
   readonly textLayers: readonly LayerInfo[];
   /** Linear layers and convolutions of the UNet, in diffusers' order. */
@@ -37,11 +36,13 @@ export class BaseModel {
   readonly unetWeights: Weights;
 
   private constructor(
-    /** The Diffusers folder. */
-    readonly folder: string,
+    /** Where its files are. */
+    readonly checkpoint: Checkpoint,
     readonly textConfig: TextEncoderConfig,
     readonly unetConfig: UNetConfig,
     readonly schedule: NoiseSchedule,
+    /** Latents are multiplied by it before noise is added: what the VAE's configuration says, 0.18215 without a VAE. */
+    readonly latentScale: number,
     private readonly options: BaseModelOptions,
   ) {
     const dtype: DType = options.precision ?? "f32";
@@ -55,20 +56,25 @@ export class BaseModel {
   }
 
   /**
-   * Reads a Diffusers folder's configurations. Without `scheduler/scheduler_config.json` the schedule is SD v1.5's.
+   * Reads the configurations of a checkpoint. Without a noise schedule it has SD v1.5's.
    *
-   * @throws {Error} If the folder or a file is missing or asks for what is not supported, naming it.
+   * @param from A checkpoint, or what `openCheckpoint` takes.
+   * @throws {Error} If a file is missing or asks for what is not supported, naming it.
    */
-  static async open(folder: string, options: BaseModelOptions = {}): Promise<BaseModel> {
-    const textConfig = readTextEncoderConfig(await ConfigReader.open(join(folder, "text_encoder", "config.json")));
-    const unetConfig = readUNetConfig(await ConfigReader.open(join(folder, "unet", "config.json")));
+  static async open(from: Checkpoint | string, options: BaseModelOptions = {}): Promise<BaseModel> {
+    const checkpoint = typeof from === "string" ? await openCheckpoint(from) : from;
+    const { name, textEncoder, unet, vae, scheduler } = checkpoint;
+    const reader = ({ config: { file, json } }: PartFiles) => new ConfigReader(file, json);
+    const textConfig = readTextEncoderConfig(reader(textEncoder)), unetConfig = readUNetConfig(reader(unet));
     if (textConfig.size !== unetConfig.contextSize) {
       throw new RangeError(
-        `Cannot use ${folder}: unet/config.json has cross_attention_dim ${unetConfig.contextSize}, ` +
-          `but text_encoder/config.json has hidden_size ${textConfig.size}; they must be equal`,
+        `Cannot use ${name}: ${unet.config.file} has cross_attention_dim ${unetConfig.contextSize}, ` +
+          `but ${textEncoder.config.file} has hidden_size ${textConfig.size}; they must be equal`,
       );
     }
-    return new BaseModel(folder, textConfig, unetConfig, await readSchedule(folder), options);
+    const schedule = scheduler ? NoiseSchedule.fromConfig(scheduler.json, scheduler) : new NoiseSchedule();
+    const latentScale = vae ? readVaeConfig(reader(vae)).scalingFactor : 0.18215;
+    return new BaseModel(checkpoint, textConfig, unetConfig, schedule, latentScale, options);
   }
 
   /** Numbers in both models. */
@@ -76,11 +82,16 @@ export class BaseModel {
     return this.textWeights.parameterCount + this.unetWeights.parameterCount;
   }
 
-  /** Puts the weights of the folder's files on the device. */
-  async load(device: Device): Promise<{ warnings: string[] }> {
-    const warnings: string[] = [];
-    for (const [part, weights] of [["text_encoder", this.textWeights], ["unet", this.unetWeights]] as const) {
-      const { file, unknownKeys } = await loadWeights(device, weights, join(this.folder, part), this.options);
+  /** What the weights take on a device. */
+  get weightBytes(): number {
+    return [...this.textWeights.all, ...this.unetWeights.all].reduce((sum, spec) => sum + byteLength(spec.variable), 0);
+  }
+
+  /** Puts the weights of the checkpoint's files on the device. */
+  async load(device: Device, progress: LoadProgress = {}): Promise<{ warnings: string[] }> {
+    const { textEncoder, unet } = this.checkpoint, warnings: string[] = [];
+    for (const [part, weights] of [[textEncoder, this.textWeights], [unet, this.unetWeights]] as const) {
+      const { file, unknownKeys } = await loadWeights(device, weights, part, { ...this.options, ...progress });
       if (unknownKeys.length) {
         warnings.push(
           `${file}: ${unknownKeys.length} tensors have no place in the model, the first is ${unknownKeys[0]}`,
@@ -113,22 +124,5 @@ export class BaseModel {
     const { adapters = noAdapters } = options;
     return new UNet2DConditionModel(new Source(this.unetWeights, adapters), this.unetConfig)
       .forward(sample, timesteps, context);
-  }
-}
-
-async function readSchedule(folder: string): Promise<NoiseSchedule> {
-  const file = join(folder, "scheduler", "scheduler_config.json");
-  let text: string;
-  try {
-    text = await readFile(file, "utf8");
-  } catch (error) {
-    if ((error as { code?: string }).code === "ENOENT") return new NoiseSchedule();
-    throw error;
-  }
-  try {
-    return NoiseSchedule.fromConfig(JSON.parse(text), { file });
-  } catch (error) {
-    if (error instanceof SyntaxError) throw new SyntaxError(`Cannot read ${file}: it is not JSON: ${error.message}`);
-    throw error;
   }
 }

@@ -1,5 +1,37 @@
 import { readFile } from "node:fs/promises";
 
+/** What a file of options holds, unchecked. */
+export interface ConfigJson {
+  /** The file, or what to call it in errors. */
+  readonly file: string;
+  readonly json: unknown;
+}
+
+/**
+ * Reads a JSON file of a model's folder.
+ *
+ * @throws {Error} If the file cannot be read.
+ * @throws {SyntaxError} If it is not JSON.
+ */
+export async function readConfigJson(file: string): Promise<ConfigJson> {
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (error) {
+    throw new Error(
+      `Cannot read ${file}: ${
+        (error as Error).message
+      }. Expected a Diffusers folder, whose parts have a config.json each`,
+      { cause: error },
+    );
+  }
+  try {
+    return { file, json: JSON.parse(text) };
+  } catch (error) {
+    throw new SyntaxError(`Cannot read ${file}: not JSON: ${(error as Error).message}`, { cause: error });
+  }
+}
+
 /**
  * The options of a model's config.json, read strictly: what is set and not known could change the model, so it is an error.
  *
@@ -34,24 +66,7 @@ export class ConfigReader {
    * @throws {SyntaxError} If it is not JSON.
    */
   static async open(file: string): Promise<ConfigReader> {
-    let text: string;
-    try {
-      text = await readFile(file, "utf8");
-    } catch (error) {
-      throw new Error(
-        `Cannot read ${file}: ${
-          (error as Error).message
-        }. Expected a Diffusers folder, whose parts have a config.json each`,
-        { cause: error },
-      );
-    }
-    let json: unknown;
-    try {
-      json = JSON.parse(text);
-    } catch (error) {
-      throw new SyntaxError(`Cannot read ${file}: not JSON: ${(error as Error).message}`, { cause: error });
-    }
-    return new ConfigReader(file, json);
+    return new ConfigReader(file, (await readConfigJson(file)).json);
   }
 
   /** A whole number above 0. */

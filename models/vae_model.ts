@@ -1,5 +1,7 @@
-import { join } from "node:path";
+import { createHash } from "node:crypto";
 import { type CompiledProgram, type Device, input, plan } from "../engine/mod.ts";
+import type { Checkpoint } from "./checkpoint/checkpoint.ts";
+import { OpenedPart, readElements } from "./checkpoint/opened_part.ts";
 import { ConfigReader } from "./config_reader.ts";
 import { loadWeights } from "./load.ts";
 import { Source } from "./source.ts";
@@ -10,7 +12,7 @@ import { Weights } from "./weights.ts";
 /** Pixels of pictures that are decoded in one go: eight of 128×128. */
 const decodedPixels = 8 * 128 ** 2;
 
-/** The VAE of a Diffusers folder, ready to encode and decode pictures; always in f32, where real checkpoints overflow in f16. */
+/** The VAE of a base model, ready to encode and decode pictures; always in f32, where real checkpoints overflow in f16. */
 export class VaeModel {
   private readonly programs = new Map<string, CompiledProgram>();
 
@@ -21,17 +23,30 @@ export class VaeModel {
   ) {}
 
   /**
-   * Reads `<folder>/vae` and puts it on the device.
+   * Reads a checkpoint's VAE and puts it on the device.
    *
-   * @throws {Error} If a file is missing or unsound, naming it.
+   * @throws {Error} If it has none, or a file is missing or unsound, naming it.
    */
-  static async load(folder: string, device: Device): Promise<VaeModel> {
-    const part = join(folder, "vae");
-    const config = readVaeConfig(await ConfigReader.open(join(part, "config.json")));
-    const weights = new Weights("vae");
-    const model = new AutoencoderKL(new Source(weights), config);
+  static async load(checkpoint: Checkpoint, device: Device): Promise<VaeModel> {
+    const { part, model, weights } = build(checkpoint);
     await loadWeights(device, weights, part);
     return new VaeModel(device, model, weights);
+  }
+
+  /**
+   * SHA-256 of all that decides what a checkpoint's VAE computes: equal for equal numbers, in whatever kind of file they are.
+   *
+   * @throws {Error} As `load`.
+   */
+  static async contentHash(checkpoint: Checkpoint): Promise<string> {
+    const { part, model, weights } = build(checkpoint), { scalingFactor: _, ...config } = model.config;
+    await using opened = await OpenedPart.open(part);
+    const hash = createHash("sha256").update(JSON.stringify(config));
+    for (const [{ key, shape }, stored] of opened.find(weights)) {
+      const { buffer, byteOffset, byteLength } = Float32Array.from(await readElements(stored));
+      hash.update(`${key} ${shape}`).update(new Uint8Array(buffer, byteOffset, byteLength));
+    }
+    return hash.digest("hex");
   }
 
   /** Picture pixels a latent cell stands for, along each axis. */
@@ -66,7 +81,7 @@ export class VaeModel {
   /**
    * Pictures of latents.
    *
-   * @param latents Each `[height, width, 4]`, as the UNet has them (scaled by 0.18215), all of one size.
+   * @param latents Each `[height, width, 4]`, as the UNet has them (scaled), all of one size.
    * @returns Each `[8 height, 8 width, 3]` bytes, RGB.
    */
   async decode(
@@ -107,6 +122,14 @@ export class VaeModel {
     }
     return program;
   }
+}
+
+/** A checkpoint's VAE as a model whose weights are still to be loaded. */
+function build({ name, vae: part }: Checkpoint) {
+  if (part === null) throw new Error(`Cannot load the VAE of ${name}: it has none; name one with the option vae`);
+  const weights = new Weights("vae");
+  const config = readVaeConfig(new ConfigReader(part.config.file, part.config.json));
+  return { part, weights, model: new AutoencoderKL(new Source(weights), config) };
 }
 
 function joined(parts: readonly Float32Array[]): Float32Array {

@@ -55,11 +55,21 @@ export class Weights {
   }
 }
 
-/** A weight's elements in the engine's layout, from the checkpoint's. */
-export function toEngineLayout(data: Float32Array, shape: Shape, layout: Layout): Float32Array {
-  if (layout === "same") return data;
+/** Elements on the host. */
+type Elements = Float32Array | Float16Array;
+
+/**
+ * A weight's elements in the engine's layout, from the checkpoint's, rounded to f16 where that is asked for. May share the memory of `data`.
+ *
+ * @param shape Shape in the checkpoint.
+ */
+export function toEngineLayout(data: Float32Array, shape: Shape, layout: Layout): Float32Array;
+export function toEngineLayout(data: Elements, shape: Shape, layout: Layout, format: "f32" | "f16"): Elements;
+export function toEngineLayout(data: Elements, shape: Shape, layout: Layout, format = "f32"): Elements {
+  const Kind = format === "f16" ? Float16Array : Float32Array;
+  if (layout === "same") return data instanceof Kind ? data : new Kind(data);
   const [out, size, height, width] = shape, taps = height * width;
-  const result = new Float32Array(data.length);
+  const result = new Kind(data.length);
   for (let o = 0; o < out; o++) {
     for (let c = 0; c < size; c++) {
       for (let tap = 0; tap < taps; tap++) result[(tap * size + c) * out + o] = data[(o * size + c) * taps + tap];

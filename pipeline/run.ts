@@ -41,7 +41,7 @@ export async function runSteps(
   await mkdir(path, { recursive: true });
   using _lock = await lockFolder(path);
   const folders = await findStepFolders(path, recipe.steps.map((step) => step.name));
-  const run = new Run(recipe.steps, folders, options);
+  const run = new Run(recipe.steps, path, folders, options);
   const emit = options.onEvent ?? (() => {});
   const started = performance.now();
   emit({ type: "run-started", recipe: recipe.name, folder: path, steps: recipe.steps.map((step) => step.name) });
@@ -73,6 +73,7 @@ interface StepState {
 
 /** One run of a recipe. */
 class Run {
+  readonly #folder: string;
   readonly #states: readonly StepState[];
   readonly #links: Links;
   readonly #held = new HeldValues();
@@ -80,7 +81,8 @@ class Run {
   readonly #signal: AbortSignal;
   readonly #onEvent: (event: RunEvent) => void;
 
-  constructor(steps: readonly AnyStep[], folders: readonly StepFolder[], options: RunOptions) {
+  constructor(steps: readonly AnyStep[], folder: string, folders: readonly StepFolder[], options: RunOptions) {
+    this.#folder = folder;
     this.#states = steps.map((step, index) => ({ step, index, folder: folders[index] }));
     this.#links = linkSteps(steps);
     this.#keep = options.keep ?? [];
@@ -136,7 +138,7 @@ class Run {
       step: step.name,
       version: step.version,
       options: step.options,
-      fingerprint: await step.fingerprint?.(this.#signal) ?? null,
+      fingerprint: await step.fingerprint?.(this.#signal, this.#folder) ?? null,
       needs: Object.fromEntries(needs),
       gives: Object.keys(step.gives).sort(),
       stored: step.store !== undefined,

@@ -62,8 +62,12 @@ export interface StepDefinition<Needs extends Things, Gives extends Things, Rele
   readonly gives?: Gives;
   /** Names among `needs` that no later step may use. */
   readonly releases?: readonly Released[];
-  /** Plain JSON data that stands for what the step reads from outside, such as hashes of files; a change redoes it. */
-  fingerprint?(signal: AbortSignal): unknown;
+  /**
+   * Plain JSON data that stands for what the step reads from outside, such as hashes of files; a change redoes it.
+   *
+   * @param folder The run's folder; what spares it work the next time may be kept there, in a file of its own.
+   */
+  fingerprint?(signal: AbortSignal, folder: string): unknown;
   /**
    * What can be known without running and without a GPU. Reading a needed thing that has no planned value ends the
    * plan, and `describe()` says which one it was.
@@ -87,7 +91,7 @@ export interface Step<Needs extends Things = Things, Gives extends Things = Thin
   readonly needs: Needs;
   readonly gives: Gives;
   readonly releases: readonly Released[];
-  fingerprint?(signal: AbortSignal): unknown;
+  fingerprint?(signal: AbortSignal, folder: string): unknown;
   plan?(planned: PlannedValues<Needs>): MaybePromise<Plan<PlannedValues<Gives>>>;
   run(values: Values<Needs>, run: StepRun): MaybePromise<Made<Gives>>;
   readonly store?: Store<Values<Gives>>;

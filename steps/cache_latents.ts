@@ -1,10 +1,8 @@
-import { stat } from "node:fs/promises";
-import { join } from "node:path";
 import { readImageBytes } from "../data/image.ts";
 import { LatentCache, latentKey, type LatentTensor } from "../data/latent_cache.ts";
 import { prepareImage } from "../data/prepare_image.ts";
 import { VaeModel } from "../models/vae_model.ts";
-import { defineStep, hashJson, recordFolder, type StepRun } from "../pipeline/mod.ts";
+import { defineStep, type StepRun } from "../pipeline/mod.ts";
 import { bases, data, latents } from "./things.ts";
 import type { LoadedBases } from "./values/bases.ts";
 import { checkOptions } from "./values/check_options.ts";
@@ -60,9 +58,7 @@ async function encodeAll(
       if (event.kind === "damaged") run.warn(`${event.path} is damaged and made anew: ${event.reason}`);
     },
   });
-  const vaeFolder = join(bases.network1.folder, "vae");
-  if (!await stat(vaeFolder).catch(() => null)) throw new Error(`Cannot cache latents: ${vaeFolder} is not there`);
-  const vaeHash = hashJson(await recordFolder(vaeFolder, { followLinks: true }));
+  const { checkpoint } = bases.network1, vaeHash = await VaeModel.contentHash(checkpoint);
   let vae: VaeModel | null = null;
   try {
     for (const [done, { path, width, height, isFlipped }] of work.entries()) {
@@ -71,7 +67,7 @@ async function encodeAll(
       const imageBytes = await readImageBytes(path);
       const key = latentKey({ imageBytes, width, height, crop: "center", isFlipped, vaeHash });
       const found = await cache.getOrCompute(key, async () => {
-        vae ??= await VaeModel.load(bases.network1.folder, bases.device);
+        vae ??= await VaeModel.load(checkpoint, bases.device);
         const picture = await prepareImage(imageBytes, path, { width, height }, { isFlipped });
         const [{ mean, logvar }] = await vae.encode([picture], { width, height });
         if (!mean.every(Number.isFinite)) throw new Error(`Cannot cache latents: the VAE makes NaN of ${path}`);

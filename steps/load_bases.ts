@@ -1,52 +1,56 @@
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { defineStep, recordFolder } from "../pipeline/mod.ts";
+import { defineStep } from "../pipeline/mod.ts";
 import { bases } from "./things.ts";
 import { checkOptions } from "./values/check_options.ts";
-import { baseFolder, type BaseFolders, loadBasesOn, openBases } from "./values/bases.ts";
+import { type BaseNames, loadBasesOn, openBases } from "./values/bases.ts";
+import { contentOf } from "./values/checkpoint_content.ts";
+import { withKeptHashes } from "./values/file_hashes.ts";
 
 /** Options of `loadBases`. */
-export interface LoadBasesOptions extends BaseFolders {
+export interface LoadBasesOptions extends BaseNames {
   /** How frozen weights are kept on the device; f32 when left out. */
   readonly precision?: "f32" | "f16";
   /** 1 takes the text encoder's last layer; 1 when left out. */
   readonly clipSkip?: number;
 }
 
-// The VAE counts as well: latents and pictures come of it.
-const parts = ["tokenizer", "text_encoder", "unet", "vae", "scheduler"];
-
 /** Opens the base models, one for both networks or one each, and puts them on the machine's WebGPU device. */
 export function loadBases(options: LoadBasesOptions) {
-  const name = "load bases", known = { network1: true, network2: true, precision: true, clipSkip: true } as const;
-  checkOptions<LoadBasesOptions>(name, options, known);
-  const { network1, network2, precision = "f32", clipSkip = 1 } = options;
+  const name = "load bases";
+  checkOptions<LoadBasesOptions>(name, options, {
+    network1: true,
+    network2: true,
+    vae: true,
+    config: true,
+    precision: true,
+    clipSkip: true,
+  });
+  const { precision = "f32", clipSkip = 1, ...names } = options;
+  for (const [option, value] of Object.entries(names)) {
+    if (value === undefined || (typeof value === "string" && value !== "")) continue;
+    throw new TypeError(`Cannot load bases: ${option} is ${JSON.stringify(value)}, must be a path`);
+  }
+  if (names.network1 === undefined) throw new TypeError("Cannot load bases: network1 is missing, must be a path");
   if (!["f32", "f16"].includes(precision)) {
     throw new RangeError(`Cannot load bases: precision is ${JSON.stringify(precision)}, must be f32 or f16`);
   }
   if (!Number.isInteger(clipSkip) || clipSkip < 1) {
     throw new RangeError(`Cannot load bases: clipSkip is ${clipSkip}, must be a whole number above 0`);
   }
-  const folders = { network1, network2: network2 ?? network1 };
   return defineStep({
     name,
     version: 1,
     options: { precision, clipSkip },
     gives: { bases },
-    fingerprint: async () => {
-      const found: unknown[] = [];
-      for (const name of new Set([folders.network1, folders.network2])) {
-        for (const part of parts) {
-          const folder = join(baseFolder(name), part);
-          if (await stat(folder).catch(() => null)) {
-            found.push({ part, files: await recordFolder(folder, { followLinks: true }) });
-          }
-        }
-      }
-      return found;
-    },
+    // The VAE counts as well: latents and pictures come of it.
+    fingerprint: (_, folder) =>
+      withKeptHashes(join(folder, "model_hashes.json"), async () => {
+        const { network1, network2 } = await openBases(names, {});
+        const distinct = new Set([network1.checkpoint, network2.checkpoint]);
+        return await Promise.all([...distinct].map(contentOf));
+      }),
     plan: async () => {
-      const opened = await openBases(folders, { precision, clipSkip });
+      const opened = await openBases(names, { precision, clipSkip });
       const bytes = precision === "f16" ? 2 : 4;
       const distinct = [...new Set([opened.network1, opened.network2])];
       return {
@@ -59,10 +63,15 @@ export function loadBases(options: LoadBasesOptions) {
       };
     },
     run: async (_, run) => {
-      run.progress({ done: 0, total: 1, unit: "models", message: "loading weights" });
-      const loaded = await loadBasesOn(folders, { precision, clipSkip }, run.warn);
-      run.progress({ done: 1, total: 1, unit: "models", message: loaded.device.facts.name });
-      return { bases: loaded };
+      const megabytes = (bytes: number) => Math.round(bytes / 1e6);
+      const onLoaded = (doneBytes: number, totalBytes: number) =>
+        run.progress({
+          done: megabytes(doneBytes),
+          total: megabytes(totalBytes),
+          unit: "MB",
+          message: "loading weights",
+        });
+      return { bases: await loadBasesOn(names, { precision, clipSkip }, { warn: run.warn, onLoaded }) };
     },
   });
 }

@@ -55,6 +55,8 @@ export class Tokenizer {
   readonly bosId: number;
   readonly eosId: number;
   readonly paddingId: number;
+  /** The largest id that it can give. */
+  readonly largestId: number;
   readonly #unknownId: number;
   readonly #vocabulary: ReadonlyMap<string, number>;
   readonly #mergeRanks: ReadonlyMap<string, number>;
@@ -75,6 +77,7 @@ export class Tokenizer {
     this.paddingId = idOf("padding");
     this.#unknownId = idOf("unknown");
     this.#vocabulary = vocabulary;
+    this.largestId = vocabulary.values().reduce((largest, id) => Math.max(largest, id), 0);
     this.#mergeRanks = new Map(merges.map((pair, rank) => [pair, rank]));
     const longestFirst = [...new Set(Object.values(special))].sort((a, b) => b.length - a.length);
     this.#specialSplit = new RegExp(`(${longestFirst.map((token) => RegExp.escape(token)).join("|")})`);

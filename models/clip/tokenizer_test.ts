@@ -4,6 +4,7 @@ import { copyFile, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
+import { clipTokenizer, clipVocabulary, clipVocabularySize } from "./clip_vocabulary.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
 const GOLDEN = new URL("../../tests/golden/models/", import.meta.url);
@@ -17,50 +18,43 @@ interface Case {
   ids225: number[][];
 }
 
-/** A tokenizer folder with CLIP's own vocabulary, made from its BPE table as transformers makes it. */
-async function makeClipFolder(): Promise<string> {
-  const table = gunzipSync(await readFile(new URL("bpe_simple_vocab_16e6.txt.gz", GOLDEN))).toString("utf8");
-  const merges = table.split("\n").slice(1, 48895);
-  // The letters of the bytes: printable ones stand for themselves, in order of their code; then the others from U+0100 on.
-  const codes = [...range(0x21, 0x7e), ...range(0xa1, 0xac), ...range(0xae, 0xff), ...range(0x100, 0x143)];
-  const letters = codes.map((code) => String.fromCharCode(code));
-  const tokens = [
-    ...letters,
-    ...letters.map((letter) => `${letter}</w>`),
-    ...merges.map((pair) => pair.replace(" ", "")),
-  ];
-  tokens.push("<|startoftext|>", "<|endoftext|>");
-  const folder = await Deno.makeTempDir();
-  const vocabulary = Object.fromEntries(tokens.map((token, id) => [token, id]));
-  await writeFile(join(folder, "vocab.json"), JSON.stringify(vocabulary));
-  await writeFile(join(folder, "merges.txt"), ["#version: 0.2", ...merges, ""].join("\n"));
-  return folder;
-}
-
-function range(first: number, last: number): number[] {
-  return Array.from({ length: last - first + 1 }, (_, i) => first + i);
-}
-
 // transformers 4.26.1 with ftfy 6.3.1, and sd-scripts' chunks for max_token_length 150 and 225.
 const golden: { sha256: Record<string, string>; cases: Case[] } = JSON.parse(
   gunzipSync(await readFile(new URL("tokenizer.json.gz", GOLDEN))).toString("utf8"),
 );
-const clipFolder = await makeClipFolder();
-const clip = await Tokenizer.fromFolder(clipFolder);
+const { vocabulary, merges } = await clipVocabulary();
+const files = {
+  // As Python writes JSON. An object would bring the tokens that are digits to the front.
+  "vocab.json": `{${[...vocabulary].map(([token, id]) => `${JSON.stringify(token)}: ${id}`).join(", ")}}`,
+  "merges.txt": ["#version: 0.2", ...merges, ""].join("\n"),
+};
 
-Deno.test("The merges that the tests make are those of CLIP's own merges.txt", async () => {
-  const hash = createHash("sha256").update(await readFile(join(clipFolder, "merges.txt"))).digest("hex");
-  equal(hash, golden.sha256["merges.txt"]);
+/** A tokenizer folder with CLIP's own vocabulary. */
+async function makeClipFolder(): Promise<string> {
+  const folder = await Deno.makeTempDir();
+  for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+  return folder;
+}
+const clipFolder = await makeClipFolder();
+const clip = await clipTokenizer(), clipOfFolder = await Tokenizer.fromFolder(clipFolder);
+
+Deno.test("clipVocabulary() has the vocabulary and the merges of CLIP's own files", () => {
+  equal(vocabulary.size, clipVocabularySize);
+  for (const [name, text] of Object.entries(files)) {
+    equal(createHash("sha256").update(text).digest("hex"), golden.sha256[name], name);
+  }
 });
 
-Deno.test("Tokenizer gives the ids of transformers' CLIPTokenizer for all 282 prompts", () => {
+Deno.test("clipTokenizer() and a folder give the ids of transformers' CLIPTokenizer for all 282 prompts", () => {
   equal(golden.cases.length, 282);
-  for (const { text, ids, ids77, ids150, ids225 } of golden.cases) {
-    deepEqual(clip.encode(text), ids, JSON.stringify(text));
-    deepEqual(clip.encodePadded(text), ids77, JSON.stringify(text));
-    deepEqual(clip.chunks(text, 75), [ids77], JSON.stringify(text));
-    deepEqual(clip.chunks(text, 150), ids150, JSON.stringify(text));
-    deepEqual(clip.chunks(text, 225), ids225, JSON.stringify(text));
+  for (const tokenizer of [clip, clipOfFolder]) {
+    for (const { text, ids, ids77, ids150, ids225 } of golden.cases) {
+      deepEqual(tokenizer.encode(text), ids, JSON.stringify(text));
+      deepEqual(tokenizer.encodePadded(text), ids77, JSON.stringify(text));
+      deepEqual(tokenizer.chunks(text, 75), [ids77], JSON.stringify(text));
+      deepEqual(tokenizer.chunks(text, 150), ids150, JSON.stringify(text));
+      deepEqual(tokenizer.chunks(text, 225), ids225, JSON.stringify(text));
+    }
   }
 });
 

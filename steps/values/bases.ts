@@ -1,9 +1,11 @@
-import { recordFolder } from "../../pipeline/mod.ts";
-import { stat } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname } from "node:path";
 import { Device, NoAdapterError } from "../../engine/mod.ts";
 import { BaseModel, type BaseModelOptions } from "../../models/base_model.ts";
+import { type Checkpoint, openCheckpoint } from "../../models/checkpoint/checkpoint.ts";
+import { clipTokenizer, clipVocabularySize } from "../../models/clip/clip_vocabulary.ts";
 import { Tokenizer } from "../../models/clip/tokenizer.ts";
+import { VaeModel } from "../../models/vae_model.ts";
+import { haveSameContent } from "./checkpoint_content.ts";
 import { toy } from "./toy.ts";
 
 export { NoAdapterError };
@@ -24,96 +26,127 @@ export interface LoadedBases extends OpenedBases {
   release(): void;
 }
 
-/** Where the bases are: one folder for both networks, or one each. */
-export interface BaseFolders {
+/** Where the bases are: one for both networks, or one each. */
+export interface BaseNames {
+  /** A Diffusers folder, or a single file in the original layout (`.safetensors`, `.ckpt`), or `toy`. */
   readonly network1: string;
+  /** Network 1's when left out. */
   readonly network2?: string;
+  /** A VAE that takes the place of the bases' own: a folder or a file (`.safetensors`, `.ckpt`, `.pt`). */
+  readonly vae?: string;
+  /** A Diffusers folder whose configurations and tokenizer single files are read with; SD v1.5's when left out. */
+  readonly config?: string;
 }
 
-/**
- * The small base model that comes with the project.
- *
- * @param name A folder, or `toy`.
- */
+/** The small base model that comes with the project, for `toy`; else the name itself. */
 export function baseFolder(name: string): string {
   return name === "toy" ? toy.base : name;
 }
 
 /** Opens configurations; no device is asked for. A base that both networks name is opened once. */
-export async function openBases(folders: BaseFolders, options: BaseModelOptions): Promise<OpenedBases> {
-  const first = baseFolder(folders.network1), second = baseFolder(folders.network2 ?? folders.network1);
-  for (const folder of new Set([first, second])) {
-    const found = await stat(folder).catch((error) => {
-      if (error.code === "ENOENT") return null;
-      throw error;
+export async function openBases(names: BaseNames, options: BaseModelOptions): Promise<OpenedBases> {
+  const { network1: first, network2: second = first, config, vae } = names;
+  const open = async (name: string) => {
+    const checkpoint = await openCheckpoint(baseFolder(name), {
+      ...config === undefined ? {} : { config: baseFolder(config) },
+      ...vae === undefined ? {} : { vae: baseFolder(vae) },
     });
-    if (!found?.isDirectory()) {
-      throw new Error(
-        `Cannot load the base model: ${folder} is ${
-          found ? "no folder" : "not there"
-        }; wanted a Diffusers folder with ` +
-          "tokenizer, text_encoder, unet and vae, or toy",
-      );
+    if (checkpoint.vae === null) {
+      throw new Error(`Cannot load ${checkpoint.name}: it has no VAE; name one with the option vae`);
     }
-  }
-  const network1 = await BaseModel.open(first, options);
-  if (first === second) return { network1, network2: network1 };
-  const network2 = await BaseModel.open(second, options);
+    return checkpoint;
+  };
+  const checkpoint1 = await open(first), network1 = await BaseModel.open(checkpoint1, options);
+  if (baseFolder(first) === baseFolder(second)) return { network1, network2: network1 };
+  const checkpoint2 = await open(second);
+  if (await haveSameContent(checkpoint1, checkpoint2)) return { network1, network2: network1 };
+  const network2 = await BaseModel.open(checkpoint2, options);
   await checkAlike(network1, network2);
   return { network1, network2 };
 }
 
 /** Two bases share latents, timesteps and file layout, so they must agree in VAE, noise schedule and layers. */
 async function checkAlike(one: BaseModel, two: BaseModel): Promise<void> {
-  const vae = async ({ folder }: BaseModel) =>
-    JSON.stringify(await recordFolder(join(folder, "vae"), { followLinks: true }));
   const facts = {
     "noise schedule": ({ schedule }: BaseModel) => `${schedule.predictionType} ${schedule.alphasCumprod}`,
     layers: ({ textLayers, unetLayers }: BaseModel) => JSON.stringify([textLayers, unetLayers]),
+    "latent scale": ({ latentScale }: BaseModel) => latentScale,
   };
   const differing = Object.entries(facts).filter(([, of]) => of(one) !== of(two)).map(([what]) => what);
+  const vae = ({ checkpoint }: BaseModel) => VaeModel.contentHash(checkpoint);
   if (await vae(one) !== await vae(two)) differing.push("VAE");
   if (differing.length === 0) return;
   throw new RangeError(
-    `Cannot train on ${one.folder} and ${two.folder} together: they differ in ${differing.join(" and ")}. ` +
-      "Use bases of one family, or one base for both networks",
+    `Cannot train on ${one.checkpoint.name} and ${two.checkpoint.name} together: they differ in ` +
+      `${differing.join(" and ")}. Use bases of one family, or one base for both networks; the option vae gives both ` +
+      "the same VAE",
   );
 }
 
-/** Puts bases on the machine's device. */
+/** What happens while bases are loaded. */
+export interface LoadingEvents {
+  warn(message: string): void;
+  /** Bytes of weights that are on the device, and all of them. */
+  onLoaded?(doneBytes: number, totalBytes: number): void;
+}
+
+/**
+ * Puts bases on the machine's device.
+ *
+ * @throws {RangeError} If a tokenizer has tokens that its text encoder has no place for.
+ */
 export async function loadBasesOn(
-  folders: BaseFolders,
+  names: BaseNames,
   options: BaseModelOptions,
-  warn: (message: string) => void,
+  { warn, onLoaded }: LoadingEvents,
 ): Promise<LoadedBases> {
   const device = await Device.open();
   try {
     const isHalf = options.precision === "f16", canHalf = device.facts.target.f16;
     if (isHalf && !canHalf) warn(`${device.facts.name} has no 16-bit floats: weights are kept in f32`);
-    const opened = await openBases(folders, isHalf && !canHalf ? { ...options, precision: "f32" } : options);
-    for (const base of new Set([opened.network1, opened.network2])) {
-      (await base.load(device)).warnings.forEach(warn);
+    const opened = await openBases(names, isHalf && !canHalf ? { ...options, precision: "f32" } : options);
+    const distinct = new Set([opened.network1, opened.network2]);
+    const totalBytes = [...distinct].reduce((total, base) => total + base.weightBytes, 0);
+    const tokenizers: Tokenizer[] = [];
+    let doneBytes = 0;
+    for (const base of distinct) {
+      tokenizers.push(await openTokenizer(base));
+      const progress = { onLoaded: (sizeBytes: number) => onLoaded?.(doneBytes += sizeBytes, totalBytes) };
+      (await base.load(device, progress)).warnings.forEach(warn);
     }
-    const tokenizer = (base: BaseModel) => openTokenizer(join(base.folder, "tokenizer"));
-    const tokenizer1 = await tokenizer(opened.network1);
-    return {
-      ...opened,
-      device,
-      tokenizer1,
-      tokenizer2: opened.network2 === opened.network1 ? tokenizer1 : await tokenizer(opened.network2),
-      release: () => device.dispose(),
-    };
+    const [tokenizer1, tokenizer2 = tokenizer1] = tokenizers;
+    return { ...opened, device, tokenizer1, tokenizer2, release: () => device.dispose() };
   } catch (error) {
     device.dispose();
     throw error;
   }
 }
 
-async function openTokenizer(folder: string): Promise<Tokenizer> {
+/** The checkpoint's tokenizer; CLIP's own where it brings none and has CLIP's vocabulary. */
+async function openTokenizer({ checkpoint, textConfig }: BaseModel): Promise<Tokenizer> {
+  const { name, tokenizer: found } = checkpoint, { vocabularySize } = textConfig;
+  if (found === null && vocabularySize !== clipVocabularySize) {
+    throw new Error(
+      `Cannot load the tokenizer of ${name}: it has none, and CLIP's own has ${clipVocabularySize} tokens, its text encoder ` +
+        `${vocabularySize}; a folder tokenizer with vocab.json and merges.txt is wanted`,
+    );
+  }
+  const tokenizer = found === null ? await clipTokenizer() : await readTokenizer(found);
+  if (tokenizer.largestId >= vocabularySize) {
+    throw new RangeError(
+      `Cannot use the tokenizer of ${name}: it has the id ${tokenizer.largestId}, but the text encoder's vocabulary ends at ` +
+        `${vocabularySize - 1}. Do they belong together?`,
+    );
+  }
+  return tokenizer;
+}
+
+async function readTokenizer({ folder, files }: NonNullable<Checkpoint["tokenizer"]>): Promise<Tokenizer> {
+  const paths = await Promise.all(files.map((file) => folder.path(file))), where = dirname(paths[0]);
   try {
-    return await Tokenizer.fromFolder(folder);
+    return await Tokenizer.fromFolder(where);
   } catch (error) {
     if ((error as { code?: string }).code !== "ENOENT") throw error;
-    throw new Error(`Cannot load the tokenizer: ${folder} must hold vocab.json and merges.txt`, { cause: error });
+    throw new Error(`Cannot load the tokenizer: ${where} must hold vocab.json and merges.txt`, { cause: error });
   }
 }

@@ -66,7 +66,7 @@ export class PictureSampler implements Disposable {
    */
   static async open(bases: LoadedBases, options: PictureOptions): Promise<PictureSampler> {
     checkPictureOptions(options);
-    return new PictureSampler(bases, await VaeModel.load(bases.network1.folder, bases.device), options);
+    return new PictureSampler(bases, await VaeModel.load(bases.network1.checkpoint, bases.device), options);
   }
 
   /**

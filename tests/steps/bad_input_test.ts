@@ -19,9 +19,7 @@ Deno.test("loadBases() says which folder or file is missing", () =>
   inNewFolder(async (folder) => {
     const missing = join(folder, "none"), base = join(folder, "base");
     await rejects(runStep(folder, d.loadBases({ network1: missing })), {
-      message:
-        `Cannot load the base model: ${missing} is not there; wanted a Diffusers folder with tokenizer, text_encoder, ` +
-        "unet and vae, or toy",
+      message: `Cannot load ${missing}: it is not there; wanted a Diffusers folder, or a .safetensors or .ckpt file`,
     });
     // Before the run, too.
     await rejects(
@@ -34,12 +32,14 @@ Deno.test("loadBases() says which folder or file is missing", () =>
     await rejects(runStep(folder, d.loadBases({ network1: base })), {
       message:
         `Cannot load ${join(base, "unet")}: it holds config.json, expected diffusion_pytorch_model.safetensors or ` +
-        "model.safetensors",
+        "model.safetensors, as diffusers writes them; .fp16 in the name and .bin at its end are read, too",
     });
     await rm(join(base, "tokenizer"), { recursive: true });
     await cp(join(d.toy.base, "unet"), join(base, "unet"), { recursive: true });
     await rejects(runStep(folder, d.loadBases({ network1: base })), {
-      message: `Cannot load the tokenizer: ${join(base, "tokenizer")} must hold vocab.json and merges.txt`,
+      message:
+        `Cannot load the tokenizer of ${base}: it has none, and CLIP's own has 49408 tokens, its text encoder 883; a folder ` +
+        "tokenizer with vocab.json and merges.txt is wanted",
     });
   }));
 

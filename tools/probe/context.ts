@@ -3,6 +3,9 @@ import { type Device, type DType, type HostArray, plan, type Program, type Tenso
 import { weightByRule } from "../../formats/weights_by_rule.ts";
 import { LoraNetwork, type LoraOptions } from "../../lora/network.ts";
 import { BaseModel } from "../../models/base_model.ts";
+import type { PartName } from "../../models/checkpoint/ldm_keys.ts";
+import { localFolder } from "../../models/checkpoint/model_folder.ts";
+import { folderPart } from "../../models/checkpoint/part_files.ts";
 import { fillWeights, fillWeightsByRule, loadWeights } from "../../models/load.ts";
 import type { Weights } from "../../models/weights.ts";
 import { nearestName } from "../../steps/values/nearest_name.ts";
@@ -41,8 +44,10 @@ export function storage({ device, precision }: ProbeRequest): DType {
 /** Fills a part's weights by rule, or from its folder. */
 export async function openWeights(request: ProbeRequest, weights: Weights, saltOffset = 0): Promise<void> {
   const { device, folder, salt, precision } = request;
-  if (salt === null) await loadWeights(device, weights, join(folder, weights.name), { precision });
-  else await fillWeightsByRule(device, weights, { salt: salt + saltOffset, precision });
+  if (salt === null) {
+    const part = weights.name as PartName, config = { file: join(folder, part, "config.json"), json: null };
+    await loadWeights(device, weights, folderPart(part, await localFolder(folder), `${part}/`, config), { precision });
+  } else await fillWeightsByRule(device, weights, { salt: salt + saltOffset, precision });
 }
 
 /** Weights by rule times 2^-8, but for norms and transformer blocks: norms then see variances near their epsilon. */
