@@ -17,14 +17,14 @@ export interface ExampleOptions {
   readonly env?: Record<string, string>;
 }
 
-/** Starts an example as `tools/launch.ts` does, in a process of its own, in a working folder: it writes under `out/` there. */
-export function startExample(name: string, folder: string, options: ExampleOptions = {}): Deno.ChildProcess {
-  const { args = ["--quick"], env = {} } = options;
+/** Starts a script of the project as `tools/launch.ts` does, in a process of its own, in a working folder. */
+export function startScript(path: string, folder: string, options: ExampleOptions = {}): Deno.ChildProcess {
+  const { args = [], env = {} } = options;
   // What the test run was started with; a test may not read the processor's facts itself.
   const present = Deno.env.toObject();
   const launched = environmentFor({ os: Deno.build.os, cpuInfo: "", present, cpuVectorBits: null });
   return new Deno.Command(Deno.execPath(), {
-    args: ["run", ...permissionFlags, fileURLToPath(new URL(`../../examples/${name}.ts`, import.meta.url)), ...args],
+    args: ["run", ...permissionFlags, `--config=${projectFile("deno.json")}`, path, ...args],
     cwd: folder,
     env: { ...launched, NO_COLOR: "1", ...env },
     stdin: "null",
@@ -33,10 +33,24 @@ export function startExample(name: string, folder: string, options: ExampleOptio
   }).spawn();
 }
 
+/** Starts an example; it writes under `out/` in the working folder. */
+export function startExample(name: string, folder: string, options: ExampleOptions = {}): Deno.ChildProcess {
+  return startScript(projectFile(`examples/${name}.ts`), folder, { args: ["--quick"], ...options });
+}
+
+/** Runs the command line: `train`, `new`, `completion`. */
+export async function runCommand(args: readonly string[], folder: string, env = {}): Promise<ExampleResult> {
+  return await resultOf(startScript(projectFile("cli/main.ts"), folder, { args, env }));
+}
+
 /** Runs an example to its end; see {@linkcode startExample}. */
 export async function runExample(name: string, folder: string, options: ExampleOptions = {}): Promise<ExampleResult> {
-  const started = performance.now();
-  const { code, stdout, stderr } = await startExample(name, folder, options).output();
+  return await resultOf(startExample(name, folder, options));
+}
+
+/** What became of a process. */
+export async function resultOf(child: Deno.ChildProcess): Promise<ExampleResult> {
+  const started = performance.now(), { code, stdout, stderr } = await child.output();
   const decoder = new TextDecoder();
   return {
     code,
@@ -44,6 +58,10 @@ export async function runExample(name: string, folder: string, options: ExampleO
     stderr: decoder.decode(stderr),
     seconds: (performance.now() - started) / 1000,
   };
+}
+
+function projectFile(path: string): string {
+  return fileURLToPath(new URL(`../../${path}`, import.meta.url));
 }
 
 /** A temporary folder that is gone after the test. */

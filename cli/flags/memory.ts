@@ -1,0 +1,75 @@
+import { flagGroup } from "./flag.ts";
+
+/** Flags about precision, memory and speed. */
+export const memoryFlags = flagGroup("Memory and speed", [
+  {
+    name: "mixed_precision",
+    type: "text",
+    default: "no",
+    choices: ["no", "fp16", "bf16"],
+    from: "both",
+    status: {
+      means:
+        "fp16: frozen weights are kept in 16 bits where the adapter can, everything is computed in 32; bf16 is not there: WebGPU has none",
+    },
+    does: "16-bit numbers to save memory",
+  },
+  {
+    name: "full_fp16",
+    type: "switch",
+    default: false,
+    from: "both",
+    status: {
+      refused: "gradients and trained weights stay in 32 bits; --mixed_precision=fp16 saves most of the memory",
+    },
+    does: "16-bit gradients as well",
+  },
+  {
+    name: "gradient_checkpointing",
+    type: "switch",
+    default: false,
+    from: "both",
+    status: { refused: "it is not there yet" },
+    does: "compute activations twice instead of keeping them, to save memory",
+  },
+  {
+    name: "xformers",
+    type: "switch",
+    default: false,
+    from: "both",
+    status: { means: "no effect: attention is computed in pieces in any case, without its matrix in memory" },
+    does: "attention that saves memory",
+  },
+  {
+    name: "mem_eff_attn",
+    type: "switch",
+    default: false,
+    from: "both",
+    status: { means: "no effect: attention is computed in pieces in any case, without its matrix in memory" },
+    does: "attention that saves memory, where there is no xformers",
+  },
+  {
+    name: "lowram",
+    type: "switch",
+    default: false,
+    from: "both",
+    status: { means: "no effect: weights go to the device as they are read in any case" },
+    does: "load weights where main memory is small",
+  },
+  {
+    name: "max_data_loader_n_workers",
+    type: "integer",
+    default: 8,
+    from: "both",
+    status: { means: "no effect: latents are ready before training, so nothing is loaded beside it" },
+    does: "processes that load pictures",
+  },
+  {
+    name: "persistent_data_loader_workers",
+    type: "switch",
+    default: false,
+    from: "both",
+    status: { means: "no effect: latents are ready before training, so nothing is loaded beside it" },
+    does: "keep those processes between epochs",
+  },
+]);

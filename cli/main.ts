@@ -1,0 +1,47 @@
+/**
+ * The command line: `deno task train …`, `deno task new`, or `deno run -A tools/launch.ts cli/main.ts <command>`. Exit code 2 where the command has to
+ * be changed; what a run ends with, `runRecipe` says.
+ *
+ * @module
+ */
+import { Command, CommanderError } from "@commander-js/extra-typings";
+import { completionScript, shells } from "./completion.ts";
+import { flagsByName } from "./flags/table.ts";
+import { argparseWords } from "./settings/argparse_words.ts";
+import { makeTrainCommand } from "./settings/train_command.ts";
+import { train } from "./train.ts";
+import { UsageError } from "./usage_error.ts";
+
+/**
+ * Runs a command line.
+ *
+ * @throws {UsageError} If the user has to change it.
+ * @throws {CommanderError} After commander has printed help or an error.
+ */
+export async function runCommandLine(args: readonly string[]): Promise<void> {
+  const [name, ...rest] = args;
+  const program = new Command("dualora").exitOverride().description(
+    "Trains two LoRA networks for Stable Diffusion v1.5 so that they keep apart.",
+  );
+  const trainCommand = makeTrainCommand();
+  trainCommand.action(() => train(trainCommand, rest));
+  program.addCommand(trainCommand);
+  program.command("completion").argument("<shell>", shells.join(", ")).description(
+    "print what a shell needs to complete flags",
+  )
+    .action((shell) => console.log(completionScript(shell).trimEnd()));
+  const words = name === "train" ? [name, ...argparseWords(rest, flagsByName)] : args;
+  await program.parseAsync([...words], { from: "user" });
+}
+
+if (import.meta.main) {
+  try {
+    await runCommandLine(Deno.args);
+  } catch (error) {
+    // Commander has printed its own; asking for help is no error.
+    if (error instanceof CommanderError) Deno.exit(error.exitCode === 0 ? 0 : 2);
+    if (!(error instanceof UsageError)) throw error;
+    console.error(error.message);
+    Deno.exit(2);
+  }
+}

@@ -1,0 +1,96 @@
+import { join } from "node:path";
+import type { NetworkThings } from "../../steps/sample.ts";
+import type { SaveNetworksOptions } from "../../steps/save_networks.ts";
+import * as things from "../../steps/things.ts";
+import { commandFlags } from "../flags/command.ts";
+import { type FlagName, flagsByName, type FlagValues } from "../flags/table.ts";
+import type { Settings } from "../settings/settings.ts";
+import { UsageError } from "../usage_error.ts";
+import { baseOptions } from "./base_options.ts";
+import { dreamboothOptions } from "./data_options.ts";
+import { networkOptions } from "./network_options.ts";
+import { watchValues } from "./network_settings.ts";
+import type { RecipePlan, StepCall } from "./step_calls.ts";
+import { orthogonalityOptions, trainingOptions } from "./training_options.ts";
+
+/** What a command line comes to. */
+export interface PlannedRecipe {
+  readonly plan: RecipePlan;
+  /** Flags that were given and decide nothing in this run. */
+  readonly unused: readonly FlagName[];
+}
+
+/**
+ * Turns settings into a recipe. Whatever a flag decides is an option of a step.
+ *
+ * @throws {UsageError} If a setting is missing, or has a value that nothing can be made of.
+ */
+export function planRecipe({ values: all, given, isPair }: Settings): PlannedRecipe {
+  const { values, seen } = watchValues(all);
+  const { output_dir: folder, output_name } = values;
+  if (!folder) throw new UsageError("--output_dir is missing: the folder that the LoRA files are written to");
+  const name = output_name || "last";
+  const plan: RecipePlan = {
+    name,
+    folder: join(folder, `${name}_run`),
+    calls: [
+      ["loadBases", baseOptions(values, isPair)],
+      ["readDreambooth", dreamboothOptions(values, isPair)],
+      ["cacheLatents", values.cache_latents_to_disk ? { folder: join(folder, "latents") } : {}],
+      ...isPair
+        ? pairCalls(values)
+        : [["pretrainNetwork1", { ...networkOptions(values, 1), ...trainingOptions(values) }] as const],
+      ["saveNetworks", savingOptions(values, { folder, name }, isPair)],
+    ],
+  };
+  return { plan, unused: [...given].filter((each) => !seen.has(each) && isMeantFor(each)) };
+}
+
+/** Whether a recipe should be made of a flag: not if the table says what it means, or if it says what to do with the recipe. */
+function isMeantFor(name: FlagName): boolean {
+  return flagsByName.get(name)!.status === "works" && !commandFlags.flags.some((flag) => flag.name === name);
+}
+
+/** Training two networks: side by side, or network 2 against one that is there first. */
+function pairCalls(values: FlagValues): StepCall[] {
+  const { freeze_network_1, semi_freeze_network_1, anneal_epoch, half_annel_epoch } = values;
+  const training = trainingOptions(values), orthogonality = orthogonalityOptions(values);
+  const epochs = {
+    ...(anneal_epoch ? { annealEpoch: anneal_epoch } : {}),
+    ...(half_annel_epoch ? { halfAnnealEpoch: half_annel_epoch } : {}),
+  };
+  if (!freeze_network_1 && !semi_freeze_network_1) {
+    if (JSON.stringify(networkOptions(values, 1)) !== JSON.stringify(networkOptions(values, 2))) {
+      throw new UsageError(
+        "Another network_dim_2, network_alpha_2 or network_args_2 than network 1's is refused: two networks that are trained side by side " +
+          "are alike so far; with --freeze_network_1 they may differ",
+      );
+    }
+    return [["trainBoth", { ...networkOptions(values, 1), ...training, orthogonality, ...epochs }]];
+  }
+  const { pretrain_steps } = values, { epochs: _, ...rest } = training;
+  const alone = pretrain_steps === null ? training : { ...rest, steps: pretrain_steps };
+  return [
+    ["pretrainNetwork1", { ...networkOptions(values, 1), ...alone }],
+    ["freezeNetwork1", { mode: semi_freeze_network_1 ? "semi" : "full", ...epochs }],
+    ["trainNetwork2", { ...networkOptions(values, 2), ...training, orthogonality }],
+  ];
+}
+
+function savingOptions(
+  values: FlagValues,
+  { folder, name }: { folder: string; name: string },
+  isPair: boolean,
+): SaveNetworksOptions<NetworkThings> {
+  const { save_precision: precision, save_model_as, save_every_n_epochs: _ } = values;
+  if (save_model_as !== "safetensors") {
+    throw new UsageError(`--save_model_as=${save_model_as} is refused: it is not there yet; files are safetensors`);
+  }
+  const { network1, network2 } = things;
+  return {
+    folder,
+    networks: isPair ? { network1, network2 } : { network1 },
+    names: { network1: name, ...(isPair ? { network2: values.output_name_2 || `${name}_2` } : {}) },
+    ...(precision === null ? {} : { precision }),
+  };
+}

@@ -1,0 +1,65 @@
+import * as things from "../../steps/things.ts";
+import type { RecipePlan } from "./step_calls.ts";
+
+/** Widest line of a script. */
+const lineWidth = 100;
+
+/**
+ * A recipe as a TypeScript script that does the same run: the options of each step, as they were handed to it.
+ *
+ * @param command The command line that it comes from, for the comment on top.
+ */
+export function recipeScript({ name, folder, calls }: RecipePlan, command: string): string {
+  const used = new Set<string>();
+  const uses = calls.map(([step, options]) => {
+    const before = `  .use(d.${step}(`;
+    return `${before}${Object.keys(options).length === 0 ? "" : valueText(options, "  ", before.length, used)}))`;
+  });
+  return [
+    `/** What this command line does: ${command.replaceAll("*/", "*\\/")} */`,
+    'import * as d from "./mod.ts";',
+    "",
+    ...used.size === 0 ? [] : [`const { ${[...used].join(", ")} } = d.things;`, ""],
+    `const recipe = d.pipeline(${JSON.stringify(name)})`,
+    `${uses.join("\n")};`,
+    "",
+    `await d.runRecipe(recipe, { folder: ${JSON.stringify(folder)} });`,
+    "",
+  ].join("\n");
+}
+
+/**
+ * A value as TypeScript.
+ *
+ * @param before Letters in front of it on its line.
+ * @param used Gets the names of the things that it mentions.
+ */
+function valueText(value: unknown, indent: string, before: number, used: Set<string>): string {
+  const thing = Object.entries(things).find(([, thing]) => thing === value)?.[0];
+  if (thing !== undefined) {
+    used.add(thing);
+    return thing;
+  }
+  if (typeof value === "number") return numberText(value);
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  const isList = Array.isArray(value);
+  const items = (inner: string) =>
+    isList
+      ? value.map((each) => valueText(each, inner, inner.length, used))
+      : Object.entries(value).filter(([, each]) => each !== undefined).map(([name, each]) => {
+        const key = /^[A-Za-z_]\w*$/.test(name) ? name : JSON.stringify(name);
+        const text = valueText(each, inner, inner.length + key.length + 2, used);
+        return text === key ? key : `${key}: ${text}`;
+      });
+  const flat = items(indent), [open, close] = isList ? ["[", "]"] : ["{", "}"];
+  if (flat.length === 0) return open + close;
+  const line = isList ? `[${flat.join(", ")}]` : `{ ${flat.join(", ")} }`;
+  if (!line.includes("\n") && before + line.length + 3 <= lineWidth) return line;
+  const inner = `${indent}  `;
+  return `${open}\n${items(inner).map((item) => `${inner}${item},\n`).join("")}${indent}${close}`;
+}
+
+/** As JavaScript writes it; what JSON has no word for, too. */
+function numberText(value: number): string {
+  return Number.isNaN(value) ? "NaN" : String(value);
+}

@@ -1,0 +1,84 @@
+import type { Command } from "@commander-js/extra-typings";
+import type { Flag, FlagDefault } from "../flags/flag.ts";
+import { type FlagName, flagsByName, type FlagValues } from "../flags/table.ts";
+import { UsageError } from "../usage_error.ts";
+import { readSettingsFile, settingsPath } from "./settings_file.ts";
+import { rawValues } from "./train_command.ts";
+
+/** All settings of a run: command line before settings file before default. */
+export interface Settings {
+  readonly values: FlagValues;
+  /** Flags that the command line or the settings file gives. */
+  readonly given: ReadonlySet<FlagName>;
+  /** Whether there are data for network 2; else one network is trained alone, with sd-scripts' defaults. */
+  readonly isPair: boolean;
+  /** What the user should know, in sentences. */
+  readonly notes: readonly string[];
+}
+
+/** Flags that bring data for network 2. */
+const secondData: readonly FlagName[] = ["train_data_dir_2", "in_json_2"];
+
+/**
+ * Completes what a command line says with the settings file and the defaults.
+ *
+ * @param command A parsed `train`.
+ * @throws {UsageError} If the settings file cannot be used.
+ */
+export async function readSettings(command: Command): Promise<Settings> {
+  const notes: string[] = [];
+  const { config_file: file, output_config: isWritten } = rawValues(command);
+  if (isWritten && file === null) throw new UsageError("--output_config needs --config_file=<file>, which it writes");
+  if (typeof file === "string" && !isWritten) {
+    const found = await readSettingsFile(settingsPath(file), flagsByName);
+    notes.push(...found.notes);
+    for (const [name, value] of found.values) {
+      if (command.getOptionValueSource(name) !== "cli") command.setOptionValueWithSource(name, value, "config");
+    }
+  }
+  const isGiven = (name: string) => command.getOptionValueSource(name) !== "default";
+  const isPair = secondData.some((name) => isGiven(name) && rawValues(command)[name] !== "");
+  for (const flag of flagsByName.values()) {
+    if (!isGiven(flag.name)) command.setOptionValueWithSource(flag.name, defaultOf(flag, isPair), "default");
+  }
+  const given = new Set([...flagsByName.keys()].filter(isGiven) as FlagName[]);
+  // The command has an option for each flag of the table, from which the type is made.
+  const values = rawValues(command) as FlagValues;
+  return { values, given, isPair, notes };
+}
+
+/**
+ * What the table says of the flags that are given.
+ *
+ * @returns Sentences about flags that mean something of their own here.
+ * @throws {UsageError} If a flag is refused; one that only repeats its default asks for nothing.
+ */
+export function checkStatus({ values, given, isPair }: Settings): string[] {
+  const notes: string[] = [];
+  for (const name of given) {
+    const flag = flagsByName.get(name)!, { status } = flag;
+    if (status === "works") continue;
+    if (isSame(values[name], defaultOf(flag, isPair)) || isSame(values[name], flag.default)) continue;
+    if ("refused" in status) throw new UsageError(`--${name} is refused: ${status.refused}`);
+    notes.push(`--${name} means here: ${status.means}`);
+  }
+  return notes;
+}
+
+/** A flag's default: the original's with two networks, sd-scripts' with one. */
+export function defaultOf(flag: Flag, isPair: boolean): FlagDefault {
+  return isPair || flag.alone === undefined ? flag.default : flag.alone;
+}
+
+/** The given values that differ from the defaults, for a settings file. */
+export function changedValues({ values, given, isPair }: Settings): Record<string, unknown> {
+  return Object.fromEntries(
+    [...given].map((name) => [name, values[name]] as const).filter(([name, value]) =>
+      value !== null && !isSame(value, defaultOf(flagsByName.get(name)!, isPair))
+    ),
+  );
+}
+
+function isSame(value: unknown, other: FlagDefault): boolean {
+  return Object.is(value, other);
+}

@@ -1,0 +1,100 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { parse, stringify, TomlError, type TomlTable } from "smol-toml";
+import { nearestName } from "../../steps/values/nearest_name.ts";
+import { commandFlags } from "../flags/command.ts";
+import type { Flag } from "../flags/flag.ts";
+import { UsageError } from "../usage_error.ts";
+import { readTomlValue } from "./read_value.ts";
+
+/** Flags that say what to do with settings cannot be in a file. */
+const notInFiles: readonly string[] = commandFlags.flags.map(({ name }) => name);
+
+/** What a settings file says. */
+export interface SettingsFile {
+  /** Values by the flags' names. */
+  readonly values: ReadonlyMap<string, unknown>;
+  /** What the reader should know, in sentences. */
+  readonly notes: readonly string[];
+}
+
+/** `name` as `--config_file` has it: with `.toml` at the end, if it is not there already. */
+export function settingsPath(name: string): string {
+  return name.endsWith(".toml") ? name : `${name}.toml`;
+}
+
+/**
+ * Reads a settings file: TOML with flags' names as keys, at the top or in tables, whose names mean nothing.
+ *
+ * @throws {UsageError} If the file is not there, is no TOML, or has a key that is no flag or a value that the flag cannot have.
+ */
+export async function readSettingsFile(path: string, flags: ReadonlyMap<string, Flag>): Promise<SettingsFile> {
+  const values = new Map<string, unknown>(), places = new Map<string, string>(), notes: string[] = [];
+  const take = (key: string, value: unknown, place: string) => {
+    const flag = flags.get(key) ?? [...flags.values()].find(({ alias }) => alias === key);
+    if (!flag) {
+      throw new UsageError(`${place}: unknown key ${key}; did you mean ${nearestName(key, [...flags.keys()])}?`);
+    }
+    if (notInFiles.includes(flag.name)) {
+      throw new UsageError(`${place}: ${key} is for the command line, not for a settings file`);
+    }
+    const before = places.get(flag.name);
+    if (before !== undefined) notes.push(`${key} is in ${before} and again in ${place}, which counts`);
+    values.set(flag.name, readTomlValue(flag, value, `${place}: ${key}`));
+    places.set(flag.name, place);
+  };
+  for (const [key, value] of Object.entries(await readTables(path))) {
+    if (!isTable(value)) {
+      take(key, value, path);
+      continue;
+    }
+    for (const [inner, each] of Object.entries(value)) {
+      const place = `${path} [${key}]`;
+      if (isTable(each)) {
+        throw new UsageError(`${path} [${key}.${inner}]: tables in tables are not read; move its keys into [${key}]`);
+      }
+      take(inner, each, place);
+    }
+  }
+  return { values, notes };
+}
+
+/**
+ * Writes the values that differ from the defaults.
+ *
+ * @throws {UsageError} If there is a file already.
+ */
+export async function writeSettingsFile(path: string, values: Readonly<Record<string, unknown>>): Promise<void> {
+  const written = Object.entries(values).filter(([name]) => !notInFiles.includes(name) && name !== "wandb_api_key");
+  try {
+    await writeFile(path, stringify(Object.fromEntries(written) as TomlTable), { flag: "wx" });
+  } catch (error) {
+    const code = (error as { code?: string }).code;
+    if (code === "EEXIST") {
+      throw new UsageError(`Cannot write settings to ${path}: it is there already; take it away or name another file`);
+    }
+    if (code === "ENOENT") throw new UsageError(`Cannot write settings to ${path}: its folder is not there`);
+    throw error;
+  }
+}
+
+async function readTables(path: string): Promise<TomlTable> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    const code = (error as { code?: string }).code;
+    if (code === "ENOENT") throw new UsageError(`Cannot read settings from ${path}: there is no such file`);
+    if (code === "EISDIR") throw new UsageError(`Cannot read settings from ${path}: it is a folder`);
+    throw error;
+  }
+  try {
+    return parse(text);
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    throw new UsageError(`${path}, line ${error.line}, column ${error.column}: ${error.message.split("\n")[0]}`);
+  }
+}
+
+function isTable(value: unknown): value is TomlTable {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Date);
+}

@@ -1,0 +1,45 @@
+import type { Command } from "@commander-js/extra-typings";
+import { planRecipe } from "./recipe/plan_recipe.ts";
+import { recipeScript } from "./recipe/recipe_script.ts";
+import { recipeOf } from "./recipe/step_calls.ts";
+import { withFlagNames } from "./recipe/step_errors.ts";
+import { runRecipe } from "./run_recipe.ts";
+import { changedValues, checkStatus, readSettings } from "./settings/settings.ts";
+import { settingsPath, writeSettingsFile } from "./settings/settings_file.ts";
+
+/**
+ * What `train` does: reads the settings, makes a recipe of them, and runs it, prints it or describes it.
+ *
+ * @param command The parsed command.
+ * @param args The command line, for the printed script.
+ * @throws {UsageError} If the user has to change a setting.
+ */
+export async function train(command: Command, args: readonly string[]): Promise<void> {
+  const settings = await readSettings(command), { values, isPair } = settings;
+  if (values.output_config) {
+    const path = settingsPath(values.config_file!);
+    await writeSettingsFile(path, changedValues(settings));
+    console.error(`Settings are in ${path}: use them with --config_file=${path}`);
+    return;
+  }
+  const meanings = checkStatus(settings), { plan, unused } = planRecipe(settings);
+  const recipe = withFlagNames(() => recipeOf(plan));
+  const notes = [...settings.notes, ...meanings, ...unused.map((name) => unusedText(name, isPair))];
+  for (const note of notes) console.error(`Note: ${note}`);
+  if (values.print_recipe) return console.log(recipeScript(plan, commandText(args)).trimEnd());
+  const runArgs = [...(values.describe ? ["--describe"] : []), ...(values.stack ? ["--stack"] : [])];
+  await runRecipe(recipe, { folder: plan.folder, args: runArgs });
+}
+
+function unusedText(name: string, isPair: boolean): string {
+  const why = isPair ? "" : ": one network is trained alone, as there are no data for network 2";
+  return `--${name} decides nothing in this run${why}`;
+}
+
+/** A command line as somebody would type it. */
+function commandText(args: readonly string[]): string {
+  const words = args.filter((word) => word !== "--print_recipe").map((word) =>
+    /^[\w./,:=+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
+  );
+  return ["deno task train", ...words].join(" ");
+}

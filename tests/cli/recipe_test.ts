@@ -1,0 +1,183 @@
+import { deepEqual, equal, notDeepEqual, ok, throws } from "node:assert/strict";
+import { commandFlags } from "../../cli/flags/command.ts";
+import { flagsByName } from "../../cli/flags/table.ts";
+import { planRecipe } from "../../cli/recipe/plan_recipe.ts";
+import { recipeScript } from "../../cli/recipe/recipe_script.ts";
+import { recipeOf, type StepName } from "../../cli/recipe/step_calls.ts";
+import * as things from "../../steps/things.ts";
+import { settingsOfLine } from "./parse_line.ts";
+
+/** Two networks, with an optimizer that is there. */
+const pair = [
+  ...["--pretrained_model_name_or_path=base", "--output_dir=out", "--output_name=name", "--optimizer_type=AdamW"],
+  ...["--train_data_dir=one", "--train_data_dir_2=two"],
+];
+
+/** Flags, the step whose options they decide, and those options. */
+type Case = readonly [line: readonly string[], step: StepName, options: Readonly<Record<string, unknown>>];
+
+const { network1, network2 } = things;
+
+const cases: readonly Case[] = [
+  [["--pretrained_model_name_or_path=a"], "loadBases", { network1: "base", network2: "a" }],
+  [["--pretrained_model_name_or_path_2=b"], "loadBases", { network1: "base", network2: "b" }],
+  [["--clip_skip=2"], "loadBases", { clipSkip: 2 }],
+  [["--mixed_precision=fp16"], "loadBases", { precision: "f16" }],
+  [["--train_data_dir=a"], "readDreambooth", { network1: { train: "a" } }],
+  [["--train_data_dir_2=b"], "readDreambooth", { network2: { train: "b" } }],
+  [["--reg_data_dir=a"], "readDreambooth", { network1: { train: "one", reg: "a" }, network2: { train: "two" } }],
+  [["--reg_data_dir_2=b"], "readDreambooth", { network1: { train: "one" }, network2: { train: "two", reg: "b" } }],
+  [["--prior_loss_weight=0.5"], "readDreambooth", { priorLossWeight: 0.5 }],
+  [["--train_batch_size=3"], "readDreambooth", { batchSize: 3, batchSize2: undefined }],
+  [["--train_batch_size=3", "--train_batch_size_2=2"], "readDreambooth", { batchSize: 3, batchSize2: 2 }],
+  [["--resolution=256"], "readDreambooth", { resolution: 256, resolution2: undefined }],
+  [["--resolution=256,384", "--resolution_2=512"], "readDreambooth", { resolution: [256, 384], resolution2: 512 }],
+  [["--flip_aug"], "readDreambooth", { flipAugmentation: true }],
+  [["--caption_extension=.txt"], "readDreambooth", { captionExtension: ".txt" }],
+  [["--caption_extention=.tags", "--caption_extension=.txt"], "readDreambooth", { captionExtension: ".tags" }],
+  [["--seed=7"], "readDreambooth", { seed: 7 }],
+  [["--seed=7"], "trainBoth", { seed: 7 }],
+  [["--max_token_length=225"], "trainBoth", { maxTokenLength: 225 }],
+  [["--orth_te_coefficient=0.25"], "trainBoth", { orthogonality: { textEncoder: 0.25, unet: 1 } }],
+  [["--orth_unet_coefficient=0.25"], "trainBoth", { orthogonality: { textEncoder: 1, unet: 0.25 } }],
+  [["--orth_form=original"], "trainBoth", { orthogonality: { textEncoder: 1, unet: 1, form: "original" } }],
+  [["--orth_te_mask=I"], "trainBoth", { orthogonality: { textEncoder: 1, unet: 1, textMask: "I" } }],
+  [["--anneal_epoch=3", "--half_annel_epoch=1"], "trainBoth", { annealEpoch: 3, halfAnnealEpoch: 1 }],
+  [["--freeze_network_1", "--anneal_epoch=3"], "freezeNetwork1", { mode: "full", annealEpoch: 3 }],
+  [["--semi_freeze_network_1", "--freeze_network_1"], "freezeNetwork1", { mode: "semi" }],
+  [["--freeze_network_1"], "pretrainNetwork1", { steps: 2000, epochs: undefined }],
+  [["--freeze_network_1", "--pretrain_steps=5"], "pretrainNetwork1", { steps: 5, epochs: undefined }],
+  [["--freeze_network_1", "--pretrain_steps=5", "--max_train_epochs=2"], "trainNetwork2", {
+    steps: undefined,
+    epochs: 2,
+  }],
+  [["--network_dim=8"], "trainBoth", { rank: 8, alpha: 64 }],
+  [["--network_alpha=0.5"], "trainBoth", { rank: 64, alpha: 0.5 }],
+  [["--freeze_network_1", "--network_dim_2=8"], "trainNetwork2", { rank: 8, alpha: 64 }],
+  [["--freeze_network_1", "--network_dim_2=8"], "pretrainNetwork1", { rank: 64 }],
+  [["--freeze_network_1", "--network_alpha=3", "--network_alpha_2=2"], "trainNetwork2", { alpha: 2 }],
+  [["--freeze_network_1", "--network_alpha=3"], "trainNetwork2", { alpha: 3 }],
+  [["--network_args", "conv_dim=4", "conv_alpha=2"], "trainBoth", { convRank: 4, convAlpha: 2 }],
+  [["--freeze_network_1", "--network_args_2", "conv_dim=4"], "trainNetwork2", { convRank: 4 }],
+  [["--network_train_unet_only"], "trainBoth", { parts: ["unet"] }],
+  [["--network_train_text_encoder_only"], "trainBoth", { parts: ["text_encoder"] }],
+  [["--max_train_steps=9"], "trainBoth", { steps: 9 }],
+  [["--max_train_epochs=9"], "trainBoth", { epochs: 9, steps: undefined }],
+  [["--gradient_accumulation_steps=2"], "trainBoth", { accumulationSteps: 2 }],
+  [["--learning_rate=1e-4"], "trainBoth", { learningRate: 1e-4 }],
+  [["--lr_scheduler=cosine"], "trainBoth", { schedule: "cosine" }],
+  [["--lr_warmup_steps=5"], "trainBoth", { warmupSteps: 5 }],
+  [["--optimizer_args", "weight_decay=0.1"], "trainBoth", { weightDecay: 0.1 }],
+  [["--max_grad_norm=0"], "trainBoth", { maxGradNorm: 0 }],
+  [["--min_snr_gamma=5"], "trainBoth", { minSnrGamma: 5 }],
+  [["--checkpoint_every_n_steps=5"], "trainBoth", { checkpointEvery: 5 }],
+  [["--cache_latents_to_disk"], "cacheLatents", { folder: "out/latents" }],
+  [["--output_dir=a"], "saveNetworks", { folder: "a" }],
+  [["--output_name=a"], "saveNetworks", { names: { network1: "a", network2: "a_2" } }],
+  [["--output_name_2=b"], "saveNetworks", { names: { network1: "name", network2: "b" } }],
+  [["--save_precision=fp16"], "saveNetworks", { precision: "fp16" }],
+];
+
+/** Flags that decide nothing but whether something is refused. */
+const onlyRefuse = ["optimizer_type", "save_model_as"];
+
+/** The options that a line gives a step; undefined where the recipe has no such step. */
+async function optionsOf(line: readonly string[], step: StepName): Promise<Record<string, unknown> | undefined> {
+  const { plan, unused } = planRecipe(await settingsOfLine(line));
+  deepEqual(unused, [], line.join(" "));
+  // Each step takes what it is handed.
+  recipeOf(plan);
+  return plan.calls.find(([name]) => name === step)?.[1] as Record<string, unknown> | undefined;
+}
+
+function picked(options: Record<string, unknown> | undefined, names: readonly string[]) {
+  return options && Object.fromEntries(names.map((name) => [name, options[name]]));
+}
+
+Deno.test("each flag that works decides an option of a step", async (t) => {
+  for (const [line, step, expected] of cases) {
+    await t.step(line.join(" "), async () => {
+      const names = Object.keys(expected);
+      deepEqual(picked(await optionsOf([...pair, ...line], step), names), { ...expected });
+      const without = picked(await optionsOf(pair, step), names);
+      if (step === "trainBoth") notDeepEqual(without, { ...expected });
+    });
+  }
+});
+
+Deno.test("no flag that works by the table is left out of these tests", () => {
+  const tested = new Set(cases.flatMap(([line]) => line).map((word) => word.replace(/^--|=.*$/g, "")));
+  const missing = [...flagsByName.values()].filter(({ name, status }) =>
+    status === "works" && !tested.has(name) && !onlyRefuse.includes(name) &&
+    !commandFlags.flags.some((flag) => flag.name === name)
+  );
+  deepEqual(missing.map(({ name }) => name), []);
+});
+
+Deno.test("a flag without any effect on this run is named", async () => {
+  const unusedOf = async (line: string[]) => planRecipe(await settingsOfLine(line)).unused;
+  deepEqual(await unusedOf([...pair, "--pretrain_steps=5"]), ["pretrain_steps"]);
+  const alone = [...pair.filter((word) => !word.startsWith("--train_data_dir_2")), "--resolution=64"];
+  deepEqual(await unusedOf([...alone, "--reg_data_dir_2=a", "--anneal_epoch=2", "--network_dim_2=3"]), [
+    ...["reg_data_dir_2", "anneal_epoch", "network_dim_2"],
+  ]);
+  deepEqual(await unusedOf(["--xformers", ...pair]), []);
+});
+
+Deno.test("one network alone is pretrained and saved, without anything of network 2", async () => {
+  const line = ["--pretrained_model_name_or_path=toy", "--train_data_dir=one", "--output_dir=out", "--resolution=64"];
+  const { plan } = planRecipe(await settingsOfLine(line));
+  deepEqual(plan.calls.map(([step]) => step), [
+    "loadBases",
+    "readDreambooth",
+    "cacheLatents",
+    "pretrainNetwork1",
+    "saveNetworks",
+  ]);
+  deepEqual(plan.calls.at(-1), ["saveNetworks", {
+    folder: "out",
+    networks: { network1 },
+    names: { network1: "last" },
+  }]);
+  equal(plan.folder, "out/last_run");
+});
+
+Deno.test("values that nothing can be made of are refused by name", async () => {
+  const messages: [string[], string][] = [
+    [
+      ["--resolution=512,512,512"],
+      '--resolution is "512,512,512", must be one size in pixels or width,height, such as 512 or 512,768',
+    ],
+    [["--network_args", "conv_dim"], '--network_args has "conv_dim", must be name=value, such as conv_dim=…'],
+    [["--network_args", "conv_dim=x"], '--network_args: conv_dim is "x", must be a whole number'],
+    [["--network_args", "conv_alpha=1"], "--network_args has conv_alpha, which needs conv_dim as well"],
+    [
+      ["--network_module=lycoris.kohya"],
+      "--network_module=lycoris.kohya is refused: networks.lora is the only kind of network there is",
+    ],
+    [
+      ["--network_train_unet_only", "--network_train_text_encoder_only"],
+      "--network_train_unet_only and --network_train_text_encoder_only together leave nothing to train",
+    ],
+    [["--save_model_as=ckpt"], "--save_model_as=ckpt is refused: it is not there yet; files are safetensors"],
+    [["--mixed_precision=bf16"], "--mixed_precision=bf16 is refused: WebGPU has no bf16; use fp16, or no"],
+  ];
+  for (const [line, message] of messages) {
+    const settings = await settingsOfLine([...pair, ...line]);
+    throws(() => planRecipe(settings), { name: "UsageError", message });
+  }
+});
+
+Deno.test("a printed recipe names the things it hands on, and every value as it was", async () => {
+  const line = [...pair, '--output_dir=a "b" */', "--learning_rate=1e-7", "--orth_te_mask=I"];
+  const { plan } = planRecipe(await settingsOfLine(line));
+  const script = recipeScript(plan, "deno task train */");
+  ok(script.startsWith("/** What this command line does: deno task train *\\/ */\n"));
+  ok(script.includes("const { network1, network2 } = d.things;"));
+  ok(script.includes("learningRate: 1e-7"));
+  ok(script.includes('folder: "a \\"b\\" */"'));
+  ok(script.includes("networks: { network1, network2 }"));
+  ok(script.split("\n").slice(1).every((line) => line.length <= 100), script);
+  equal(plan.calls.at(-1)![0], "saveNetworks");
+  deepEqual((plan.calls.at(-1)![1] as { networks: unknown }).networks, { network1, network2 });
+});

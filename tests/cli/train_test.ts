@@ -1,0 +1,134 @@
+import { deepEqual, equal, match } from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import * as d from "../../mod.ts";
+import { checkToyLora } from "../examples/lora_files.ts";
+import { inNewFolder, resultOf, runCommand, startScript } from "../examples/run_example.ts";
+import { copyPictures } from "../steps/small_training.ts";
+
+/** Folders as the command of the method's description names them, with two pictures each. */
+async function smallFolders(folder: string): Promise<void> {
+  await copyPictures(d.toy.character, join(folder, "character"), 2);
+  await copyPictures(d.toy.outfit, join(folder, "outfit"), 2);
+  await copyPictures(d.toy.priors, join(folder, "people"), 2);
+}
+
+/** The command of the method's description as it stands; other paths, fewer steps, a smaller size and rank. */
+const seedCommand = [
+  "--pretrained_model_name_or_path=toy",
+  "--pretrained_model_name_or_path=toy",
+  "--output_dir=out",
+  "--output_name=clothes",
+  "--save_model_as=safetensors",
+  "--prior_loss_weight=1.0",
+  "--max_train_steps=3",
+  "--optimizer_type=AdamW",
+  "--xformers",
+  "--mixed_precision=fp16",
+  "--cache_latents",
+  "--network_module=networks.lora",
+  "--network_dim=8",
+  "--network_alpha=4",
+  "--train_data_dir=character",
+  "--reg_data_dir=people",
+  "--train_data_dir_2=outfit",
+  "--reg_data_dir_2=people",
+  "--orth_te_coefficient=1",
+  "--orth_unet_coefficient=1",
+  "--freeze_network_1=False",
+  "--semi_freeze_network_1=False",
+  "--anneal_epoch=0",
+  "--half_annel_epoch=0",
+];
+/** Not in that command: small pictures, and a rate at which three steps can be seen. */
+const small = ["--resolution=64", "--learning_rate=1e-3"];
+
+Deno.test("the command of the method's description trains two networks; its printed recipe writes the same bytes", () =>
+  inNewFolder(async (folder) => {
+    await smallFolders(folder);
+    const line = ["train", ...seedCommand, ...small];
+    const ran = await runCommand(line, folder);
+    equal(ran.code, 0, ran.stdout + ran.stderr);
+    const files = ["clothes.safetensors", "clothes_2.safetensors"];
+    for (const file of files) await checkToyLora(join(folder, "out", file), { rank: 8, alpha: 4 });
+
+    const printed = await runCommand([...line, "--print_recipe"], folder);
+    equal(printed.code, 0, printed.stderr);
+    const script = join(folder, "recipe.ts"), elsewhere = join(folder, "elsewhere");
+    await smallFolders(elsewhere);
+    await writeFile(script, printed.stdout.replace("./mod.ts", new URL("../../mod.ts", import.meta.url).href));
+    const again = await resultOf(startScript(script, elsewhere));
+    equal(again.code, 0, again.stdout + again.stderr);
+    for (const file of files) {
+      const one = await readFile(join(folder, "out", file)), other = await readFile(join(elsewhere, "out", file));
+      equal(one.equals(other), true, `${file} differs`);
+    }
+  }));
+
+Deno.test("without data for network 2, train makes one plain LoRA with sd-scripts' defaults", () =>
+  inNewFolder(async (folder) => {
+    await smallFolders(folder);
+    const line = [
+      "--pretrained_model_name_or_path=toy",
+      "--train_data_dir=character",
+      "--output_dir=out",
+      "--max_train_epochs=1",
+    ];
+    const { code, stdout, stderr } = await runCommand(["train", ...line, ...small], folder);
+    equal(code, 0, stdout + stderr);
+    // Rank 4 and alpha 1 are what sd-scripts takes where they are not given.
+    await checkToyLora(join(folder, "out", "last.safetensors"), { rank: 4, alpha: 1 });
+    deepEqual([...Deno.readDirSync(join(folder, "out"))].map(({ name }) => name).sort(), [
+      "last.safetensors",
+      "last_run",
+    ]);
+  }));
+
+Deno.test("freezing without weights trains network 1 first, then network 2 against it", () =>
+  inNewFolder(async (folder) => {
+    await smallFolders(folder);
+    const flags = ["--freeze_network_1", "--network_dim_2=2", "--pretrain_steps=2", "--network_train_unet_only"];
+    const line = seedCommand.filter((word) => !word.startsWith("--freeze") && !word.startsWith("--reg"));
+    const { code, stdout, stderr } = await runCommand(["train", ...line, ...small, ...flags], folder);
+    equal(code, 0, stdout + stderr);
+    match(stdout, /pretrain network 1: starts[^]*freeze network 1: [^]*train network 2: starts/);
+    const ranks = await Promise.all(["clothes", "clothes_2"].map(async (name) => {
+      const file = await readFile(join(folder, "out", `${name}.safetensors`));
+      return JSON.parse(file.toString("utf8", 8, 8 + Number(file.readBigUInt64LE(0)))).__metadata__.ss_network_dim;
+    }));
+    deepEqual(ranks, ["8", "2"]);
+  }));
+
+Deno.test("train leaves with 2 and names the flag where something is missing or wrong", () =>
+  inNewFolder(async (folder) => {
+    const base = ["--pretrained_model_name_or_path=toy", "--train_data_dir=a", "--output_dir=out", "--resolution=64"];
+    const cases: [string[], string][] = [
+      [
+        ["--output_dir=out"],
+        "--pretrained_model_name_or_path is missing: a Diffusers folder of Stable Diffusion 1.x, or toy for the small model that comes with the project",
+      ],
+      [
+        base.slice(1),
+        "--pretrained_model_name_or_path is missing: a Diffusers folder of Stable Diffusion 1.x, or toy for the small model that comes with the project",
+      ],
+      [
+        base.filter((word) => !word.startsWith("--train")),
+        "--train_data_dir is missing: a folder of folders <repeats>_<class> with pictures",
+      ],
+      [
+        base.filter((word) => !word.startsWith("--output")),
+        "--output_dir is missing: the folder that the LoRA files are written to",
+      ],
+      [base.slice(0, 3), "--resolution is missing: a size in pixels, such as 512 or 512,768"],
+      [[...base, "--learning_rate=0"], "--learning_rate: Cannot train: learningRate is 0, must be a number above 0"],
+      [[...base, "--network_dim=0"], "--network_dim: Cannot make a network: rank is 0, must be a whole number above 0"],
+      [
+        [...base, "--network_args", "conv_dm=4"],
+        "--network_args has the unknown name conv_dm; did you mean conv_dim? Names are conv_dim, conv_alpha",
+      ],
+    ];
+    for (const [line, message] of cases) {
+      const { code, stdout, stderr } = await runCommand(["train", ...line], folder);
+      deepEqual({ code, stdout, stderr }, { code: 2, stdout: "", stderr: `${message}\n` });
+    }
+  }));
