@@ -42,6 +42,8 @@ export interface TrainingOptions {
   readonly weightDecay?: number;
   /** Rows of 77 tokens a prompt may take (`--max_token_length` 75, 150, 225); 75 when left out. */
   readonly maxTokenLength?: 75 | 150 | 225;
+  /** Computes each block again for its gradients: about half the memory, a third more time, the same bits; off when left out (`--gradient_checkpointing`). */
+  readonly gradientCheckpointing?: boolean;
   /** Seed of timesteps and noise; 1 when left out. */
   readonly seed?: number;
   /** Steps between two checkpoints of the running step; 100 when left out. */
@@ -60,6 +62,7 @@ export const trainingOptionNames: OptionNames<TrainingOptions> = {
   minSnrGamma: true,
   weightDecay: true,
   maxTokenLength: true,
+  gradientCheckpointing: true,
   seed: true,
   checkpointEvery: true,
 };
@@ -78,6 +81,10 @@ export function checkTraining(options: TrainingOptions): void {
   const { epochs, steps, accumulationSteps, checkpointEvery, learningRate, schedule, maxTokenLength } = options;
   for (const [name, value] of Object.entries({ epochs, steps, accumulationSteps, checkpointEvery })) {
     if (value !== undefined && !(Number.isInteger(value) && value > 0)) refuse(name, value, "a whole number above 0");
+  }
+  const { gradientCheckpointing } = options;
+  if (gradientCheckpointing !== undefined && typeof gradientCheckpointing !== "boolean") {
+    refuse("gradientCheckpointing", gradientCheckpointing, "true or false");
   }
   const { warmupSteps, seed, maxGradNorm, minSnrGamma, weightDecay } = options;
   for (const [name, value] of Object.entries({ warmupSteps, seed })) {

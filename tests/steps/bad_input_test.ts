@@ -180,6 +180,7 @@ Deno.test("training steps refuse values out of range before anything runs", () =
     ],
     [{ seed: -1 }, "Cannot train: seed is -1, must be a whole number from 0 on"],
     [{ maxGradNorm: -1 }, "Cannot train: maxGradNorm is -1, must be a number from 0 on"],
+    [{ gradientCheckpointing: "yes" }, 'Cannot train: gradientCheckpointing is "yes", must be true or false'],
     [{ maxTokenLength: 100 }, "Cannot train: maxTokenLength is 100, must be 75, 150 or 225"],
     [{ rank: 0 }, "Cannot make a network: rank is 0, must be a whole number above 0"],
     [{ parts: ["text"] }, 'Cannot make a network: parts is ["text"], must be text_encoder, unet or both'],

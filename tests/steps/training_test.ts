@@ -137,6 +137,18 @@ Deno.test("trainBoth() gathers micro-batches; the text encoder alone", () =>
     for (const { values } of two.log) equal("orth_unet" in values, false);
   }));
 
+Deno.test("trainBoth() with gradient checkpointing makes the same networks, bit by bit", () =>
+  inNewFolder(async (folder) => {
+    const [kept, again] = [join(folder, "kept"), join(folder, "again")];
+    const training = { rank: 2, convRank: 2, steps: 3 };
+    const plain = await trainSmall(kept, {}, training);
+    const checkpointed = await trainSmall(again, {}, { ...training, gradientCheckpointing: true });
+    for (const [k, { weights, log }] of plain.entries()) {
+      deepEqual(checkpointed[k].weights, weights);
+      deepEqual(checkpointed[k].log, log);
+    }
+  }));
+
 Deno.test("trainBoth() trains 3×3 convolutions with a rank of their own", () =>
   inNewFolder(async (folder) => {
     await trainSmall(folder, {}, { rank: 2, convRank: 3, convAlpha: 1.5, steps: 1 });
