@@ -5,7 +5,9 @@ import { LatentCache, type LatentCacheEvent, latentKey, type Latents, type Laten
 
 const source: LatentSource = {
   imageBytes: new Uint8Array([1, 2, 3]),
-  cut: { scaled: { width: 96, height: 128 }, left: 16, top: 0, size: { width: 64, height: 128 } },
+  width: 64,
+  height: 128,
+  crop: "center",
   isFlipped: false,
   vaeHash: "vae",
 };
@@ -28,15 +30,13 @@ async function withFolder(use: (folder: string) => Promise<void>): Promise<void>
 }
 
 Deno.test("latentKey() changes with everything that latents depend on", () => {
-  const { cut } = source;
   const sources: LatentSource[] = [
     source,
     { ...source, imageBytes: new Uint8Array([1, 2, 4]) },
-    { ...source, cut: { ...cut, scaled: { width: 128, height: 96 } } },
-    { ...source, cut: { ...cut, scaled: { width: 97, height: 128 } } },
-    { ...source, cut: { ...cut, size: { width: 128, height: 64 } } },
-    { ...source, cut: { ...cut, left: 0 } },
-    { ...source, cut: { ...cut, top: 1 } },
+    { ...source, width: 128, height: 64 },
+    { ...source, width: 128 },
+    { ...source, crop: { left: 0, top: 0 } },
+    { ...source, crop: { left: 1, top: 0 } },
     { ...source, isFlipped: true },
     { ...source, vaeHash: "other" },
   ];

@@ -5,11 +5,12 @@ export {
   defineMultiOp,
   defineOp,
   type Gradients,
+  observing,
   type OpDefinition,
   type OpFunction,
   type Sample,
 } from "./graph/op.ts";
-export { guaranteedBindingBytes, input, pack, reshape, Tensor, Variable, window } from "./graph/tensor.ts";
+export { guaranteedBindingBytes, input, type Node, pack, reshape, Tensor, Variable, window } from "./graph/tensor.ts";
 export { checkpointed } from "./graph/checkpoint.ts";
 export { currentScope, scoped } from "./graph/scope.ts";
 export { dependsOn, type GradientOptions, gradients } from "./autodiff/gradients.ts";
@@ -18,6 +19,7 @@ export { plan, type Program, programText } from "./plan/plan.ts";
 export { type AdapterFacts, NoAdapterError } from "./gpu/adapter.ts";
 export { Device, DeviceLostError, type HostArray } from "./gpu/device.ts";
 export { CompiledProgram, Recorder } from "./gpu/compiled_program.ts";
+export { absMax } from "./ops/abs_max.ts";
 export { add } from "./ops/add.ts";
 export { broadcastTo } from "./ops/broadcast_to.ts";
 export { fill } from "./ops/fill.ts";
@@ -42,6 +44,7 @@ export { geglu } from "./ops/geglu.ts";
 export { gelu } from "./ops/gelu.ts";
 export { greater } from "./ops/greater.ts";
 export { groupNorm, type GroupNormAttributes } from "./ops/group_norm.ts";
+export { haltUnlessFinite } from "./ops/halt_unless_finite.ts";
 export { layerNorm, type LayerNormAttributes } from "./ops/layer_norm.ts";
 export { log } from "./ops/log.ts";
 export { logSoftmax } from "./ops/log_softmax.ts";

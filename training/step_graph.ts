@@ -5,9 +5,9 @@ import {
   add,
   clipFactor,
   dependsOn,
-  elementCount,
   fill,
   gradients,
+  haltUnlessFinite,
   input,
   mean,
   multiply,
@@ -17,6 +17,7 @@ import {
   scale,
   scoped,
   slice,
+  sqrt,
   square,
   subtract,
   sum,
@@ -33,6 +34,7 @@ import {
   unetDivergence,
   unetOrthogonality,
 } from "../lora/orthogonality.ts";
+import { type PackedFigures, packFigures } from "./packed_figures.ts";
 import type { Adapters } from "../models/source.ts";
 
 /** A base model as a step needs it: graph builders that add a network's deltas to its layers. */
@@ -99,6 +101,16 @@ export interface StepOptions {
   readonly allFigures: boolean;
   /** Computes the blocks' insides again for the gradients, instead of keeping them: less memory, more time, the same bits. */
   readonly gradientCheckpointing: boolean;
+  /** See `haltFlag`. */
+  readonly halted: Variable;
+}
+
+/**
+ * What holds a run after a figure that is NaN or infinite: u32 `[1]`, 0 at first. From that step on, and until the host writes 0 again, steps change neither weights nor
+ * the optimizers' state.
+ */
+export function haltFlag(): Variable {
+  return new Variable("halted", { shape: [1], dtype: "u32" });
 }
 
 /** AdamW's moments of one network, and gradients kept between micro-batches; zero-filled when the device first uses them. */
@@ -120,6 +132,8 @@ export interface StepGraph {
   readonly effects: readonly Tensor[];
   /** Losses, terms and norms by the names that logs use: scalars, and `mse_<k>` `[batch]`. */
   readonly figures: Readonly<Record<string, Tensor>>;
+  /** The same in one tensor: what decides whether the step counts. */
+  readonly packedFigures: PackedFigures;
   /** What each training network's optimizer gets, flat; empty before the last micro-batch. */
   readonly gradients: Readonly<Record<string, Tensor>>;
 }
@@ -145,30 +159,45 @@ interface Pass {
  */
 export function traceStep(networks: readonly StepNetwork[], options: StepOptions): StepGraph {
   const passes = networks.map((network) => scoped(`network_${network.number}`, () => tracePass(network, options)));
-  const figures: Record<string, Tensor> = {};
+  const figures: Record<string, Tensor> = {}, terms: Record<string, Tensor> = {};
   let losses = passes.map((pass) => pass.loss);
   const [one, two] = passes;
   if (two) {
-    const { penalty, terms } = scoped("orthogonality", () => traceOrthogonality(one, two, options));
-    Object.assign(figures, terms);
+    const { penalty, ...traced } = scoped("orthogonality", () => traceOrthogonality(one, two, options));
+    Object.assign(terms, traced.terms);
     if (penalty) losses = passes.map((pass) => add(pass.loss, multiply(mean(pass.weights), penalty)));
   }
   for (const [index, pass] of passes.entries()) {
     if (!networks[index].trains && !options.allFigures) continue;
-    figures[`mse_${networks[index].number}`] = pass.mse;
     figures[`loss_${networks[index].number}`] = losses[index];
+    figures[`mse_${networks[index].number}`] = pass.mse;
   }
-  const effects: Tensor[] = [], given: Record<string, Tensor> = {};
-  for (const [index, network] of networks.entries()) {
-    if (!network.trains) continue;
-    scoped(`network_${network.number}.optimizer`, () => {
-      const step = traceUpdate(network, index, losses, options);
-      effects.push(...step.effects);
-      Object.assign(figures, step.figures);
-      Object.assign(given, step.given);
-    });
+  Object.assign(figures, terms);
+  const trained = networks.flatMap((network, index) =>
+    network.trains
+      ? [{ network, gradient: scoped(optimizerScope(network), () => traceGradient(network, index, losses, options)) }]
+      : []
+  );
+  for (const { gradient } of trained) Object.assign(figures, gradient.figures);
+  const packedFigures = packFigures(figures);
+  if (!options.accumulation.isLast) {
+    return { effects: trained.flatMap(({ gradient }) => gradient.kept), figures, packedFigures, gradients: {} };
   }
-  return { effects, figures, gradients: given };
+  // All of a step counts, or nothing: the figures of both networks are asked before anything changes.
+  const halted = haltUnlessFinite(options.halted.tensor, packedFigures.tensor);
+  const updates = trained.map(({ network, gradient }) =>
+    scoped(optimizerScope(network), () => traceUpdate(network, gradient, halted, options))
+  );
+  return {
+    effects: [halted, ...updates.flatMap(({ effects }) => effects)],
+    figures,
+    packedFigures,
+    gradients: Object.fromEntries(trained.map(({ network }, i) => [`gradient_${network.number}`, updates[i].given])),
+  };
+}
+
+function optimizerScope({ number }: StepNetwork): string {
+  return `network_${number}.optimizer`;
 }
 
 function tracePass({ number: k, base, lora, shape }: StepNetwork, options: StepOptions): Pass {
@@ -220,12 +249,23 @@ function traceOrthogonality(one: Pass, two: Pass, { orthogonality }: StepOptions
   return { penalty: penalty as Tensor | null, terms };
 }
 
-function traceUpdate(
+/** What a step makes of one network's gradient, before anything is changed. */
+interface TracedGradient {
+  /** Before the last micro-batch: gradients added to those of earlier ones, as effects. */
+  readonly kept: readonly Tensor[];
+  /** The norms that are logged; none before the last micro-batch. */
+  readonly figures: Readonly<Record<string, Tensor>>;
+  readonly ranges: readonly Range[];
+  /** What the optimizer gets for a range, by its place; computed anew each time it is asked for, so that it need not be held. */
+  readonly given: (place: number) => Tensor;
+}
+
+function traceGradient(
   { number: k, lora, optimizer }: StepNetwork,
   index: number,
   losses: readonly Tensor[],
   options: StepOptions,
-) {
+): TracedGradient {
   const { count, isLast } = options.accumulation;
   const other = losses.length > 1 && options.form === "original" ? losses[1 - index] : null;
   // Original form: backward(loss_1) and backward(loss_2) both reach this network; network 1 is clipped between the two.
@@ -242,39 +282,48 @@ function traceUpdate(
     const first = share(own, range), part = late && !isLast ? add(first, share(late, range)) : first;
     return count > 1 ? accumulate(partOf(kept, range), part, { keep: 1 }) : part;
   });
-  if (!isLast) return { effects: total, figures: {}, given: {} };
+  if (!isLast) return { kept: total, figures: {}, ranges, given: (place) => total[place] };
   const clip = clipFactor(sumOfSquares(total), { limit: options.maxGradNorm });
   const figure = (place: number) => slice(clip, { axis: 0, start: place, length: 1 });
-  const clipped = (place: number) => multiply(total[place], figure(1));
-  const sums = late && ranges.map((range, i) => add(clipped(i), share(late, range)));
-  // What comes after the clip can be infinite by itself, so it is asked again.
-  const guard = sums ? clipFactor(sumOfSquares(sums), { limit: 0 }) : clip;
+  const given = (place: number) => {
+    const clipped = multiply(total[place], figure(1));
+    return late ? add(clipped, share(late, ranges[place])) : clipped;
+  };
+  const figures: Record<string, Tensor> = { [`norm_${k}`]: reshape(figure(0), []) };
+  // What comes behind the clip can be infinite by itself, so its norm counts too.
+  if (late) figures[`norm_given_${k}`] = sqrt(sumOfSquares(ranges.map((_, place) => given(place))));
+  return { kept: [], figures, ranges, given };
+}
+
+/** The optimizer's step; it changes nothing where `halted` is set. */
+function traceUpdate(
+  { number: k, lora, optimizer }: StepNetwork,
+  { ranges, given }: TracedGradient,
+  halted: Tensor,
+  options: StepOptions,
+): { effects: Tensor[]; given: Tensor } {
   const rate = input(`rate_${k}`, [3]);
-  const given: Tensor[] = [], effects: Tensor[] = [];
-  for (const [i, range] of ranges.entries()) {
-    given.push(sums ? sums[i] : clipped(i));
+  const gradients: Tensor[] = [], effects: Tensor[] = [];
+  for (const [place, range] of ranges.entries()) {
+    gradients.push(given(place));
     const [parameter] = adamwStep(
       partOf(lora.weights.tensor, range),
       partOf(optimizer.firstMoment.tensor, range),
       partOf(optimizer.secondMoment.tensor, range),
-      given[i],
-      guard,
+      gradients[place],
+      halted,
       rate,
       options.optimizer,
     );
     effects.push(parameter);
   }
-  if (count > 1) {
-    const zeros = (range: Range) => fill({ shape: [range.length], value: 0 });
-    effects.push(...ranges.map((range) => accumulate(partOf(kept, range), zeros(range), { keep: 0 })));
+  if (options.accumulation.count > 1) {
+    const zeros = ({ length }: Range) => fill({ shape: [length], value: 0 });
+    effects.push(
+      ...ranges.map((range) => accumulate(partOf(optimizer.gradient.tensor, range), zeros(range), { keep: 0 })),
+    );
   }
-  // 0 where the step was left out; a trainer stops there.
-  const finite = reshape(slice(guard, { axis: 0, start: 2, length: 1 }), []);
-  return {
-    effects,
-    figures: { [`norm_${k}`]: reshape(figure(0), []), [`finite_${k}`]: finite },
-    given: { [`gradient_${k}`]: pack(given, ranges.map(({ start }) => start), lora.sizeElements) },
-  };
+  return { effects, given: pack(gradients, ranges.map(({ start }) => start), lora.sizeElements) };
 }
 
 /** A part of a network's flat weights, or of what is laid out as they are. */
@@ -318,29 +367,4 @@ function flatGradient(loss: Tensor, lora: LoraNetwork, checkpointing: boolean): 
     .filter((part): part is { offsetElements: number; gradient: Tensor } => part.gradient !== null);
   if (!parts.length) return null;
   return pack(parts.map((part) => part.gradient), parts.map((part) => part.offsetElements), lora.sizeElements);
-}
-
-/** Several small tensors as one output, so that a run's figures are read back together. */
-export interface PackedFigures {
-  readonly tensor: Tensor;
-  /** Numbers of one packed row, under their names. */
-  unpack(row: ArrayLike<number>): Record<string, number | number[]>;
-}
-
-/** Packs figures into one output. */
-export function packFigures(figures: Readonly<Record<string, Tensor>>): PackedFigures {
-  const names = Object.keys(figures), places: { name: string; offset: number; shape: readonly number[] }[] = [];
-  let size = 0;
-  for (const name of names) {
-    places.push({ name, offset: size, shape: figures[name].shape });
-    size = Math.ceil((size + elementCount(figures[name].shape)) / 64) * 64;
-  }
-  return {
-    tensor: pack(names.map((name) => figures[name]), places.map(({ offset }) => offset), size),
-    unpack: (row) =>
-      Object.fromEntries(places.map(({ name, offset, shape }) => [
-        name,
-        shape.length === 0 ? row[offset] : Array.from({ length: elementCount(shape) }, (_, i) => row[offset + i]),
-      ])),
-  };
 }

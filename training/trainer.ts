@@ -1,14 +1,16 @@
-import { type CompiledProgram, type Device, plan, type Program, type Recorder } from "../engine/mod.ts";
+import { type CompiledProgram, type Device, plan, type Program, type Recorder, type Variable } from "../engine/mod.ts";
 import type { LoraNetwork } from "../lora/network.ts";
 import { RandomStream } from "../random/philox.ts";
 import { learningRateAt, type LearningRateOptions } from "./learning_rate.ts";
+import { DivergedError, findNotFinite, firstNotFinite, type SkippedStep, skipReason } from "./not_finite.ts";
+import type { PackedFigures } from "./packed_figures.ts";
 import type { EpochPhase } from "./phases.ts";
 import {
   AdamWState,
   type BatchShape,
-  type PackedFigures,
-  packFigures,
+  haltFlag,
   type StepForm,
+  type StepGraph,
   type StepNetwork,
   type StepOptions,
   traceStep,
@@ -63,6 +65,10 @@ export interface TrainerOptions {
   readonly gradientCheckpointing?: boolean;
   /** Steps between two readbacks of the figures. */
   readonly readEvery?: number;
+  /** Steps in a row that may be skipped because a figure is not finite: at this one the run stops. 5 when left out. */
+  readonly maxSkippedInRow?: number;
+  /** Hears of every step that was skipped. */
+  readonly onSkip?: (skipped: SkippedStep) => void;
 }
 
 /** One network to train or to train against. */
@@ -81,23 +87,14 @@ export interface StepFigures {
   readonly values: Readonly<Record<string, number>>;
 }
 
-/** Training produced NaN or infinity. A step whose gradients are not finite changes no weight, and nothing after the last checkpoint is kept. */
-export class DivergedError extends Error {
-  override name = "DivergedError";
-  constructor(readonly step: number, readonly figure: string, readonly value: number) {
-    super(
-      `Training diverged in step ${step + 1}: ${figure} is ${value}. Nothing of this step was kept. ` +
-        "Lower the learning rate, or look for damaged pictures",
-    );
-  }
-}
-
 /** Everything that a run needs, beside its settings and data, to go on as if it had never stopped. */
 export interface TrainerState {
   /** Optimizer steps done. */
   readonly step: number;
   /** Updates that each network has had. */
   readonly updates: readonly number[];
+  /** Steps that were skipped since a figure was not finite: in all, and in a row up to this one. */
+  readonly skipped: { readonly total: number; readonly inRow: number };
   /** Flat weights and moments of each network. */
   readonly networks: readonly { weights: Float32Array; firstMoment: Float32Array; secondMoment: Float32Array }[];
 }
@@ -110,12 +107,34 @@ interface Compiled {
   readonly figures: PackedFigures;
 }
 
-/** Replays compiled steps: feeds batches, keeps the optimizers' clocks, reads figures back rarely and checks them. */
+/** What one step is made of: enough to run it again. */
+interface StepRecipe {
+  readonly step: number;
+  readonly epoch: number;
+  readonly phase: EpochPhase;
+  readonly learningRate: number;
+  readonly microBatches: readonly (readonly TrainBatch[])[];
+}
+
+/** A step on its way, whose figures were not read yet. */
+interface QueuedStep extends StepRecipe {
+  readonly compiled: Compiled;
+  /** Updates of each network before it. */
+  readonly updates: readonly number[];
+}
+
+/**
+ * Replays compiled steps: feeds batches, keeps the optimizers' clocks, reads figures back rarely and checks them.
+ *
+ * A step with a figure that is not finite changes nothing, and neither do those that were queued behind it: they are run again once it was seen.
+ */
 export class Trainer {
   private readonly states: readonly AdamWState[];
+  private readonly halted: Variable = haltFlag();
   private readonly compiled = new Map<string, Compiled>();
-  private readonly waiting: { compiled: Compiled; step: number; epoch: number; learningRate: number }[] = [];
+  private readonly waiting: QueuedStep[] = [];
   private updates: number[];
+  private skipped = { total: 0, inRow: 0 };
   private step = 0;
   private phase = "";
 
@@ -139,7 +158,7 @@ export class Trainer {
    *
    * @param microBatches For each micro-batch, each network's batch.
    * @returns Figures of past steps, when this step's turn to read them has come; else none.
-   * @throws {DivergedError} If one of those steps made NaN or infinity.
+   * @throws {DivergedError} If so many of those steps in a row made NaN or infinity that the run stops.
    */
   async train(
     epoch: number,
@@ -152,11 +171,19 @@ export class Trainer {
     if (isNewPhase) this.releasePrograms();
     this.phase = key;
     const learningRate = learningRateAt(step, this.options.totalSteps, this.options.learningRate);
+    await this.queue({ step, epoch, phase, learningRate, microBatches });
+    this.step++;
+    const isDue = this.waiting.length >= (this.options.readEvery ?? 10);
+    return isDue ? [...earlier, ...await this.readFigures()] : earlier;
+  }
+
+  private async queue(recipe: StepRecipe): Promise<void> {
+    const { step, phase, learningRate, microBatches } = recipe, updates = [...this.updates];
     for (const [micro, batches] of microBatches.entries()) {
       const isLast = micro === microBatches.length - 1;
       const compiled = await this.compile(batches.map(shapeOf), phase, { count: microBatches.length, isLast });
       const { inputs } = compiled.program.program;
-      const feeds = this.feeds(batches, step * (this.options.accumulationSteps ?? 1) + micro);
+      const feeds = this.feeds(batches, this.noiseStep(step, micro));
       for (const [k, { number }] of this.networks.entries()) {
         const name = `rate_${number}`;
         if (!inputs.has(name)) continue;
@@ -166,36 +193,64 @@ export class Trainer {
       // What dead-code elimination dropped, such as a frozen network's target, has no input.
       const used = Object.fromEntries(Object.entries(feeds).filter(([name]) => inputs.has(name)));
       compiled.program.run(used, isLast ? { record: [compiled.recorder] } : {});
-      if (isLast) this.waiting.push({ compiled, step, epoch, learningRate });
+      if (isLast) this.waiting.push({ ...recipe, compiled, updates });
     }
-    this.step++;
-    const isDue = this.waiting.length >= (this.options.readEvery ?? 10);
-    return isDue ? [...earlier, ...await this.readFigures()] : earlier;
   }
 
-  /** Waits for the device and reads the figures of all steps since the last time. */
+  /**
+   * Waits for the device and reads the figures of all steps since the last time, those that were skipped left out.
+   *
+   * @throws {DivergedError} If so many of them in a row made NaN or infinity that the run stops.
+   */
   async readFigures(): Promise<StepFigures[]> {
-    const rows = new Map<Compiled, ArrayLike<number>[]>();
-    for (const { compiled } of this.waiting) {
-      if (!rows.has(compiled)) rows.set(compiled, await compiled.recorder.read());
-    }
-    const found = this.waiting.splice(0).map(({ compiled, step, epoch, learningRate }) => {
-      const values: Record<string, number> = { learning_rate: learningRate };
-      for (const [name, value] of Object.entries(compiled.figures.unpack(rows.get(compiled)!.shift()!))) {
-        if (typeof value === "number") values[name] = value;
+    const found: StepFigures[] = [];
+    while (this.waiting.length) {
+      const queued = this.waiting.splice(0), rows = new Map<Compiled, ArrayLike<number>[]>();
+      for (const { compiled } of queued) {
+        if (!rows.has(compiled)) rows.set(compiled, await compiled.recorder.read());
       }
-      return { step, epoch, values };
-    });
-    for (const { step, values } of found) {
-      for (const [name, value] of Object.entries(values)) {
-        if (!Number.isFinite(value)) throw new DivergedError(step, name, value);
-        if (name.startsWith("finite_") && value === 0) throw new DivergedError(step, `gradient_${name.at(-1)}`, NaN);
+      for (const [i, { step, epoch, learningRate, compiled, updates }] of queued.entries()) {
+        const figures = compiled.figures.unpack(rows.get(compiled)!.shift()!), wrong = firstNotFinite(figures);
+        if (wrong) {
+          await this.skip(queued[i], wrong);
+          // The steps behind it changed nothing either: they run again from here, with the optimizers' clocks as they were.
+          this.updates = [...updates];
+          this.device.upload(this.halted, [0]);
+          for (const later of queued.slice(i + 1)) await this.queue(later);
+          break;
+        }
+        this.skipped = { ...this.skipped, inRow: 0 };
+        const single = Object.entries(figures).filter((entry): entry is [string, number] =>
+          typeof entry[1] === "number"
+        );
+        found.push({ step, epoch, values: { learning_rate: learningRate, ...Object.fromEntries(single) } });
       }
     }
-    return found.map(({ values, ...figures }) => ({
-      ...figures,
-      values: Object.fromEntries(Object.entries(values).filter(([name]) => !name.startsWith("finite_"))),
-    }));
+    return found;
+  }
+
+  /** Counts a step as skipped and finds out where it went wrong. */
+  private async skip(queued: QueuedStep, wrong: Pick<SkippedStep, "figure" | "value">): Promise<void> {
+    const { step, epoch, phase, microBatches } = queued;
+    // Looking for the origin takes a program of its own; two would not fit on a card that one fits.
+    this.releasePrograms();
+    let origin: string | null = null;
+    for (const [micro, batches] of microBatches.entries()) {
+      const accumulation = { count: microBatches.length, isLast: micro === microBatches.length - 1 };
+      const trace = () => this.trace(batches.map(shapeOf), phase, accumulation);
+      origin ??= await findNotFinite(this.device, trace, this.feeds(batches, this.noiseStep(step, micro)));
+    }
+    this.skipped = { total: this.skipped.total + 1, inRow: this.skipped.inRow + 1 };
+    const skipped: SkippedStep = { step, epoch, ...wrong, origin, ...this.skipped };
+    if (skipped.inRow >= (this.options.maxSkippedInRow ?? 5)) {
+      throw new DivergedError(step, skipReason(skipped), skipped.inRow);
+    }
+    this.options.onSkip?.(skipped);
+  }
+
+  /** Place of a micro-batch in the streams of timesteps and noise. */
+  private noiseStep(step: number, micro: number): number {
+    return step * (this.options.accumulationSteps ?? 1) + micro;
   }
 
   /** Weights and optimizer state as they are now; figures must have been read, so that no NaN is saved. */
@@ -210,13 +265,14 @@ export class Trainer {
         secondMoment: await this.device.download(secondMoment) as Float32Array,
       });
     }
-    return { step: this.step, updates: [...this.updates], networks };
+    return { step: this.step, updates: [...this.updates], skipped: this.skipped, networks };
   }
 
   /** Goes on from a saved state. */
   restore(state: TrainerState): void {
     this.step = state.step;
     this.updates = [...state.updates];
+    this.skipped = state.skipped;
     for (const [k, { lora }] of this.networks.entries()) {
       this.device.upload(lora.weights, state.networks[k].weights);
       this.device.upload(this.states[k].firstMoment, state.networks[k].firstMoment);
@@ -228,6 +284,7 @@ export class Trainer {
   dispose(): void {
     this.releasePrograms();
     this.device.free(this.states.flatMap((state) => [state.firstMoment, state.secondMoment, state.gradient]));
+    this.device.free([this.halted]);
   }
 
   private releasePrograms(): void {
@@ -251,10 +308,7 @@ export class Trainer {
     const key = JSON.stringify([shapes, phase, accumulation]);
     const known = this.compiled.get(key);
     if (known) return known;
-    const { program, figures } = planStep(this.networks, this.states, this.noise, shapes, phase, accumulation, {
-      ...this.options,
-      optimizer: this.adamw,
-    });
+    const { program, figures } = planned(this.trace(shapes, phase, accumulation));
     const compiled = await this.device.compile(program);
     const made = {
       program: compiled,
@@ -263,6 +317,11 @@ export class Trainer {
     };
     this.compiled.set(key, made);
     return made;
+  }
+
+  private trace(shapes: BatchShape[], phase: EpochPhase, accumulation: StepOptions["accumulation"]): StepGraph {
+    const options = { ...this.options, optimizer: this.adamw };
+    return traceTraining(this.networks, this.states, this.halted, this.noise, shapes, phase, accumulation, options);
   }
 
   private feeds(batches: readonly TrainBatch[], micro: number): Record<string, ArrayLike<number>> {
@@ -309,6 +368,23 @@ export function planStep(
   accumulation: StepOptions["accumulation"],
   options: Omit<TrainerOptions, "seed"> & { optimizer: StepOptions["optimizer"] },
 ): { program: Program; figures: PackedFigures } {
+  return planned(traceTraining(networks, states, haltFlag(), noise, shapes, phase, accumulation, options));
+}
+
+function planned({ packedFigures, effects }: StepGraph): { program: Program; figures: PackedFigures } {
+  return { program: plan({ outputs: { figures: packedFigures.tensor }, effects }), figures: packedFigures };
+}
+
+function traceTraining(
+  networks: readonly TrainerNetwork[],
+  states: readonly AdamWState[],
+  halted: Variable,
+  noise: TrainingNoise,
+  shapes: readonly BatchShape[],
+  phase: EpochPhase,
+  accumulation: StepOptions["accumulation"],
+  options: Omit<TrainerOptions, "seed"> & { optimizer: StepOptions["optimizer"] },
+): StepGraph {
   const { form = "clean", textCoefficient = 1, unetCoefficient = 1, textMask = "1-I", maxGradNorm = 1 } = options;
   const step: StepNetwork[] = networks.map((network, k) => ({
     ...network,
@@ -316,7 +392,7 @@ export function planStep(
     shape: shapes[k],
     trains: networks.length === 1 || k === 1 || phase.network1Trains,
   }));
-  const graph = traceStep(step, {
+  return traceStep(step, {
     form,
     orthogonality: { on: phase.orthogonalityOn, textCoefficient, unetCoefficient, textMask },
     vParameterization: noise.predictionType === "v_prediction",
@@ -326,7 +402,6 @@ export function planStep(
     optimizer: options.optimizer,
     allFigures: false,
     gradientCheckpointing: options.gradientCheckpointing ?? false,
+    halted,
   });
-  const figures = packFigures(graph.figures);
-  return { program: plan({ outputs: { figures: figures.tensor }, effects: graph.effects }), figures };
 }

@@ -101,6 +101,28 @@ export function inputNames(op: AnyOp): string[] {
 }
 
 let nextId = 0;
+let observer: ((outputs: readonly Tensor[]) => void) | null = null;
+
+/** Runs `body` and shows the outputs of every op that it adds to the graph, in order. What `see` itself adds is not shown, and runs right behind. */
+export function observing<T>(see: (outputs: readonly Tensor[]) => void, body: () => T): T {
+  const outer = observer;
+  observer = see;
+  try {
+    return body();
+  } finally {
+    observer = outer;
+  }
+}
+
+function show(outputs: readonly Tensor[]): void {
+  const see = observer;
+  observer = null;
+  try {
+    see?.(outputs);
+  } finally {
+    observer = see;
+  }
+}
 
 /** The id that the next node will get: nodes made from now on have it or a larger one. */
 export function nextNodeId(): number {
@@ -138,7 +160,9 @@ function apply(op: AnyOp, args: readonly unknown[]): Tensor[] {
   }
   const checkpoint = currentCheckpoint();
   const node: Node = { id: nextId++, op, inputs, attributes, outputs: types, scope, checkpoint };
-  return types.map((type, output) => new Tensor(type, { kind: "node", node, output }));
+  const outputs = types.map((type, output) => new Tensor(type, { kind: "node", node, output }));
+  show(outputs);
+  return outputs;
 }
 
 /** An object of values under the inputs' names. */

@@ -10,20 +10,29 @@ export interface AdamWAttributes {
   readonly weightDecay: number;
 }
 
+const inputs = {
+  parameter: [7],
+  firstMoment: [7],
+  secondMoment: [7],
+  gradient: [7],
+  halted: { shape: [1], dtype: "u32" as const },
+  rate: [3],
+};
+
 /**
  * One step of AdamW with decoupled weight decay, in PyTorch's order of operations; overwrites parameter and both moments.
  *
- * `rate` is `[3]`: learning rate, 1 − β₁ᵗ and √(1 − β₂ᵗ) for step t from 1. `clip` is what `clipFactor` gives: when its `finite` is 0 nothing changes.
- * All tensors are flat and of one length.
+ * `rate` is `[3]`: learning rate, 1 − β₁ᵗ and √(1 − β₂ᵗ) for step t from 1. Nothing changes where `halted` (u32 `[1]`) is not 0,
+ * see `haltUnlessFinite`. All other tensors are flat and of one length.
  *
  * @see Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101
  */
 export const adamwStep = defineMultiOp<
-  readonly ["parameter", "firstMoment", "secondMoment", "gradient", "clip", "rate"],
+  readonly ["parameter", "firstMoment", "secondMoment", "gradient", "halted", "rate"],
   AdamWAttributes
 >({
   name: "adamw_step",
-  inputs: ["parameter", "firstMoment", "secondMoment", "gradient", "clip", "rate"],
+  inputs: ["parameter", "firstMoment", "secondMoment", "gradient", "halted", "rate"],
   overwrites: 3,
   type: ({ parameter, firstMoment, secondMoment, gradient }) => {
     for (const other of [firstMoment, secondMoment, gradient]) {
@@ -43,14 +52,14 @@ export const adamwStep = defineMultiOp<
 ${binding(1, "first_moment", "f32", "read_write")}
 ${binding(2, "second_moment", "f32", "read_write")}
 ${binding(3, "gradient", "f32", "read")}
-${binding(4, "clip", "f32", "read")}
+${binding(4, "halted", "u32", "read")}
 ${binding(5, "rate", "f32", "read")}
 const COUNT = ${count}u;
 
 ${lines.attribute}
 fn main(${lines.parameters}) {
   ${lines.index}
-  if (i >= COUNT || clip[2] == 0.0) { return; }
+  if (i >= COUNT || halted[0] != 0u) { return; }
   let g = gradient[i];
   let m = first_moment[i] + (g - first_moment[i]) * ${float(1 - beta1)};
   let v = second_moment[i] * ${float(beta2)} + g * g * ${float(1 - beta2)};
@@ -63,7 +72,8 @@ fn main(${lines.parameters}) {
     };
   },
   samples: [{
-    inputs: { parameter: [7], firstMoment: [7], secondMoment: [7], gradient: [7], clip: [3], rate: [3] },
+    inputs,
+    integersBelow: 1, // 0: the flag is not set
     range: [0.1, 1],
     attributes: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 },
     expect: (p, m, v, g, _, rate) => {
@@ -76,5 +86,10 @@ fn main(${lines.parameters}) {
         second,
       ];
     },
+  }, {
+    inputs,
+    integersBelow: 2 ** 30,
+    attributes: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 },
+    expect: (p, m, v) => [p, m, v],
   }],
 });

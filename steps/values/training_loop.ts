@@ -1,13 +1,14 @@
 import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { Dataset } from "../../data/dataset.ts";
+import { type Batch, type Dataset, pairEpoch } from "../../data/dataset.ts";
 import { SafetensorsFile, writeSafetensors } from "../../formats/safetensors.ts";
 import type { Tokenizer } from "../../models/clip/tokenizer.ts";
 import type { StepRun } from "../../pipeline/mod.ts";
 import { epochPhase, type FreezeOptions } from "../../training/phases.ts";
+import { DivergedError, skipReason } from "../../training/not_finite.ts";
 import {
-  DivergedError,
   type StepFigures,
+  type TrainBatch,
   Trainer,
   type TrainerNetwork,
   type TrainerOptions,
@@ -16,8 +17,7 @@ import {
 import { type LearningRateOptions, learningRateSchedules } from "../../training/learning_rate.ts";
 import type { LoadedBases } from "./bases.ts";
 import type { OptionNames } from "./check_options.ts";
-import { epochSteps } from "./epoch_batches.ts";
-import type { LatentProvider } from "./latents.ts";
+import type { LatentStore } from "./latents.ts";
 
 export { DivergedError };
 
@@ -48,6 +48,8 @@ export interface TrainingOptions {
   readonly seed?: number;
   /** Steps between two checkpoints of the running step; 100 when left out. */
   readonly checkpointEvery?: number;
+  /** A step whose loss or gradient is NaN or infinite is skipped; at this many in a row the run stops. 5 when left out. */
+  readonly maxSkippedInRow?: number;
 }
 
 /** Names of all `TrainingOptions`. */
@@ -65,6 +67,7 @@ export const trainingOptionNames: OptionNames<TrainingOptions> = {
   gradientCheckpointing: true,
   seed: true,
   checkpointEvery: true,
+  maxSkippedInRow: true,
 };
 
 /**
@@ -78,8 +81,8 @@ export function checkTraining(options: TrainingOptions): void {
       `Cannot train: ${name} is ${typeof value === "string" ? JSON.stringify(value) : value}, must be ${wanted}`,
     );
   };
-  const { epochs, steps, accumulationSteps, checkpointEvery, learningRate, schedule, maxTokenLength } = options;
-  for (const [name, value] of Object.entries({ epochs, steps, accumulationSteps, checkpointEvery })) {
+  const { epochs, steps, accumulationSteps, checkpointEvery, maxSkippedInRow } = options;
+  for (const [name, value] of Object.entries({ epochs, steps, accumulationSteps, checkpointEvery, maxSkippedInRow })) {
     if (value !== undefined && !(Number.isInteger(value) && value > 0)) refuse(name, value, "a whole number above 0");
   }
   const { gradientCheckpointing } = options;
@@ -95,6 +98,7 @@ export function checkTraining(options: TrainingOptions): void {
   for (const [name, value] of Object.entries({ maxGradNorm, minSnrGamma, weightDecay })) {
     if (value !== undefined && !(Number.isFinite(value) && value >= 0)) refuse(name, value, "a number from 0 on");
   }
+  const { learningRate, schedule, maxTokenLength } = options;
   if (learningRate !== undefined && !(Number.isFinite(learningRate) && learningRate > 0)) {
     refuse("learningRate", learningRate, "a number above 0");
   }
@@ -129,12 +133,12 @@ export function trainingLength(datasets: readonly Dataset[], options: TrainingOp
 /**
  * Trains until the last step, with checkpoints in the step's folder: stopped and started again, it goes on as if it had never stopped.
  *
- * @throws {DivergedError} If a figure becomes NaN or infinite; nothing is kept of it.
+ * @throws {DivergedError} If figures become NaN or infinite in `maxSkippedInRow` steps in a row; nothing after the last checkpoint is kept.
  */
 export async function runTraining(
   bases: LoadedBases,
   sides: readonly TrainingSide[],
-  latents: LatentProvider,
+  latents: LatentStore,
   options: TrainingOptions & Pick<TrainerOptions, "form" | "textCoefficient" | "unetCoefficient" | "textMask">,
   freezing: FreezeOptions & { readonly orthogonality?: boolean },
   run: StepRun,
@@ -151,6 +155,11 @@ export async function runTraining(
       ...(options.schedule ? { schedule: options.schedule } : {}),
       ...(options.warmupSteps ? { warmupSteps: options.warmupSteps } : {}),
     },
+    onSkip: (skipped) =>
+      run.warn(
+        `step ${skipped.step + 1} was skipped: ${skipReason(skipped)}. It changed nothing; ` +
+          `${skipped.inRow} in a row, ${skipped.total} in all`,
+      ),
   });
   const file = join(run.folder, "checkpoint.safetensors"), log: StepFigures[] = [];
   try {
@@ -164,17 +173,16 @@ export async function runTraining(
       if (!last) return;
       log.push(...figures);
       run.figures(last.values);
-      run.progress({ done: log.length, total: totalSteps, unit: "steps", message: progressText(last) });
+      run.progress({ done: last.step + 1, total: totalSteps, unit: "steps", message: progressText(last) });
     };
-    run.progress({ done: log.length, total: totalSteps, unit: "steps", message: "compiling" });
+    run.progress({ done: trainer.stepsDone, total: totalSteps, unit: "steps", message: "compiling" });
     for (let epoch = Math.floor(trainer.stepsDone / stepsPerEpoch); epoch < epochs; epoch++) {
       const { network1Trains, orthogonalityOn } = epochPhase(epoch, freezing);
       const phase = { network1Trains, orthogonalityOn: orthogonalityOn && freezing.orthogonality !== false };
-      const time = { firstStep: epoch * stepsPerEpoch, accumulationSteps: accumulation, maxTrainSteps: totalSteps };
-      const steps = epochSteps(sides, latents, epoch, time, options.maxTokenLength ?? 75);
+      const steps = epochSteps(sides, latents, epoch, accumulation, options.maxTokenLength ?? 75);
       for (let at = trainer.stepsDone - epoch * stepsPerEpoch; at < steps.length; at++) {
         if (trainer.stepsDone >= totalSteps) break;
-        const figures = await trainer.train(epoch, phase, await steps[at]());
+        const figures = await trainer.train(epoch, phase, steps[at]());
         report(figures);
         const isStopping = run.signal.aborted;
         if (isStopping || trainer.stepsDone % every === 0) {
@@ -187,7 +195,7 @@ export async function runTraining(
     report(await trainer.readFigures());
     const state = await trainer.save();
     for (const { weights } of state.networks) {
-      if (!weights.every(Number.isFinite)) throw new DivergedError(trainer.stepsDone - 1, "a weight", NaN);
+      if (!weights.every(Number.isFinite)) throw new DivergedError(trainer.stepsDone - 1, "a weight is not finite", 1);
     }
     await rm(file, { force: true });
     return { state, log };
@@ -212,6 +220,47 @@ function scheduleOf({ network1: { schedule } }: LoadedBases) {
   };
 }
 
+/** An epoch's optimizer steps, each a function that makes its micro-batches. */
+function epochSteps(
+  sides: readonly TrainingSide[],
+  latents: LatentStore,
+  epoch: number,
+  accumulation: number,
+  maxTokenLength: 75 | 150 | 225,
+): (() => TrainBatch[][])[] {
+  const epochs = sides.map((side) => side.dataset.epoch(epoch));
+  const rows: Batch[][] = epochs.length === 1
+    ? epochs[0].map((batch) => [batch])
+    : pairEpoch(epochs[0], epochs[1]).map(([one, two]) => [one, two]);
+  const steps: (() => TrainBatch[][])[] = [];
+  for (let at = 0; at < rows.length; at += accumulation) {
+    const micro = rows.slice(at, at + accumulation);
+    steps.push(() =>
+      micro.map((batches) => batches.map((batch, k) => trainBatch(batch, sides[k], latents, maxTokenLength)))
+    );
+  }
+  return steps;
+}
+
+function trainBatch(
+  batch: Batch,
+  { dataset, tokenizer }: TrainingSide,
+  latents: LatentStore,
+  maxTokenLength: 75 | 150 | 225,
+): TrainBatch {
+  const samples = batch.map(({ image, caption, isFlipped }) => {
+    const picture = latents.get(image.path, { width: dataset.width, height: dataset.height, isFlipped });
+    return { picture, ids: tokenizer.chunks(caption, maxTokenLength).flat(), lossWeight: image.lossWeight };
+  });
+  const { height, width } = samples[0].picture;
+  return {
+    height,
+    width,
+    tokenRows: maxTokenLength / 75,
+    samples: samples.map(({ picture, ids, lossWeight }) => ({ latents: picture.values, ids, lossWeight })),
+  };
+}
+
 interface Checkpoint {
   readonly state: TrainerState;
   readonly log: readonly StepFigures[];
@@ -226,7 +275,7 @@ async function writeCheckpoint(file: string, { state, log }: Checkpoint): Promis
       bytes: new Uint8Array(values.slice().buffer as ArrayBuffer),
     }))
   );
-  const facts = { step: state.step, updates: state.updates, log };
+  const facts = { step: state.step, updates: state.updates, skipped: state.skipped, log };
   await writeSafetensors(file, tensors, { metadata: new Map([["checkpoint", JSON.stringify(facts)]]) });
 }
 
@@ -237,7 +286,7 @@ async function readCheckpoint(file: string): Promise<Checkpoint | null> {
   });
   if (!isThere) return null;
   await using opened = await SafetensorsFile.open(file);
-  const { step, updates, log } = JSON.parse(opened.metadata?.get("checkpoint") ?? "null");
+  const { step, updates, skipped, log } = JSON.parse(opened.metadata?.get("checkpoint") ?? "null");
   const networks = [];
   for (const k of (updates as number[]).keys()) {
     networks.push({
@@ -246,5 +295,5 @@ async function readCheckpoint(file: string): Promise<Checkpoint | null> {
       secondMoment: await opened.float32(`${k}.secondMoment`),
     });
   }
-  return { state: { step, updates, networks }, log };
+  return { state: { step, updates, skipped, networks }, log };
 }

@@ -103,21 +103,20 @@ async function onDevice(
   return results;
 }
 
+/** The values of a sample's input, as its format holds them. */
+function draw({ shape, dtype }: TensorType, seed: number, { integersBelow, range }: AnySample): number[] {
+  const count = elementCount(shape);
+  if (dtype === "u32" || dtype === "i32") return numbers(count, seed, [0, integersBelow!]).map(Math.floor);
+  const values = numbers(count, seed, range);
+  return dtype === "f16" ? [...new Float16Array(values)] : values;
+}
+
 /** Checks one sample: values, gradients against central differences of the sample's own arithmetic, finite at ±100. */
 export async function checkSample(device: Device, op: AnyOpFunction, sample: AnySample): Promise<void> {
   const { definition } = op, names = inputNames(definition as AnyOp), types = typesOf(definition, sample);
   const what = `${definition.name} ${JSON.stringify(sample.inputs)} ${JSON.stringify(sample.attributes ?? {})}`;
   const tolerance = sample.tolerance ?? 1e-5;
-  const draw = (type: TensorType | null, seed: number) => {
-    if (!type) return null;
-    const count = elementCount(type.shape);
-    if (type.dtype === "u32" || type.dtype === "i32") {
-      return numbers(count, seed, [0, sample.integersBelow!]).map(Math.floor);
-    }
-    const values = numbers(count, seed, sample.range);
-    return type.dtype === "f16" ? [...new Float16Array(values)] : values;
-  };
-  const values = types.map(draw);
+  const values = types.map((type, i) => type && draw(type, i, sample));
   const reference = (given: (number[] | null)[]) => {
     const found = sample.expect(...given as number[][]);
     return (Array.isArray(found[0]) ? found : [found]) as number[][];
@@ -157,7 +156,7 @@ export async function checkSample(device: Device, op: AnyOpFunction, sample: Any
  */
 export async function checkOverwriting(device: Device, op: AnyOpFunction, sample: AnySample): Promise<void> {
   const definition = op.definition as AnyOp, names = inputNames(definition), types = typesOf(definition, sample);
-  const values = types.map((type, i) => type && numbers(elementCount(type.shape), i, sample.range));
+  const values = types.map((type, i) => type && draw(type, i, sample));
   const variables = types.slice(0, definition.overwrites).map((type, i) => new Variable(names[i], type!));
   variables.forEach((variable, i) => device.upload(variable, values[i]!));
   const inputs = types.map((type, i) => variables[i]?.tensor ?? (type && input(names[i], type.shape, type.dtype)));

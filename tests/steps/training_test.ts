@@ -159,21 +159,24 @@ Deno.test("trainBoth() trains 3×3 convolutions with a rank of their own", () =>
     deepEqual([...await file.float32(`${name}.alpha`)], [1.5]);
   }));
 
-Deno.test("training that diverges stops, says where, and leaves nothing that looks good", () =>
+Deno.test("training that diverges stops at the last skipped step that is allowed, says where, and leaves nothing that looks good", () =>
   inNewFolder(async (folder) => {
     const recipe = d.pipeline("diverging")
       .use(d.loadBases({ network1: "toy" }))
       .use(d.readDreambooth({ network1: (await smallData(folder)).network1, resolution: 64, batchSize: 1 }))
       .use(d.cacheLatents())
-      .use(d.pretrainNetwork1({ rank: 2, steps: 6, learningRate: 1e30, checkpointEvery: 2 }))
+      .use(d.pretrainNetwork1({ rank: 2, steps: 6, learningRate: 1e30, maxSkippedInRow: 2 }))
       .use(d.saveNetworks({ folder, networks: { network1 } }));
     const { error, events, ran } = await runRecorded(recipe, { folder: join(folder, "run") });
     ok(error instanceof d.DivergedError, `${error}`);
     match(
       error.message,
-      /^Training diverged in step 2: \w+ is (NaN|-?Infinity)\. Nothing of this step was kept\. Lower the/,
+      /^Training diverged in step 3: loss_1 is (NaN|-?Infinity), first in \w+ in network_1\.text_encoder\.text_model\.\S+; the 1 before it had/,
     );
-    equal(error.step, 1);
+    equal(error.step, 2);
+    const warnings = events.filter((event) => event.type === "warning").map((event) => event.message);
+    equal(warnings.length, 1);
+    match(warnings[0], /^step 2 was skipped: loss_1 is .*\. It changed nothing; 1 in a row, 1 in all$/);
     deepEqual(ran, ["load bases", "read data", "cache latents"]);
     const failed = events.find((event) => event.type === "step-failed");
     equal(failed && d.eventText(failed), `pretrain network 1: failed: ${error.message}`);

@@ -3,6 +3,7 @@ import type { LoraNetwork } from "../../lora/network.ts";
 import type { BaseModel } from "../../models/base_model.ts";
 import {
   AdamWState,
+  haltFlag,
   type StepGraph,
   type StepNetwork,
   type StepOptions,
@@ -170,6 +171,7 @@ interface CompiledStep {
 class Stepper {
   readonly frozen: boolean;
   private readonly states: readonly AdamWState[];
+  private readonly halted = haltFlag();
   private readonly accumulation: number;
   private readonly optimizer: StepOptions["optimizer"];
   private readonly compiled = new Map<string, CompiledStep>();
@@ -205,6 +207,7 @@ class Stepper {
     const { device } = this.request;
     for (const { program } of this.compiled.values()) device.release(program);
     device.free(this.states.flatMap((state) => [state.firstMoment, state.secondMoment, state.gradient]));
+    device.free([this.halted]);
   }
 
   private async compile(shapes: readonly StepNetwork["shape"][], isLast: boolean): Promise<CompiledStep> {
@@ -247,6 +250,7 @@ class Stepper {
       optimizer: this.optimizer,
       allFigures: true,
       gradientCheckpointing: option(options, "gradient_checkpointing", false),
+      halted: this.halted,
     };
   }
 }
@@ -255,7 +259,6 @@ class Stepper {
 function figureTensors({ figures, gradients }: StepResult): TensorSet {
   const set: TensorSet = new Map();
   for (const [name, values] of figures) {
-    if (name.startsWith("finite_")) continue;
     if (!name.startsWith("norm_")) {
       set.set(`terms.${name}`, { shape: [values.length], data: Float32Array.from(values) });
     }

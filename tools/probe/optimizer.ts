@@ -1,15 +1,6 @@
-import {
-  type AdamWAttributes,
-  adamwStep,
-  clipFactor,
-  elementCount,
-  input,
-  plan,
-  square,
-  sum,
-  Variable,
-} from "../../engine/mod.ts";
+import { type AdamWAttributes, adamwStep, elementCount, input, plan, Variable } from "../../engine/mod.ts";
 import { uniformByRule } from "../../formats/weights_by_rule.ts";
+import { haltFlag } from "../../training/step_graph.ts";
 import type { ProbeRequest } from "./context.ts";
 import { adamwOptions, adamwRate, learningRateOption } from "./dual.ts";
 import { countOption, option, type ProbeOptions } from "./options.ts";
@@ -113,10 +104,18 @@ function adamw(size: number, attributes: AdamWAttributes) {
   const variables = ["parameter", "first moment", "second moment"].map((name) =>
     new Variable(name, { shape: [size], dtype: "f32" })
   );
+  const halted = haltFlag();
   const [parameter, first, second] = variables.map(({ tensor }) => tensor);
-  const gradient = input("gradient", [size]), clip = clipFactor(sum(square(gradient)), { limit: 0 });
-  const [updated] = adamwStep(parameter, first, second, gradient, clip, input("rate", [3]), attributes);
-  return { program: plan({ effects: [updated] }), variables };
+  const [updated] = adamwStep(
+    parameter,
+    first,
+    second,
+    input("gradient", [size]),
+    halted.tensor,
+    input("rate", [3]),
+    attributes,
+  );
+  return { program: plan({ effects: [updated] }), variables: [...variables, halted] };
 }
 
 /** `0.02 · (0.5 · direction + noise)`, each operation rounded to f32. */
