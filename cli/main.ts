@@ -7,6 +7,7 @@
 import { Command, CommanderError } from "@commander-js/extra-typings";
 import { completionScript, shells } from "./completion.ts";
 import { flagsByName } from "./flags/table.ts";
+import { startNew } from "./new/questions.ts";
 import { argparseWords } from "./settings/argparse_words.ts";
 import { makeTrainCommand } from "./settings/train_command.ts";
 import { train } from "./train.ts";
@@ -30,6 +31,7 @@ export async function runCommandLine(args: readonly string[]): Promise<void> {
     "print what a shell needs to complete flags",
   )
     .action((shell) => console.log(completionScript(shell).trimEnd()));
+  program.command("new").description("ask a few questions, and write a recipe or a file of settings").action(startNew);
   const words = name === "train" ? [name, ...argparseWords(rest, flagsByName)] : args;
   await program.parseAsync([...words], { from: "user" });
 }

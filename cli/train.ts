@@ -1,6 +1,6 @@
 import type { Command } from "@commander-js/extra-typings";
 import { planRecipe } from "./recipe/plan_recipe.ts";
-import { recipeScript } from "./recipe/recipe_script.ts";
+import { commandText, recipeScript } from "./recipe/recipe_script.ts";
 import { recipeOf } from "./recipe/step_calls.ts";
 import { withFlagNames } from "./recipe/step_errors.ts";
 import { runRecipe } from "./run_recipe.ts";
@@ -26,7 +26,9 @@ export async function train(command: Command, args: readonly string[]): Promise<
   const recipe = withFlagNames(() => recipeOf(plan));
   const notes = [...settings.notes, ...meanings, ...unused.map((name) => unusedText(name, isPair))];
   for (const note of notes) console.error(`Note: ${note}`);
-  if (values.print_recipe) return console.log(recipeScript(plan, commandText(args)).trimEnd());
+  if (values.print_recipe) {
+    return console.log(recipeScript(plan, commandText(args.filter((word) => word !== "--print_recipe"))).trimEnd());
+  }
   const runArgs = [...(values.describe ? ["--describe"] : []), ...(values.stack ? ["--stack"] : [])];
   await runRecipe(recipe, { folder: plan.folder, args: runArgs });
 }
@@ -34,12 +36,4 @@ export async function train(command: Command, args: readonly string[]): Promise<
 function unusedText(name: string, isPair: boolean): string {
   const why = isPair ? "" : ": one network is trained alone, as there are no data for network 2";
   return `--${name} decides nothing in this run${why}`;
-}
-
-/** A command line as somebody would type it. */
-function commandText(args: readonly string[]): string {
-  const words = args.filter((word) => word !== "--print_recipe").map((word) =>
-    /^[\w./,:=+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
-  );
-  return ["deno task train", ...words].join(" ");
 }

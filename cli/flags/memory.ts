@@ -29,8 +29,9 @@ export const memoryFlags = flagGroup("Memory and speed", [
     type: "switch",
     default: false,
     from: "both",
-    status: { refused: "it is not there yet" },
-    does: "compute activations twice instead of keeping them, to save memory",
+    status: "works",
+    does:
+      "compute activations twice instead of keeping them: about half the memory, a third more time, the same result",
   },
   {
     name: "xformers",

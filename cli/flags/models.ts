@@ -11,7 +11,7 @@ export const modelFlags = flagGroup("Base models", [
     from: "both",
     status: "works",
     does:
-      "base model: a Diffusers folder, or toy, the small one that comes with the project; given twice, the second is network 2's",
+      "base model: a Diffusers folder, a .safetensors or .ckpt file, or toy, the small one that comes with the project; given twice, the second is network 2's",
   },
   {
     name: "vae",
@@ -19,8 +19,18 @@ export const modelFlags = flagGroup("Base models", [
     value: "model",
     default: null,
     from: "both",
-    status: { refused: "it is not there yet: the base model's own VAE is used" },
-    does: "another VAE than the base model's",
+    status: "works",
+    does: "another VAE than the base model's: a folder, or a .safetensors, .ckpt or .pt file",
+  },
+  {
+    name: "base_config",
+    type: "text",
+    value: "folder",
+    default: null,
+    from: "own",
+    status: "works",
+    does:
+      "Diffusers folder whose configurations and tokenizer a base in a single file is read with; SD v1.5's when unset",
   },
   {
     name: "v2",

@@ -7,7 +7,7 @@ export function baseOptions(values: FlagValues, isPair: boolean): LoadBasesOptio
   const { pretrained_model_name_or_path: network1, clip_skip: clipSkip, mixed_precision } = values;
   if (!network1) {
     throw new UsageError(
-      "--pretrained_model_name_or_path is missing: a Diffusers folder of Stable Diffusion 1.x, or toy for the small model that comes with the project",
+      "--pretrained_model_name_or_path is missing: a folder or file of Stable Diffusion 1.x, or toy for the small model that comes with the project",
     );
   }
   if (mixed_precision === "bf16") {
@@ -17,6 +17,8 @@ export function baseOptions(values: FlagValues, isPair: boolean): LoadBasesOptio
   return {
     network1,
     ...(network2 === null || network2 === network1 ? {} : { network2 }),
+    ...(values.vae ? { vae: values.vae } : {}),
+    ...(values.base_config ? { config: values.base_config } : {}),
     ...(mixed_precision === "fp16" ? { precision: "f16" } : {}),
     ...(clipSkip === null ? {} : { clipSkip }),
   };

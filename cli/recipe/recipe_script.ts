@@ -8,16 +8,20 @@ const lineWidth = 100;
  * A recipe as a TypeScript script that does the same run: the options of each step, as they were handed to it.
  *
  * @param command The command line that it comes from, for the comment on top.
+ * @param door Path of `mod.ts`, from the script's folder.
  */
-export function recipeScript({ name, folder, calls }: RecipePlan, command: string): string {
+export function recipeScript({ name, folder, calls }: RecipePlan, command: string, door = "./mod.ts"): string {
   const used = new Set<string>();
   const uses = calls.map(([step, options]) => {
     const before = `  .use(d.${step}(`;
     return `${before}${Object.keys(options).length === 0 ? "" : valueText(options, "  ", before.length, used)}))`;
   });
   return [
-    `/** What this command line does: ${command.replaceAll("*/", "*\\/")} */`,
-    'import * as d from "./mod.ts";',
+    "/**",
+    " * What this command line does:",
+    ...wrapped(command.replaceAll("*/", "*\\/")).map((line) => ` * ${line}`),
+    " */",
+    `import * as d from ${JSON.stringify(door)};`,
     "",
     ...used.size === 0 ? [] : [`const { ${[...used].join(", ")} } = d.things;`, ""],
     `const recipe = d.pipeline(${JSON.stringify(name)})`,
@@ -26,6 +30,23 @@ export function recipeScript({ name, folder, calls }: RecipePlan, command: strin
     `await d.runRecipe(recipe, { folder: ${JSON.stringify(folder)} });`,
     "",
   ].join("\n");
+}
+
+/** A command line in lines that can be pasted. */
+function wrapped(command: string): string[] {
+  const lines = [""];
+  for (const word of command.split(" ")) {
+    const last = lines.at(-1)!, longer = last === "" ? word : `${last} ${word}`;
+    if (last === "" || longer.length + " *  \\".length <= lineWidth) lines[lines.length - 1] = longer;
+    else lines.push(`  ${word}`);
+  }
+  return lines.map((line, at) => at < lines.length - 1 ? `${line} \\` : line);
+}
+
+/** A command line as somebody would type it. */
+export function commandText(args: readonly string[]): string {
+  const words = args.map((word) => /^[\w./,:=+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
+  return ["deno task train", ...words].join(" ");
 }
 
 /**

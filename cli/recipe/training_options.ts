@@ -20,6 +20,7 @@ export function trainingOptions(values: FlagValues): TrainingOptions {
     maxGradNorm: values.max_grad_norm,
     ...(min_snr_gamma ? { minSnrGamma: min_snr_gamma } : {}),
     ...(weightDecay === undefined ? {} : { weightDecay }),
+    ...(values.gradient_checkpointing ? { gradientCheckpointing: true } : {}),
     ...(max_token_length === null ? {} : { maxTokenLength: max_token_length }),
     ...(seed === null ? {} : { seed }),
     ...(values.checkpoint_every_n_steps === 100 ? {} : { checkpointEvery: values.checkpoint_every_n_steps }),

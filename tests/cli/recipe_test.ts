@@ -21,6 +21,9 @@ const { network1, network2 } = things;
 const cases: readonly Case[] = [
   [["--pretrained_model_name_or_path=a"], "loadBases", { network1: "base", network2: "a" }],
   [["--pretrained_model_name_or_path_2=b"], "loadBases", { network1: "base", network2: "b" }],
+  [["--vae=v"], "loadBases", { vae: "v" }],
+  [["--base_config=c"], "loadBases", { config: "c" }],
+  [["--gradient_checkpointing"], "trainBoth", { gradientCheckpointing: true }],
   [["--clip_skip=2"], "loadBases", { clipSkip: 2 }],
   [["--mixed_precision=fp16"], "loadBases", { precision: "f16" }],
   [["--train_data_dir=a"], "readDreambooth", { network1: { train: "a" } }],
@@ -172,12 +175,12 @@ Deno.test("a printed recipe names the things it hands on, and every value as it 
   const line = [...pair, '--output_dir=a "b" */', "--learning_rate=1e-7", "--orth_te_mask=I"];
   const { plan } = planRecipe(await settingsOfLine(line));
   const script = recipeScript(plan, "deno task train */");
-  ok(script.startsWith("/** What this command line does: deno task train *\\/ */\n"));
+  ok(script.startsWith("/**\n * What this command line does:\n * deno task train *\\/\n */\n"));
   ok(script.includes("const { network1, network2 } = d.things;"));
   ok(script.includes("learningRate: 1e-7"));
   ok(script.includes('folder: "a \\"b\\" */"'));
   ok(script.includes("networks: { network1, network2 }"));
-  ok(script.split("\n").slice(1).every((line) => line.length <= 100), script);
+  ok(script.split("\n").every((line) => line.length <= 100), script);
   equal(plan.calls.at(-1)![0], "saveNetworks");
   deepEqual((plan.calls.at(-1)![1] as { networks: unknown }).networks, { network1, network2 });
 });

@@ -26,6 +26,7 @@ const seedCommand = [
   "--xformers",
   "--mixed_precision=fp16",
   "--cache_latents",
+  "--gradient_checkpointing",
   "--network_module=networks.lora",
   "--network_dim=8",
   "--network_alpha=4",
@@ -105,11 +106,11 @@ Deno.test("train leaves with 2 and names the flag where something is missing or 
     const cases: [string[], string][] = [
       [
         ["--output_dir=out"],
-        "--pretrained_model_name_or_path is missing: a Diffusers folder of Stable Diffusion 1.x, or toy for the small model that comes with the project",
+        "--pretrained_model_name_or_path is missing: a folder or file of Stable Diffusion 1.x, or toy for the small model that comes with the project",
       ],
       [
         base.slice(1),
-        "--pretrained_model_name_or_path is missing: a Diffusers folder of Stable Diffusion 1.x, or toy for the small model that comes with the project",
+        "--pretrained_model_name_or_path is missing: a folder or file of Stable Diffusion 1.x, or toy for the small model that comes with the project",
       ],
       [
         base.filter((word) => !word.startsWith("--train")),
