@@ -12,6 +12,7 @@ export { loadBases, type LoadBasesOptions } from "./steps/load_bases.ts";
 export { loadPriors, type LoadPriorsOptions } from "./steps/load_priors.ts";
 export { measureRetention, type MeasureRetentionOptions } from "./steps/measure_retention.ts";
 export { pretrainNetwork1, type PretrainOptions } from "./steps/pretrain_network_1.ts";
+export { readDatasets, type ReadDatasetsOptions } from "./steps/read_datasets.ts";
 export { type DreamboothFolders, readDreambooth, type ReadDreamboothOptions } from "./steps/read_dreambooth.ts";
 export {
   type NetworkThings,
@@ -30,7 +31,7 @@ export {
 export { writeReport, type WriteReportOptions } from "./steps/write_report.ts";
 export { type BaseNames, type LoadedBases, NoAdapterError, type OpenedBases } from "./steps/values/bases.ts";
 export { checkOptions, type OptionNames } from "./steps/values/check_options.ts";
-export { type LatentStore, type PictureLatents } from "./steps/values/latents.ts";
+export { type LatentProvider, LatentStore, type PictureLatents } from "./steps/values/latents.ts";
 export {
   buildNetwork,
   type Network,
@@ -43,7 +44,8 @@ export { type PictureOptions, PictureSampler, type StackedNetwork } from "./step
 export { type Retention, type RetentionColumn } from "./steps/values/retention.ts";
 export { type SampleColumn, type SampledPicture, type SampleSheet } from "./steps/values/sample_sheet.ts";
 export { toy } from "./steps/values/toy.ts";
-export { type NetworkData, type TrainingData } from "./steps/values/training_data.ts";
+export { type DatasetOptions, type SubsetDefaults, type SubsetOptions } from "./data/dataset_options.ts";
+export { type NetworkData, type TrainingData, type TrainingDataOptions } from "./steps/values/training_data.ts";
 export { type TrainingOptions } from "./steps/values/training_loop.ts";
 export { DivergedError } from "./training/not_finite.ts";
 export type { StepFigures } from "./training/trainer.ts";

@@ -64,6 +64,16 @@ function readHeader(view: DataView, name: string): BitmapHeader {
   };
 }
 
+/**
+ * Width and height that the header of a bitmap gives.
+ *
+ * @throws {ImageError} If the header is cut off or of an unknown kind.
+ */
+export function bmpSize(bytes: Uint8Array, name: string): { width: number; height: number } {
+  const { width, height } = readHeader(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), name);
+  return { width, height };
+}
+
 /** Channel masks [red, green, blue] of 16- and 32-bit pixels. */
 function channelMasks(view: DataView, header: BitmapHeader): number[] {
   if (header.compression !== uncompressed) return [54, 58, 62].map((offset) => view.getUint32(offset, true));

@@ -1,272 +1,200 @@
 /**
- * The data set of one network: which pictures an epoch shows, in which order, with which captions and loss weights.
+ * The data of one network: which pictures an epoch shows, in which batches, cut and changed how, with which captions and
+ * loss weights.
  *
  * @module
  */
-import { type CaptionOptions, processCaption } from "./caption.ts";
-import type { DreamboothFolder } from "./dreambooth_folder.ts";
 import { RandomStream } from "../random/philox.ts";
-import { checkImageSize } from "./resize.ts";
+import { processCaption } from "./caption.ts";
+import { type ColourChange, drawColour } from "./colour.ts";
+import { type Bucket, type DatasetImage, type DatasetPart, sortIntoBuckets } from "./dataset_part.ts";
+import { holdOut } from "./hold_out.ts";
+import { bucketCut, middleCut, type PictureCut, plainCut } from "./picture_cut.ts";
+import type { DatasetSource } from "./subset.ts";
 
-/** A picture of a data set. */
-export interface DatasetImage {
-  readonly path: string;
-  /** Its caption before shuffling and dropout. */
-  readonly caption: string;
-  readonly isRegularization: boolean;
-  /** How often an epoch shows it; 0 for regularization images that are not needed. */
-  readonly repeats: number;
-  /** Weight of its loss: 1, or the prior loss weight for regularization images. */
-  readonly lossWeight: number;
-}
+export type { Bucket, DatasetImage, DatasetPart };
 
 /** One picture in a batch. */
 export interface Sample {
   readonly image: DatasetImage;
   /** Caption to train with, after shuffling and dropout. */
   readonly caption: string;
+  readonly cut: PictureCut;
   /** Whether the picture is mirrored. */
   readonly isFlipped: boolean;
+  readonly colour: ColourChange | null;
+  /** Which of the epoch's samples it is, before they are shuffled: keys its random numbers. */
+  readonly item: number;
 }
 
-/** Samples that are trained together, all of the data set's size. */
-export type Batch = readonly Sample[];
+/** Samples that are trained together, all of one size. */
+export interface Batch {
+  /** Width in pixels. */
+  readonly width: number;
+  /** Height in pixels. */
+  readonly height: number;
+  readonly samples: readonly Sample[];
+}
 
 /** Options of a {@linkcode Dataset}. */
-export interface DatasetOptions {
+export interface DatasetContext {
   /** Name for messages, such as "network 1". */
   readonly name: string;
-  /** Width in pixels, a multiple of 64. */
-  readonly width: number;
-  /** Height in pixels, a multiple of 64. */
-  readonly height: number;
-  readonly batchSize: number;
   /** Seed of the run. */
   readonly seed: number;
   /** Tells data sets of one run apart, so that equal ones are shuffled differently: 0 to 65535, by default 0. */
   readonly stream?: number;
-  /** Weight of the loss of regularization images; by default 1. */
-  readonly priorLossWeight?: number;
-  /** Mirrors each sample with a probability of one half. */
-  readonly flipAugmentation?: boolean;
-  readonly captions?: CaptionOptions;
-  /** Steps of the whole run; only captions whose warm-up is given as a share need it. */
+  /** Share of the training pictures, 0…1, that is held out for the validation loss (`--validation_split`). */
+  readonly validationSplit?: number;
+  /** Chooses the held-out pictures (`--validation_seed`); the run's seed when left out. */
+  readonly validationSeed?: number;
+}
+
+/** Where in the run an epoch lies, for what changes in captions with time. */
+export interface EpochTime {
+  /** Optimizer step at which the epoch begins; by default epoch × batches. */
+  readonly firstStep?: number;
+  /** Batches in a step (`--gradient_accumulation_steps`); 1 when left out. */
+  readonly accumulationSteps?: number;
+  /** Steps of the whole run; only a warm-up of tags that is given as a share needs it. */
   readonly maxTrainSteps?: number;
 }
 
-/** Figures of a data set. */
-export interface DatasetDescription {
-  readonly name: string;
-  readonly width: number;
-  readonly height: number;
-  readonly batchSize: number;
-  /** Training pictures. */
-  readonly trainImages: number;
-  /** Training pictures times their folders' repeats: what an epoch shows of them. */
-  readonly trainSamples: number;
-  /** Regularization pictures in all folders. */
-  readonly regularizationImages: number;
-  /** Regularization pictures that no epoch shows. */
-  readonly regularizationUnused: number;
-  /** Regularization samples in an epoch. */
-  readonly regularizationSamples: number;
-  readonly batchesPerEpoch: number;
-  readonly folders: readonly {
-    readonly path: string;
-    readonly repeats: number;
-    readonly images: number;
-    readonly classTokens: string;
-    readonly isRegularization: boolean;
-  }[];
-}
-
-/** Samples in an epoch above which a number of repeats can only be a mistake. */
-const sampleLimit = 100_000_000;
-
 /** What random numbers are drawn for; the high half of the stream number. */
-const purposes = { order: 0x100, caption: 0x101, flip: 0x102 };
-
-/**
- * How often each regularization image is shown, by sd-scripts' rule.
- *
- * In the first round images enter with their folder's repeats, until there are as many samples as training ones (a
- * folder's repeats are never cut); what comes later is not used. Further rounds add one repeat to one image after the
- * other.
- *
- * @param folders Regularization folders, as repeats and number of images, in order.
- * @param trainSamples Training images times repeats.
- * @returns Repeats of all images, folder after folder.
- * @example 15 samples are wanted of four images with two repeats
- * ```ts
- * import { deepEqual } from "node:assert/strict";
- * deepEqual(regularizationRepeats([{ repeats: 2, imageCount: 4 }], 15), [4, 4, 4, 3]);
- * deepEqual(regularizationRepeats([{ repeats: 2, imageCount: 4 }], 3), [2, 2, 0, 0]);
- * ```
- */
-export function regularizationRepeats(
-  folders: readonly { readonly repeats: number; readonly imageCount: number }[],
-  trainSamples: number,
-): number[] {
-  const first = folders.flatMap(({ repeats, imageCount }) => new Array<number>(imageCount).fill(repeats));
-  const repeats = new Array<number>(first.length).fill(0);
-  let samples = 0;
-  for (let at = 0; at < first.length && samples < trainSamples; at++) {
-    repeats[at] = first[at];
-    samples += first[at];
-  }
-  for (let at = 0; first.length > 0 && samples < trainSamples; at = (at + 1) % first.length) {
-    repeats[at]++;
-    samples++;
-  }
-  return repeats;
-}
+const purposes = { order: 0x100, caption: 0x101, flip: 0x102, cut: 0x103, colour: 0x104, batches: 0x105 };
 
 function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }
 
 /**
- * The data set of one network, from its DreamBooth folders.
+ * What a network learns from: one or more data sets.
  *
- * Each epoch shows every training image as often as its folder says, and as many regularization samples as training
- * samples, in an order drawn from seed and epoch; any epoch can be made again by itself. All pictures get one size.
+ * Each epoch shows every training picture as often as its subset says, and as many regularization samples as training
+ * samples. Order, captions, cuts and colours depend on seed, epoch and sample alone, so any epoch can be made again by
+ * itself.
  */
 export class Dataset {
-  /** All pictures, training before regularization, in folder order; those with 0 repeats are never shown. */
+  /** The data sets, in their order. */
+  readonly parts: readonly DatasetPart[];
+  /** All pictures. */
   readonly images: readonly DatasetImage[];
-  /** Batches in an epoch; the last one may be short. */
+  /** Batches in an epoch; each bucket may end in a short one. */
   readonly batchesPerEpoch: number;
-  readonly #train: readonly DreamboothFolder[];
-  readonly #regularization: readonly DreamboothFolder[];
-  readonly #options: DatasetOptions;
+  readonly #context: DatasetContext;
 
   /**
-   * @param train Training folders, in order.
-   * @param regularization Regularization folders, in order; may be none.
-   * @throws {RangeError} If the size is no multiple of 64, a number is out of range, or there is no training image.
+   * @throws {RangeError} If a size cannot be trained at, a number is out of range, or there is no training picture.
    */
-  constructor(
-    train: readonly DreamboothFolder[],
-    regularization: readonly DreamboothFolder[],
-    options: DatasetOptions,
-  ) {
-    checkOptions(options);
-    this.#train = train;
-    this.#regularization = regularization;
-    this.#options = options;
-    const trainSamples = sum(train.map(({ repeats, images }) => repeats * images.length));
-    if (trainSamples === 0) throw new RangeError(`Cannot make the data set of ${options.name}: no training image`);
-    if (trainSamples > sampleLimit) {
-      throw new RangeError(
-        `Cannot make the data set of ${options.name}: images times repeats make ${trainSamples} samples an epoch, ` +
-          `more than ${sampleLimit}; see the numbers in the names of ${train.map(({ path }) => path).join(", ")}`,
-      );
+  constructor(sources: readonly DatasetSource[], context: DatasetContext) {
+    const { name, stream = 0 } = this.#context = context;
+    if (!Number.isInteger(stream) || stream < 0 || stream > 0xffff) {
+      throw new RangeError(`Cannot make the data set of ${name}: stream is ${stream}, must be a whole number to 65535`);
     }
-    const shapes = regularization.map(({ repeats, images }) => ({ repeats, imageCount: images.length }));
-    const repeats = regularizationRepeats(shapes, trainSamples);
-    const lossWeight = options.priorLossWeight ?? 1;
-    this.images = [
-      ...train.flatMap((folder) =>
-        folder.images.map(({ path, caption }): DatasetImage => {
-          return { path, caption, isRegularization: false, repeats: folder.repeats, lossWeight: 1 };
-        })
-      ),
-      ...regularization.flatMap((folder) => folder.images).map(({ path, caption }, at): DatasetImage => {
-        return { path, caption, isRegularization: true, repeats: repeats[at], lossWeight };
-      }),
-    ];
-    this.batchesPerEpoch = Math.ceil(sum(this.images.map((image) => image.repeats)) / options.batchSize);
+    const heldOut = holdOut(sources, { ...context, seed: context.validationSeed ?? context.seed });
+    let items = 0;
+    this.parts = sources.map((source) => {
+      const part = sortIntoBuckets(source, heldOut, name, items);
+      items += sum(part.buckets.map(({ entries }) => entries.length));
+      return part;
+    });
+    if (items === 0) throw new RangeError(`Cannot make the data set of ${name}: no training image`);
+    this.images = this.parts.flatMap(({ images }) => images);
+    this.batchesPerEpoch = sum(
+      this.buckets.map(({ entries, batchSize }) => Math.ceil(entries.length / batchSize)),
+    );
   }
 
+  /** Name for messages. */
   get name(): string {
-    return this.#options.name;
+    return this.#context.name;
   }
 
-  /** Width of all pictures, in pixels. */
-  get width(): number {
-    return this.#options.width;
-  }
-
-  /** Height of all pictures, in pixels. */
-  get height(): number {
-    return this.#options.height;
+  /** All buckets of all data sets. */
+  get buckets(): Bucket[] {
+    return this.parts.flatMap(({ buckets }) => buckets);
   }
 
   /**
-   * Batches of one epoch; the last one may be short. The same epoch is the same whenever it is asked for.
+   * Batches of one epoch. The same epoch is the same whenever it is asked for.
+   *
+   * With one bucket the last batch may be short; with more, batches are shuffled, and short ones come anywhere.
    *
    * @param epoch Epoch, counted from 0.
-   * @param options.firstStep Step of the run at which the epoch begins, for the captions' warm-up; by default
-   * epoch * batchesPerEpoch.
    */
-  epoch(epoch: number, options: { firstStep?: number } = {}): Batch[] {
-    const { batchSize, captions, flipAugmentation, maxTrainSteps } = this.#options;
-    const firstStep = options.firstStep ?? epoch * this.batchesPerEpoch;
-    const order = this.images.flatMap((image) => new Array<DatasetImage>(image.repeats).fill(image));
-    this.#random("order", epoch).shuffle(order);
-    const captionRandom = this.#random("caption", epoch);
-    const flipRandom = this.#random("flip", epoch);
-    return Array.from({ length: this.batchesPerEpoch }, (_, at) => {
-      const time = { epoch: epoch + 1, step: firstStep + at, maxTrainSteps };
-      return order.slice(at * batchSize, (at + 1) * batchSize).map((image): Sample => ({
-        image,
-        caption: processCaption(image.caption, captions ?? {}, time, captionRandom),
-        isFlipped: flipAugmentation === true && flipRandom.nextFloat() < 0.5,
-      }));
+  epoch(epoch: number, time: EpochTime = {}): Batch[] {
+    const { accumulationSteps = 1, maxTrainSteps } = time;
+    const firstStep = time.firstStep ?? epoch * this.batchesPerEpoch;
+    const plain = this.buckets.flatMap(({ size, batchSize, entries }, bucket) => {
+      const order = [...entries];
+      this.#random("order", epoch, bucket).shuffle(order);
+      const count = Math.ceil(order.length / batchSize);
+      return Array.from({ length: count }, (_, at) => {
+        return { ...size, entries: order.slice(at * batchSize, (at + 1) * batchSize) };
+      });
+    });
+    if (this.buckets.length > 1) this.#random("batches", epoch, 0).shuffle(plain);
+    return plain.map(({ width, height, entries }, at): Batch => {
+      const step = firstStep + Math.floor(at / accumulationSteps);
+      const when = { epoch: epoch + 1, step, ...(maxTrainSteps === undefined ? {} : { maxTrainSteps }) };
+      return { width, height, samples: entries.map(({ image, item }) => this.#sample(image, item, epoch, when)) };
     });
   }
 
-  /** Figures for a dry run or a report. */
-  describe(): DatasetDescription {
-    const { name, width, height, batchSize } = this.#options;
-    const trainImages = this.images.filter((image) => !image.isRegularization);
-    const regularization = this.images.filter((image) => image.isRegularization);
-    const describeFolder =
-      (isRegularization: boolean) => ({ path, repeats, images, classTokens }: DreamboothFolder) => {
-        return { path, repeats, images: images.length, classTokens, isRegularization };
-      };
+  /** Held-out pictures in batches of one size, with whole captions and cut in the middle: the same at every time. */
+  validationBatches(): Batch[] {
+    return this.parts.flatMap(({ images, source: { settings: { batchSize } } }) => {
+      const sizes = new Map<string, DatasetImage[]>();
+      for (const image of images) {
+        if (!image.isHeldOut) continue;
+        const key = `${image.bucket.width} ${image.bucket.height}`, known = sizes.get(key);
+        if (known) known.push(image);
+        else sizes.set(key, [image]);
+      }
+      return [...sizes.values()].flatMap((alike) =>
+        Array.from({ length: Math.ceil(alike.length / batchSize) }, (_, at): Batch => ({
+          ...alike[0].bucket,
+          samples: alike.slice(at * batchSize, (at + 1) * batchSize).map((image) => ({
+            image,
+            caption: image.caption,
+            cut: middleCut(image.resized, image.bucket),
+            isFlipped: false,
+            colour: null,
+            item: 0,
+          })),
+        }))
+      );
+    });
+  }
+
+  #sample(
+    image: DatasetImage,
+    item: number,
+    epoch: number,
+    when: { epoch: number; step: number; maxTrainSteps?: number },
+  ): Sample {
+    const { settings } = image.subset, random = (purpose: keyof typeof purposes) => this.#random(purpose, epoch, item);
     return {
-      name,
-      width,
-      height,
-      batchSize,
-      trainImages: trainImages.length,
-      trainSamples: sum(trainImages.map((image) => image.repeats)),
-      regularizationImages: regularization.length,
-      regularizationUnused: regularization.filter((image) => image.repeats === 0).length,
-      regularizationSamples: sum(regularization.map((image) => image.repeats)),
-      batchesPerEpoch: this.batchesPerEpoch,
-      folders: [
-        ...this.#train.map(describeFolder(false)),
-        ...this.#regularization.map(describeFolder(true)),
-      ],
+      image,
+      caption: processCaption(image.caption, settings, when, random("caption")),
+      cut: image.isBucketed
+        ? bucketCut(image.resized, image.bucket, settings, random("cut"))
+        : plainCut(image.size, image.path, image.bucket, settings, random("cut")),
+      isFlipped: settings.flipAug && random("flip").nextFloat() < 0.5,
+      colour: settings.colorAug ? drawColour(random("colour")) : null,
+      item,
     };
   }
 
-  #random(purpose: keyof typeof purposes, epoch: number): RandomStream {
-    const { seed, stream = 0 } = this.#options;
-    return new RandomStream({ seed, stream: purposes[purpose] * 0x10000 + stream, step: epoch });
-  }
-}
-
-function checkOptions(options: DatasetOptions): void {
-  const { name, batchSize, stream = 0, priorLossWeight = 1 } = options;
-  checkImageSize(options, name);
-  const refuse = (what: string, found: number, wanted: string) => {
-    throw new RangeError(`Cannot make the data set of ${name}: ${what} is ${found}, must be ${wanted}`);
-  };
-  if (!Number.isInteger(batchSize) || batchSize < 1) refuse("the batch size", batchSize, "an integer from 1");
-  if (!Number.isInteger(stream) || stream < 0 || stream > 0xffff) {
-    refuse("stream", stream, "an integer from 0 to 65535");
-  }
-  if (!Number.isFinite(priorLossWeight) || priorLossWeight < 0) {
-    refuse("the prior loss weight", priorLossWeight, "a number from 0");
+  #random(purpose: keyof typeof purposes, epoch: number, item: number): RandomStream {
+    const { seed, stream = 0 } = this.#context;
+    return new RandomStream({ seed, stream: purposes[purpose] * 0x10000 + stream, step: epoch, item });
   }
 }
 
 /**
  * Pairs the batches of two data sets for an epoch: as many pairs as the longer one has batches; the shorter one starts
- * over, with the same batches (same captions, same flips).
+ * over, with the same batches (same captions, same cuts).
  *
  * @throws {RangeError} If either has no batch.
  * @example

@@ -49,8 +49,8 @@ export interface SubsetOptions extends SubsetDefaults {
 
 /** Pictures that share sizes and batches. */
 export interface DatasetOptions extends SubsetDefaults {
-  /** Width and height in pixels, or one number for both (`--resolution`); with buckets, what their area comes from. */
-  readonly resolution: number | readonly [number, number];
+  /** Width and height in pixels, or one number for both (`--resolution`); with buckets, what their area comes from. Needed unless metadata give all sizes. */
+  readonly resolution?: number | readonly [number, number];
   /** Pictures in a batch (`--train_batch_size`); 1 when left out. */
   readonly batchSize?: number;
   /** Sorts pictures into sizes by their aspect ratio (`--enable_bucket`); otherwise all get `resolution`. */

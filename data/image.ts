@@ -18,7 +18,8 @@ export type { RgbImage };
 /** Most pixels a picture may have: a file of a hundred bytes can declare billions. */
 export const imagePixelLimit = 0x3fff * 0x3fff;
 
-type ImageFormat = "png" | "jpeg" | "webp" | "gif" | "bmp" | "tiff" | "avif";
+/** Formats that are read. */
+export type ImageFormat = "png" | "jpeg" | "webp" | "gif" | "bmp" | "tiff" | "avif";
 
 function hasText(bytes: Uint8Array, offset: number, text: string): boolean {
   if (bytes.length < offset + text.length) return false;
@@ -26,7 +27,7 @@ function hasText(bytes: Uint8Array, offset: number, text: string): boolean {
 }
 
 /** The format that the first bytes tell; a file's extension says nothing sure. */
-function imageFormat(bytes: Uint8Array): ImageFormat | undefined {
+export function imageFormat(bytes: Uint8Array): ImageFormat | undefined {
   if (hasText(bytes, 0, "\x89PNG\r\n\x1a\n")) return "png";
   if (hasText(bytes, 0, "\xff\xd8\xff")) return "jpeg";
   if (hasText(bytes, 0, "RIFF") && hasText(bytes, 8, "WEBP")) return "webp";
@@ -116,6 +117,12 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<RgbI
   }
 }
 
+/** The error for a file that cannot be opened or read. */
+export function missingImage(path: string, cause: unknown): ImageError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new ImageError(path, "missing", `the file cannot be opened (${reason})`, { cause });
+}
+
 /**
  * Reads a picture file's bytes.
  *
@@ -126,8 +133,7 @@ export async function readImageBytes(path: string): Promise<Uint8Array> {
     const buffer = await readFile(path);
     return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new ImageError(path, "missing", `the file cannot be opened (${reason})`, { cause: error });
+    throw missingImage(path, error);
   }
 }
 

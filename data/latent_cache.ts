@@ -7,20 +7,18 @@ import { createHash } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { encodeFloat32 } from "../formats/element_types.ts";
+import type { PictureCut } from "./picture_cut.ts";
 import { SafetensorsFile, type TensorData, writeSafetensors } from "../formats/safetensors.ts";
 
 /** Raised when decoding, scaling or the cached files change their meaning: all older entries are then stale. */
-export const latentFormatVersion = 1;
+export const latentFormatVersion = 2;
 
 /** All that a picture's latents depend on. */
 export interface LatentSource {
   /** Content of the picture file. */
   readonly imageBytes: Uint8Array;
-  /** Size in pixels that the picture is scaled and cut to. */
-  readonly width: number;
-  readonly height: number;
-  /** Where the scaled picture is cut. */
-  readonly crop: "center" | { readonly left: number; readonly top: number };
+  /** How the picture is scaled and cut. */
+  readonly cut: PictureCut;
   readonly isFlipped: boolean;
   /** Hash of the VAE's weights and settings. */
   readonly vaeHash: string;
@@ -34,17 +32,18 @@ export interface LatentSource {
  * ```ts
  * import { equal, notEqual } from "node:assert/strict";
  * const source = {
- *   imageBytes: new Uint8Array([1, 2]), width: 64, height: 64, crop: "center", isFlipped: false, vaeHash: "a",
- * } as const;
+ *   imageBytes: new Uint8Array([1, 2]), isFlipped: false, vaeHash: "a",
+ *   cut: { scaled: { width: 80, height: 64 }, left: 8, top: 0, size: { width: 64, height: 64 } },
+ * };
  * equal(latentKey(source).length, 64);
- * notEqual(latentKey({ ...source, width: 128 }), latentKey(source));
+ * notEqual(latentKey({ ...source, isFlipped: true }), latentKey(source));
  * ```
  */
 export function latentKey(source: LatentSource): string {
-  const { imageBytes, width, height, crop, isFlipped, vaeHash } = source;
-  const cut = crop === "center" ? crop : [crop.left, crop.top];
+  const { imageBytes, cut: { scaled, left, top, size }, isFlipped, vaeHash } = source;
   const imageHash = createHash("sha256").update(imageBytes).digest("hex");
-  const parts = [latentFormatVersion, imageHash, width, height, cut, isFlipped, vaeHash];
+  const cut = [scaled.width, scaled.height, left, top, size.width, size.height];
+  const parts = [latentFormatVersion, imageHash, cut, isFlipped, vaeHash];
   return createHash("sha256").update(JSON.stringify(parts)).digest("hex");
 }
 

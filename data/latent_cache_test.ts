@@ -5,9 +5,7 @@ import { LatentCache, type LatentCacheEvent, latentKey, type Latents, type Laten
 
 const source: LatentSource = {
   imageBytes: new Uint8Array([1, 2, 3]),
-  width: 64,
-  height: 128,
-  crop: "center",
+  cut: { scaled: { width: 96, height: 128 }, left: 16, top: 0, size: { width: 64, height: 128 } },
   isFlipped: false,
   vaeHash: "vae",
 };
@@ -30,13 +28,15 @@ async function withFolder(use: (folder: string) => Promise<void>): Promise<void>
 }
 
 Deno.test("latentKey() changes with everything that latents depend on", () => {
+  const { cut } = source;
   const sources: LatentSource[] = [
     source,
     { ...source, imageBytes: new Uint8Array([1, 2, 4]) },
-    { ...source, width: 128, height: 64 },
-    { ...source, width: 128 },
-    { ...source, crop: { left: 0, top: 0 } },
-    { ...source, crop: { left: 1, top: 0 } },
+    { ...source, cut: { ...cut, scaled: { width: 128, height: 96 } } },
+    { ...source, cut: { ...cut, scaled: { width: 97, height: 128 } } },
+    { ...source, cut: { ...cut, size: { width: 128, height: 64 } } },
+    { ...source, cut: { ...cut, left: 0 } },
+    { ...source, cut: { ...cut, top: 1 } },
     { ...source, isFlipped: true },
     { ...source, vaeHash: "other" },
   ];

@@ -7,7 +7,6 @@
  * @module
  */
 import type { RgbImage } from "./bmp.ts";
-import type { RandomStream } from "../random/philox.ts";
 
 /** Width and height in pixels. */
 export interface ImageSize {
@@ -144,18 +143,6 @@ export function cropImage(image: RgbImage, rectangle: CoverFit): RgbImage {
     pixels.set(image.pixels.subarray(from, from + width * 3), row * width * 3);
   }
   return { width, height, pixels };
-}
-
-/**
- * Scales a picture to cover a size, keeping its aspect ratio, and cuts off the rest: the centre, or with
- * `options.random` a place drawn from it.
- */
-export function fitImage(image: RgbImage, size: ImageSize, options: { random?: RandomStream } = {}): RgbImage {
-  const fit = coverFit(image, size);
-  const left = options.random?.nextInteger(fit.width - size.width + 1) ?? fit.left;
-  const top = options.random?.nextInteger(fit.height - size.height + 1) ?? fit.top;
-  const scaled = resizeArea(image, { width: fit.width, height: fit.height });
-  return cropImage(scaled, { left, top, width: size.width, height: size.height });
 }
 
 /** Mirrors a picture left to right. */

@@ -2,8 +2,7 @@ import { deepEqual, equal, ok, throws } from "node:assert/strict";
 import { join } from "node:path";
 import { SafetensorsFile } from "../formats/safetensors.ts";
 import { readImage, type RgbImage } from "./image.ts";
-import { RandomStream } from "../random/philox.ts";
-import { checkImageSize, coverFit, cropImage, fitImage, flipImage, imageTensor, resizeArea } from "./resize.ts";
+import { checkImageSize, coverFit, cropImage, flipImage, imageTensor, resizeArea } from "./resize.ts";
 
 const goldens = join(import.meta.dirname!, "../tests/golden/files");
 
@@ -59,28 +58,6 @@ Deno.test("coverFit() scales and cuts as sd-scripts does without buckets", async
     const fit = coverFit({ width: w, height: h }, { width, height });
     deepEqual(fit, { width: resizedWidth, height: resizedHeight, left, top }, `${w} x ${h}`);
   }
-});
-
-Deno.test("fitImage() keeps the centre, or a place drawn from a seed", () => {
-  const image = places(200, 100);
-  const size = { width: 64, height: 100 };
-  deepEqual(fitImage(image, size), cropImage(image, { left: 68, top: 0, ...size }));
-  const lefts = new Set<number>();
-  for (let step = 0; step < 50; step++) {
-    const key = { seed: 1, stream: 0, step };
-    const cut = fitImage(image, size, { random: new RandomStream(key) });
-    deepEqual(fitImage(image, size, { random: new RandomStream(key) }), cut);
-    lefts.add(cut.pixels[0]);
-  }
-  ok(lefts.size > 20 && Math.min(...lefts) < 15 && Math.max(...lefts) > 120, `${[...lefts]}`);
-});
-
-Deno.test("fitImage() enlarges small pictures and leaves fitting ones alone", () => {
-  const grey = { width: 3, height: 5, pixels: new Uint8Array(45).fill(77) };
-  const large = fitImage(grey, { width: 64, height: 64 });
-  deepEqual([large.width, large.height, new Set(large.pixels)], [64, 64, new Set([77])]);
-  const same = places(64, 64);
-  deepEqual(fitImage(same, { width: 64, height: 64 }), same);
 });
 
 Deno.test("cropImage() refuses to reach beyond the picture", () => {

@@ -60,6 +60,8 @@ export interface RandomStreamKey {
   readonly stream: number;
   /** Step, epoch or other position in the run: an unsigned 32-bit integer. */
   readonly step: number;
+  /** One of many things in the step, such as a sample, so that each has numbers of its own: an unsigned 32-bit integer, 0 when left out. */
+  readonly item?: number;
 }
 
 function checkInteger(name: string, value: number, largest: number): void {
@@ -69,9 +71,9 @@ function checkInteger(name: string, value: number, largest: number): void {
 }
 
 /**
- * Random numbers of one (seed, stream, step): Philox with the seed as key and (block, 0, step, stream) as counter.
+ * Random numbers of one (seed, stream, step, item): Philox with the seed as key and (block, item, step, stream) as counter.
  *
- * @throws {RangeError} If seed, stream or step is out of range.
+ * @throws {RangeError} If seed, stream, step or item is out of range.
  * @example Keyed alike, drawn alike
  * ```ts
  * import { equal, notEqual } from "node:assert/strict";
@@ -83,6 +85,7 @@ function checkInteger(name: string, value: number, largest: number): void {
 export class RandomStream {
   readonly #key: readonly [number, number];
   readonly #step: number;
+  readonly #item: number;
   readonly #stream: number;
   #block = 0;
   #words: Words4 = [0, 0, 0, 0];
@@ -92,15 +95,17 @@ export class RandomStream {
     checkInteger("seed", key.seed, Number.MAX_SAFE_INTEGER);
     checkInteger("stream", key.stream, 0xffffffff);
     checkInteger("step", key.step, 0xffffffff);
+    checkInteger("item", key.item ?? 0, 0xffffffff);
     this.#key = [key.seed >>> 0, Math.floor(key.seed / 0x100000000)];
     this.#stream = key.stream;
     this.#step = key.step;
+    this.#item = key.item ?? 0;
   }
 
   /** The next unsigned 32-bit number. */
   nextUint32(): number {
     if (this.#used === 4) {
-      this.#words = philox4x32([this.#block++, 0, this.#step, this.#stream], this.#key);
+      this.#words = philox4x32([this.#block++, this.#item, this.#step, this.#stream], this.#key);
       this.#used = 0;
     }
     return this.#words[this.#used++];

@@ -22,15 +22,18 @@ Deno.test("RandomStream reads the blocks of its counter in order", () => {
   const drawn = Array.from({ length: 8 }, () => random.nextUint32());
   const key = [0x5678_9abc, 0x1234] as const;
   deepEqual(drawn, [...philox4x32([0, 0, 9, 5], key), ...philox4x32([1, 0, 9, 5], key)]);
+  const item = new RandomStream({ seed, stream: 5, step: 9, item: 3 });
+  deepEqual(Array.from({ length: 4 }, () => item.nextUint32()), [...philox4x32([0, 3, 9, 5], key)]);
 });
 
-Deno.test("RandomStream differs by seed, stream and step", () => {
-  const draw = (seed: number, stream: number, step: number) => {
-    const random = new RandomStream({ seed, stream, step });
+Deno.test("RandomStream differs by seed, stream, step and item; item 0 is that of none", () => {
+  const draw = (seed: number, stream: number, step: number, item?: number) => {
+    const random = new RandomStream({ seed, stream, step, ...(item === undefined ? {} : { item }) });
     return [random.nextUint32(), random.nextUint32()];
   };
   const first = draw(1, 2, 3);
-  for (const other of [draw(2, 2, 3), draw(1 + 2 ** 32, 2, 3), draw(1, 3, 3), draw(1, 2, 4)]) {
+  deepEqual(draw(1, 2, 3, 0), first);
+  for (const other of [draw(2, 2, 3), draw(1 + 2 ** 32, 2, 3), draw(1, 3, 3), draw(1, 2, 4), draw(1, 2, 3, 1)]) {
     notDeepEqual(other, first);
   }
 });

@@ -1,9 +1,9 @@
-import { readDreamboothFolders } from "../data/dreambooth_folder.ts";
+import { readDataset } from "../data/read_dataset.ts";
 import { defineStep, recordFolder, replacing } from "../pipeline/mod.ts";
-import { describeData } from "./read_dreambooth.ts";
 import { data } from "./things.ts";
 import { checkOptions } from "./values/check_options.ts";
-import { datasetOf, type NetworkData, type TrainingData } from "./values/training_data.ts";
+import { describeData } from "./values/describe_data.ts";
+import { datasetOf, eachNetwork, type NetworkData, type TrainingData } from "./values/training_data.ts";
 
 /** Options of `loadPriors`. */
 export interface LoadPriorsOptions {
@@ -11,7 +11,7 @@ export interface LoadPriorsOptions {
   readonly network1?: string;
   /** The same for network 2. */
   readonly network2?: string;
-  /** Weight of their loss (`--prior_loss_weight`); when left out, what `readDreambooth` was told, or 1. */
+  /** Weight of their loss (`--prior_loss_weight`); when left out, what the data were read with, or 1. */
   readonly weight?: number;
 }
 
@@ -24,37 +24,42 @@ export function loadPriors(options: LoadPriorsOptions) {
   const name = "load priors";
   checkOptions<LoadPriorsOptions>(name, options, { network1: true, network2: true, weight: true });
   const { network1, network2, weight } = options;
-  const readFolder = (folder: string, number: 1 | 2) =>
-    readDreamboothFolders(folder, `network ${number} regularization`);
+  const readFolder = async (folder: string, number: 1 | 2, flipAug: boolean) => {
+    const options = { regDataDir: folder, ...(weight === undefined ? {} : { priorLossWeight: weight }), flipAug };
+    const { source, warnings } = await readDataset(options, { name: `network ${number}` });
+    if (source.subsets.length > 0) return { subsets: source.subsets, warnings };
+    throw new Error(`Cannot load priors: ${[...warnings, `${folder} has no images`][0]}`);
+  };
   const record = async (folder: string | undefined, number: 1 | 2) => {
     if (folder === undefined) return null;
     // Looks at the folder first: what is missing or misplaced gets an error that says so.
-    await readFolder(folder, number);
+    await readFolder(folder, number, false);
     return await recordFolder(folder, { followLinks: true });
   };
   const add = async (before: TrainingData): Promise<{ data: TrainingData; warnings: readonly string[] }> => {
     const warnings: string[] = [];
     const added = async (each: NetworkData, folder: string | undefined, number: 1 | 2): Promise<NetworkData> => {
       if (folder === undefined) return each;
-      const settings = weight === undefined ? each.options : { ...each.options, priorLossWeight: weight };
-      const read = await readFolder(folder, number);
-      warnings.push(...read.warnings.map(({ message }) => message));
-      return { ...each, regularization: [...each.regularization, ...read.folders], options: settings };
+      const [first, ...others] = each.sources;
+      // Mirrored if the pictures are to which they are added.
+      const read = await readFolder(folder, number, first.subsets.some(({ settings }) => settings.flipAug));
+      warnings.push(...read.warnings);
+      const settings = weight === undefined ? first.settings : { ...first.settings, priorLossWeight: weight };
+      return { ...each, sources: [{ settings, subsets: [...first.subsets, ...read.subsets] }, ...others] };
     };
     if (network2 !== undefined && !before.network2) {
-      throw new Error(`Cannot load priors from ${network2}: readDreambooth was given no data for network 2`);
+      throw new Error(`Cannot load priors from ${network2}: no data were read for network 2`);
     }
     const data = {
       network1: await added(before.network1, network1, 1),
       network2: before.network2 && await added(before.network2, network2, 2),
     };
-    // Checks the weight, too.
-    for (const each of [data.network1, data.network2]) if (each) datasetOf(each);
+    for (const [, each] of eachNetwork(data)) datasetOf(each);
     return { data, warnings };
   };
   return defineStep({
     name,
-    version: 1,
+    version: 2,
     options: { weight: weight ?? null },
     needs: { data },
     gives: { data: replacing(data) },

@@ -1,8 +1,9 @@
-import { readDreamboothFolders } from "../data/dreambooth_folder.ts";
+import type { DatasetOptions } from "../data/dataset_options.ts";
 import { defineStep, type Plan, recordFolder } from "../pipeline/mod.ts";
 import { data } from "./things.ts";
 import { checkOptions, type OptionNames } from "./values/check_options.ts";
-import { datasetOf, type NetworkData, type TrainingData } from "./values/training_data.ts";
+import { describeData } from "./values/describe_data.ts";
+import { readTrainingData, type TrainingData, type TrainingDataOptions } from "./values/training_data.ts";
 
 /** One network's folders in sd-scripts' layout: `<folder>/10_sks person/*.png` with captions beside the pictures. */
 export interface DreamboothFolders {
@@ -45,7 +46,7 @@ const optionNames: OptionNames<ReadDreamboothOptions> = {
   seed: true,
 };
 
-/** Reads DreamBooth folders: which pictures and captions each network learns from. */
+/** Reads DreamBooth folders: which pictures and captions each network learns from. `readDatasets` has all settings. */
 export function readDreambooth(options: ReadDreamboothOptions) {
   const name = "read data";
   checkOptions<ReadDreamboothOptions>(name, options, optionNames);
@@ -53,10 +54,10 @@ export function readDreambooth(options: ReadDreamboothOptions) {
   for (const [network, folders] of Object.entries({ network1, ...(network2 ? { network2 } : {}) })) {
     checkOptions<DreamboothFolders>(name, folders, { train: true, reg: true }, network);
   }
-  const read = () => readTrainingData(options);
+  const read = () => readTrainingData(datasetsOf(options));
   return defineStep({
     name,
-    version: 1,
+    version: 2,
     options: rest,
     gives: { data },
     fingerprint: async () => {
@@ -80,53 +81,24 @@ export function readDreambooth(options: ReadDreamboothOptions) {
   });
 }
 
-/** Figures and sentences about the data, for `describe()`. */
-export function describeData(found: TrainingData): { figures: Record<string, number>; lines: string[] } {
-  const figures: Record<string, number> = {}, lines: string[] = [];
-  for (const [network, each] of Object.entries(found) as [string, NetworkData | null][]) {
-    if (!each) continue;
-    const facts = datasetOf(each).describe(), number = network.at(-1);
-    figures[`batchesPerEpoch${number}`] = datasetOf(each).batchesPerEpoch;
-    lines.push(
-      `network ${number}: ${facts.trainImages} pictures shown ${facts.trainSamples} times, ${facts.regularizationImages} ` +
-        `regularization pictures shown ${facts.regularizationSamples} times, ${facts.width}×${facts.height} pixels, batch ${facts.batchSize}`,
-    );
-  }
-  return { figures, lines };
-}
-
-/** What is left out of the folders, as sentences, comes with the data. */
-async function readTrainingData(
-  options: ReadDreamboothOptions,
-): Promise<{ data: TrainingData; warnings: readonly string[] }> {
-  const warnings: string[] = [];
-  const read = async (folders: DreamboothFolders, number: 1 | 2): Promise<NetworkData> => {
-    const resolution = (number === 2 ? options.resolution2 : undefined) ?? options.resolution;
-    const [width, height] = typeof resolution === "number" ? [resolution, resolution] : resolution;
-    const reading = options.captionExtension === undefined ? {} : { captionExtension: options.captionExtension };
-    const readFolders = async (folder: string, what: string) => {
-      const found = await readDreamboothFolders(folder, `network ${number} ${what}`, reading);
-      warnings.push(...found.warnings.map(({ message }) => message));
-      return found.folders;
-    };
-    const data: NetworkData = {
-      train: await readFolders(folders.train, "training"),
-      regularization: folders.reg === undefined ? [] : await readFolders(folders.reg, "regularization"),
-      options: {
-        name: `network ${number}`,
-        width,
-        height,
-        batchSize: (number === 2 ? options.batchSize2 : undefined) ?? options.batchSize,
-        seed: options.seed ?? 1,
-        stream: number,
-        priorLossWeight: options.priorLossWeight ?? 1,
-        ...(options.flipAugmentation ? { flipAugmentation: true } : {}),
-      },
-    };
-    datasetOf(data);
-    return data;
+/** The same as data sets with all their settings. */
+function datasetsOf(options: ReadDreamboothOptions): TrainingDataOptions {
+  const { network1, network2, seed } = options;
+  const dataset = ({ train, reg }: DreamboothFolders, resolution: DatasetOptions["resolution"], batchSize: number) => {
+    return [{
+      trainDataDir: train,
+      ...(reg === undefined ? {} : { regDataDir: reg }),
+      resolution,
+      batchSize,
+      ...(options.captionExtension === undefined ? {} : { captionExtension: options.captionExtension }),
+      ...(options.priorLossWeight === undefined ? {} : { priorLossWeight: options.priorLossWeight }),
+      ...(options.flipAugmentation === undefined ? {} : { flipAug: options.flipAugmentation }),
+    }];
   };
-  const network1 = await read(options.network1, 1);
-  const network2 = options.network2 ? await read(options.network2, 2) : null;
-  return { data: { network1, network2 }, warnings };
+  const { resolution, resolution2 = resolution, batchSize, batchSize2 = batchSize } = options;
+  return {
+    network1: dataset(network1, resolution, batchSize),
+    ...(network2 ? { network2: dataset(network2, resolution2, batchSize2) } : {}),
+    ...(seed === undefined ? {} : { seed }),
+  };
 }

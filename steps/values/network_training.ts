@@ -1,3 +1,4 @@
+import type { Dataset } from "../../data/dataset.ts";
 import type { Device } from "../../engine/mod.ts";
 import { initialWeights } from "../../lora/initial_weights.ts";
 import type { LoraNetwork } from "../../lora/network.ts";
@@ -9,7 +10,7 @@ import { AdamWState, type StepForm } from "../../training/step_graph.ts";
 import { planStep, type StepFigures } from "../../training/trainer.ts";
 import type { LoadedBases, OpenedBases } from "./bases.ts";
 import { checkOptions } from "./check_options.ts";
-import type { LatentStore } from "./latents.ts";
+import type { LatentProvider } from "./latents.ts";
 import { buildNetwork, type Network, type NetworkOptions } from "./network.ts";
 import { datasetOf, type NetworkData, type TrainingData } from "./training_data.ts";
 import { runTraining, trainingLength, type TrainingOptions, type TrainingSide } from "./training_loop.ts";
@@ -59,7 +60,7 @@ export interface NetworkStart {
 /** The data of one network, or an error that says which step should have read it. */
 export function dataOf(data: TrainingData, number: 1 | 2): NetworkData {
   const found = data[`network${number}`];
-  if (!found) throw new Error(`Cannot train network ${number}: readDreambooth was given no data for it`);
+  if (!found) throw new Error(`Cannot train network ${number}: no data were read for it`);
   return found;
 }
 
@@ -80,10 +81,8 @@ export function planTraining(
   const datasets = numbers.map((number) => datasetOf(dataOf(data, number)));
   const { stepsPerEpoch, totalSteps, epochs } = trainingLength(datasets, options);
   const phases = Array.from({ length: epochs }, (_, epoch) => epochPhase(epoch, freezing));
-  const shapes = datasets.map(({ width, height }, k) => ({
-    batch: dataOf(data, numbers[k]).options.batchSize,
-    height: height / 8,
-    width: width / 8,
+  const shapes = datasets.map((dataset) => ({
+    ...largestBatch(dataset),
     tokenRows: (options.maxTokenLength ?? 75) / 75,
   }));
   const optimizer = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: options.weightDecay ?? 0.01 };
@@ -123,6 +122,15 @@ export function planTraining(
   };
 }
 
+/** The batch that takes the most memory, in latents. */
+function largestBatch({ buckets }: Dataset): { batch: number; height: number; width: number } {
+  const batches = buckets.map(({ size, batchSize, entries }) => {
+    return { batch: Math.min(batchSize, entries.length), height: size.height / 8, width: size.width / 8 };
+  });
+  const cells = ({ batch, height, width }: typeof batches[number]) => batch * height * width;
+  return batches.toSorted((a, b) => cells(b) - cells(a))[0];
+}
+
 function phaseText(
   phases: readonly { network1Trains: boolean; orthogonalityOn: boolean }[],
   orthogonality: OrthogonalitySetting,
@@ -144,7 +152,7 @@ export function orthogonalityOptions(setting: OrthogonalitySetting) {
 export async function trainNetworks(
   bases: LoadedBases,
   data: TrainingData,
-  latents: LatentStore,
+  latents: LatentProvider,
   numbers: readonly (1 | 2)[],
   starts: readonly NetworkStart[],
   options: TrainingOptions,

@@ -1,6 +1,6 @@
 import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { type Batch, type Dataset, pairEpoch } from "../../data/dataset.ts";
+import type { Dataset } from "../../data/dataset.ts";
 import { SafetensorsFile, writeSafetensors } from "../../formats/safetensors.ts";
 import type { Tokenizer } from "../../models/clip/tokenizer.ts";
 import type { StepRun } from "../../pipeline/mod.ts";
@@ -8,7 +8,6 @@ import { epochPhase, type FreezeOptions } from "../../training/phases.ts";
 import { DivergedError, skipReason } from "../../training/not_finite.ts";
 import {
   type StepFigures,
-  type TrainBatch,
   Trainer,
   type TrainerNetwork,
   type TrainerOptions,
@@ -17,7 +16,8 @@ import {
 import { type LearningRateOptions, learningRateSchedules } from "../../training/learning_rate.ts";
 import type { LoadedBases } from "./bases.ts";
 import type { OptionNames } from "./check_options.ts";
-import type { LatentStore } from "./latents.ts";
+import { epochSteps } from "./epoch_batches.ts";
+import type { LatentProvider } from "./latents.ts";
 
 export { DivergedError };
 
@@ -138,7 +138,7 @@ export function trainingLength(datasets: readonly Dataset[], options: TrainingOp
 export async function runTraining(
   bases: LoadedBases,
   sides: readonly TrainingSide[],
-  latents: LatentStore,
+  latents: LatentProvider,
   options: TrainingOptions & Pick<TrainerOptions, "form" | "textCoefficient" | "unetCoefficient" | "textMask">,
   freezing: FreezeOptions & { readonly orthogonality?: boolean },
   run: StepRun,
@@ -179,10 +179,11 @@ export async function runTraining(
     for (let epoch = Math.floor(trainer.stepsDone / stepsPerEpoch); epoch < epochs; epoch++) {
       const { network1Trains, orthogonalityOn } = epochPhase(epoch, freezing);
       const phase = { network1Trains, orthogonalityOn: orthogonalityOn && freezing.orthogonality !== false };
-      const steps = epochSteps(sides, latents, epoch, accumulation, options.maxTokenLength ?? 75);
+      const time = { firstStep: epoch * stepsPerEpoch, accumulationSteps: accumulation, maxTrainSteps: totalSteps };
+      const steps = epochSteps(sides, latents, epoch, time, options.maxTokenLength ?? 75);
       for (let at = trainer.stepsDone - epoch * stepsPerEpoch; at < steps.length; at++) {
         if (trainer.stepsDone >= totalSteps) break;
-        const figures = await trainer.train(epoch, phase, steps[at]());
+        const figures = await trainer.train(epoch, phase, await steps[at]());
         report(figures);
         const isStopping = run.signal.aborted;
         if (isStopping || trainer.stepsDone % every === 0) {
@@ -217,47 +218,6 @@ function scheduleOf({ network1: { schedule } }: LoadedBases) {
     trainTimesteps: schedule.betas.length,
     predictionType: schedule.predictionType,
     alphasCumprod: schedule.alphasCumprod,
-  };
-}
-
-/** An epoch's optimizer steps, each a function that makes its micro-batches. */
-function epochSteps(
-  sides: readonly TrainingSide[],
-  latents: LatentStore,
-  epoch: number,
-  accumulation: number,
-  maxTokenLength: 75 | 150 | 225,
-): (() => TrainBatch[][])[] {
-  const epochs = sides.map((side) => side.dataset.epoch(epoch));
-  const rows: Batch[][] = epochs.length === 1
-    ? epochs[0].map((batch) => [batch])
-    : pairEpoch(epochs[0], epochs[1]).map(([one, two]) => [one, two]);
-  const steps: (() => TrainBatch[][])[] = [];
-  for (let at = 0; at < rows.length; at += accumulation) {
-    const micro = rows.slice(at, at + accumulation);
-    steps.push(() =>
-      micro.map((batches) => batches.map((batch, k) => trainBatch(batch, sides[k], latents, maxTokenLength)))
-    );
-  }
-  return steps;
-}
-
-function trainBatch(
-  batch: Batch,
-  { dataset, tokenizer }: TrainingSide,
-  latents: LatentStore,
-  maxTokenLength: 75 | 150 | 225,
-): TrainBatch {
-  const samples = batch.map(({ image, caption, isFlipped }) => {
-    const picture = latents.get(image.path, { width: dataset.width, height: dataset.height, isFlipped });
-    return { picture, ids: tokenizer.chunks(caption, maxTokenLength).flat(), lossWeight: image.lossWeight };
-  });
-  const { height, width } = samples[0].picture;
-  return {
-    height,
-    width,
-    tokenRows: maxTokenLength / 75,
-    samples: samples.map(({ picture, ids, lossWeight }) => ({ latents: picture.values, ids, lossWeight })),
   };
 }
 

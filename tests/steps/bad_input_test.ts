@@ -1,5 +1,5 @@
-import { equal, ok, rejects, throws } from "node:assert/strict";
-import { cp, mkdir, rm, writeFile } from "node:fs/promises";
+import { deepEqual, equal, ok, rejects, throws } from "node:assert/strict";
+import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as d from "../../mod.ts";
 import { inNewFolder } from "./small_training.ts";
@@ -86,7 +86,7 @@ Deno.test("readDreambooth() and loadPriors() name the folder or file that cannot
     });
     await rejects(read(d.toy.character, { batchSize: 0 }), {
       name: "RangeError",
-      message: "Cannot make the data set of network 1: the batch size is 0, must be an integer from 1",
+      message: "Cannot use the data of network 1: batchSize is 0, must be a whole number above 0",
     });
   }));
 
@@ -107,19 +107,27 @@ Deno.test("readDreambooth() warns of what it leaves out", () =>
     ok((await recipe.describe()).steps[0].lines.includes(sentence));
   }));
 
-Deno.test("cacheLatents() names the picture that cannot be read", () =>
+Deno.test("readDreambooth() names a file that is no picture, cacheLatents() a picture that is cut off", () =>
   inNewFolder(async (folder) => {
     const bad = join(folder, "data", "2_sks person", "a.png");
     await mkdir(join(bad, ".."), { recursive: true });
-    await writeFile(bad, "not a picture");
     const recipe = d.pipeline("bad picture")
       .use(d.loadBases({ network1: "toy" }))
       .use(d.readDreambooth({ network1: { train: join(folder, "data") }, resolution: 64, batchSize: 1 }))
       .use(d.cacheLatents());
-    await rejects(recipe.run({ folder: join(folder, "run") }), {
-      name: "ImageError",
-      message: `Cannot read image ${bad}: its first bytes are not those of a PNG, JPEG, WebP, BMP, GIF, TIFF or AVIF`,
-    });
+    const fails = async (step: string, message: string) => {
+      const failed: string[] = [];
+      const onEvent = (event: d.RunEvent) => void (event.type === "step-failed" && failed.push(event.step));
+      await rejects(recipe.run({ folder: join(folder, "run"), onEvent }), { name: "ImageError", message });
+      deepEqual(failed, [step]);
+    };
+    await writeFile(bad, "not a picture");
+    const isNone = "its first bytes are not those of a PNG, JPEG, WebP, BMP, GIF, TIFF or AVIF";
+    await fails("read data", `Cannot read image ${bad}: ${isNone}`);
+    const whole = await readFile(picture), half = Math.floor(whole.length / 2);
+    await writeFile(bad, whole.subarray(0, half));
+    const isCut = `the PNG data end too early, after ${half} bytes; fetch or export it again`;
+    await fails("cache latents", `Cannot read image ${bad}: ${isCut}`);
   }));
 
 Deno.test("every step refuses unknown options, with a suggestion where one is near", () => {

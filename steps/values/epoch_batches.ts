@@ -1,0 +1,55 @@
+import { type Batch, type EpochTime, pairEpoch } from "../../data/dataset.ts";
+import type { TrainBatch } from "../../training/trainer.ts";
+import type { LatentProvider } from "./latents.ts";
+import type { TrainingSide } from "./training_loop.ts";
+
+/** An epoch's optimizer steps, each a function that makes its micro-batches: for each of them one batch a network. */
+export function epochSteps(
+  sides: readonly TrainingSide[],
+  latents: LatentProvider,
+  epoch: number,
+  time: EpochTime,
+  maxTokenLength: 75 | 150 | 225,
+): (() => Promise<TrainBatch[][]>)[] {
+  const epochs = sides.map((side) => side.dataset.epoch(epoch, time)), accumulation = time.accumulationSteps ?? 1;
+  const rows: Batch[][] = epochs.length === 1
+    ? epochs[0].map((batch) => [batch])
+    : pairEpoch(epochs[0], epochs[1]).map(([one, two]) => [one, two]);
+  const steps: (() => Promise<TrainBatch[][]>)[] = [];
+  for (let at = 0; at < rows.length; at += accumulation) {
+    const micro = rows.slice(at, at + accumulation);
+    steps.push(async () => {
+      const made: TrainBatch[][] = [];
+      for (const batches of micro) {
+        const row: TrainBatch[] = [];
+        for (const [k, batch] of batches.entries()) {
+          row.push(await trainBatch(batch, sides[k], latents, epoch, maxTokenLength));
+        }
+        made.push(row);
+      }
+      return made;
+    });
+  }
+  return steps;
+}
+
+/** A batch with latents and token ids in the place of pictures and captions. */
+export async function trainBatch(
+  { samples }: Batch,
+  { tokenizer }: Pick<TrainingSide, "tokenizer">,
+  latents: LatentProvider,
+  epoch: number,
+  maxTokenLength: 75 | 150 | 225,
+): Promise<TrainBatch> {
+  const pictures = await latents.get(samples, { epoch }), [{ height, width }] = pictures;
+  return {
+    height,
+    width,
+    tokenRows: maxTokenLength / 75,
+    samples: samples.map(({ image, caption }, at) => ({
+      latents: pictures[at].values,
+      ids: tokenizer.chunks(caption, maxTokenLength).flat(),
+      lossWeight: image.lossWeight,
+    })),
+  };
+}
