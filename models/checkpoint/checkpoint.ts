@@ -1,12 +1,13 @@
 import { stat } from "node:fs/promises";
 import { openTensorFile } from "../../formats/open_tensor_file.ts";
+import { type TensorFile, TensorFileError } from "../../formats/tensor_file.ts";
 import { type ConfigJson, ConfigReader, readConfigJson } from "../config_reader.ts";
 import { readUNetConfig } from "../unet/config.ts";
 import { readVaeConfig } from "../vae/config.ts";
 import { ldmPrefixes, type PartName } from "./ldm_keys.ts";
 import { localFolder, type ModelFolder } from "./model_folder.ts";
 import { diffusersNames, folderPart, ldmNames, type PartFiles, type PartNames } from "./part_files.ts";
-import { type FileKind, recognizeFile, recognizeFolder } from "./recognize.ts";
+import { type FileKind, recognizeFile, recognizeFolder, textualInversion } from "./recognize.ts";
 import sd15Scheduler from "./sd15/scheduler.json" with { type: "json" };
 import sd15TextEncoder from "./sd15/text_encoder.json" with { type: "json" };
 import sd15UNet from "./sd15/unet.json" with { type: "json" };
@@ -143,7 +144,10 @@ async function openVae(name: string, own: ConfigJson): Promise<PartFiles> {
         `Cannot load the VAE ${name}: it has neither vae/config.json nor config.json; wanted a VAE's folder`,
       );
     }
-    return folderPart("vae", folder, at, await readConfigJson(await folder.path(`${at}config.json`)));
+    const config = await readConfigJson(await folder.path(`${at}config.json`));
+    // Another part's folder would be found out only when its weights are looked for.
+    readVaeConfig(reader(config));
+    return folderPart("vae", folder, at, config);
   }
   const { kind, hasVae } = await recognize(file);
   if (!hasVae) {
@@ -159,10 +163,24 @@ async function openVae(name: string, own: ConfigJson): Promise<PartFiles> {
 }
 
 async function recognize(file: string): Promise<{ kind: FileKind; hasVae: boolean }> {
-  await using opened = await openTensorFile(file);
+  await using opened = await openNamedTensors(file);
+  if (opened === null) return { kind: { kind: "other", ...textualInversion }, hasVae: false };
   const kind = recognizeFile(opened), isWhole = kind.kind === "checkpoint";
   const hasVae = isWhole && [...opened.tensors.keys()].some((name) => name.startsWith(`${ldmPrefixes.vae}encoder.`));
   return { kind, hasVae: hasVae || kind.kind === "vae" };
+}
+
+/** A file's tensors; null where it is an embedding as the WebUI saves it: its tensors lie deeper than a model's. */
+async function openNamedTensors(file: string): Promise<TensorFile | null> {
+  try {
+    return await openTensorFile(file);
+  } catch (error) {
+    if (!(error instanceof TensorFileError) || error.fault !== "not_tensors") throw error;
+    const within = await openTensorFile(file, { within: ["string_to_param"] }).catch(() => null);
+    if (within === null) throw error;
+    await within.close();
+    return null;
+  }
 }
 
 function reader({ file, json }: ConfigJson): ConfigReader {

@@ -16,6 +16,12 @@ type Tensors = Pick<TensorFile, "tensors">;
 const needsV1 = "Only Stable Diffusion v1 models are supported; name one of those";
 const diffusersPart = "Name the folder above, which holds text_encoder, unet and vae";
 
+/** Some tokens for a text encoder. */
+export const textualInversion: OtherKind = {
+  what: "a textual inversion embedding",
+  advice: "It is a few tokens for a text encoder, no model; name the model it was trained on",
+};
+
 /** What a file of tensors is, as far as it matters here. */
 export function recognizeFile(file: Tensors): FileKind {
   const names = [...file.tensors.keys()];
@@ -54,12 +60,7 @@ function otherKind({ tensors }: Tensors, names: readonly string[], has: (start: 
         "It goes on top of a base model: name the model it was trained on here, and the LoRA as a network's weights",
     };
   }
-  if (isTextualInversion([...tensors.values()])) {
-    return {
-      what: "a textual inversion embedding",
-      advice: "It is a few tokens for a text encoder, no model; name the model it was trained on",
-    };
-  }
+  if (isTextualInversion([...tensors.values()])) return textualInversion;
   if (has("control_model.") || has("input_hint_block.") || has("controlnet_cond_embedding.")) {
     return { what: "a ControlNet", advice: "Name the base model it was trained on" };
   }

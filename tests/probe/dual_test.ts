@@ -157,3 +157,16 @@ Deno.test("a run of 8 steps has the reference's figures at every step and its we
     for (const name of whole.keys()) closeTensor(found, `step_8.${name}`, whole, name, 1e-4);
   }
 });
+
+Deno.test("probeDualStep() names an id that the vocabulary lacks", async () => {
+  const input: TensorSet = new Map(
+    [...await goldenTensors("training/dual_step/inputs")].filter(([name]) => !name.includes("non_square.")),
+  );
+  const { shape, data } = input.get("input_ids_2")!;
+  input.set("input_ids_2", { shape, data: Int32Array.from(data, (id, at) => at === 5 ? 100 : id) });
+  const options = readOptions("dual-step", {}, dualStepOptions);
+  await rejects(probeDualStep({ ...await tinyRequest(), options, input }), {
+    name: "RangeError",
+    message: "Cannot probe: input_ids_2 has 100, must be from 0 to below 100, the vocabulary's size",
+  });
+});

@@ -120,6 +120,19 @@ export function openNetwork(
   return network;
 }
 
+/**
+ * Checks token ids before they are fed: a kernel cannot refuse one.
+ *
+ * @throws {RangeError} If one is outside of the vocabulary.
+ */
+export function checkIds(name: string, ids: ArrayLike<number>, vocabularySize: number): void {
+  const wrong = Array.from(ids).find((id) => id < 0 || id >= vocabularySize);
+  if (wrong === undefined) return;
+  throw new RangeError(
+    `Cannot probe: ${name} has ${wrong}, must be from 0 to below ${vocabularySize}, the vocabulary's size`,
+  );
+}
+
 /** Runs a graph once, and reads its outputs. */
 export async function evaluate(
   device: Device,

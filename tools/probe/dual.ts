@@ -9,7 +9,7 @@ import {
   type StepOptions,
   traceStep,
 } from "../../training/step_graph.ts";
-import { neededFeeds, networkOptions, openBase, openNetwork, type ProbeRequest } from "./context.ts";
+import { checkIds, neededFeeds, networkOptions, openBase, openNetwork, type ProbeRequest } from "./context.ts";
 import { batchOptions, microBatch } from "./dual_batch.ts";
 import { choiceOption, countOption, numbersOption, option, positiveOption } from "./options.ts";
 import { scalar, setsOf, tensorOf, type TensorSet } from "./tensors.ts";
@@ -191,6 +191,9 @@ class Stepper {
     for (let micro = 0;; micro++) {
       const { shapes, feeds } = microBatch(input, options, prefix, first + micro, schedule);
       const isLast = micro === this.accumulation - 1;
+      this.pair.bases.forEach(({ textConfig }, i) => {
+        checkIds(`${prefix}input_ids_${i + 1}`, feeds[`ids_${i + 1}`], textConfig.vocabularySize);
+      });
       const { graph, outputs, program } = await this.compile(shapes, isLast);
       program.run(neededFeeds(program.program, { ...feeds, rate_1: rate, rate_2: rate }));
       if (!isLast) continue;

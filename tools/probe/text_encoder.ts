@@ -5,7 +5,7 @@ import { CLIPTextModel } from "../../models/clip/text_encoder.ts";
 import { ConfigReader } from "../../models/config_reader.ts";
 import { Source } from "../../models/source.ts";
 import { Weights } from "../../models/weights.ts";
-import { evaluate, freeWeights, openWeights, type ProbeRequest, storage } from "./context.ts";
+import { checkIds, evaluate, freeWeights, openWeights, type ProbeRequest, storage } from "./context.ts";
 import { lossGraph, wantedWeights } from "./gradients.ts";
 import { countOption } from "./options.ts";
 import { type NamedTensor, setsOf, tensorOf, type TensorSet } from "./tensors.ts";
@@ -30,12 +30,8 @@ export async function probeTextEncoder(request: ProbeRequest): Promise<TensorSet
   try {
     await openWeights(request, weights);
     for (const prefix of setsOf(input, "ids")) {
-      const ids = tensorOf(input, `${prefix}ids`), wrong = ids.data.find((id) => id < 0 || id >= config.vocabularySize);
-      if (wrong !== undefined) {
-        throw new RangeError(
-          `Cannot probe: ${prefix}ids has ${wrong}, must be from 0 to below ${config.vocabularySize}, the vocabulary's size`,
-        );
-      }
+      const ids = tensorOf(input, `${prefix}ids`);
+      checkIds(`${prefix}ids`, ids.data, config.vocabularySize);
       if (ids.shape.at(-1) === config.tokens) await encodeRows(prefix, rowsOf(ids, config.tokens));
       else await encodeLong(prefix, ids);
     }
