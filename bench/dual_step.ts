@@ -112,7 +112,7 @@ function batchOf(base: BaseModel, number: number): TrainBatch {
 export function countOperations(program: Program): number {
   let multiplyAdds = 0;
   for (const step of program.steps) {
-    if (step.kind === "copy") continue;
+    if (step.kind !== "node") continue;
     const { op, inputs, attributes, outputs: [output] } = step.node;
     const size = elementCount(output.shape), [first, second] = inputs;
     switch (op.name) {

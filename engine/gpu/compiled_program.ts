@@ -3,57 +3,75 @@ import type { Kernel, KernelTarget } from "../graph/kernel.ts";
 import { bindingAlignmentBytes } from "../graph/tensor.ts";
 import { elementCount } from "../graph/types.ts";
 import type { Location, Port, Program, Step } from "../plan/plan.ts";
-import { shareSizes } from "./share_sizes.ts";
 import { type Device, type HostArray, hostArray, uploadBytes } from "./device.ts";
+import { shareSizes } from "./share_sizes.ts";
+import { SlotPool } from "./slot_pool.ts";
 
-interface Dispatch {
-  readonly pipeline: GPUComputePipeline;
-  readonly bindGroup: GPUBindGroup;
-  readonly workgroups: readonly [number, number, number];
-}
+/** What a run encodes for one step. */
+type Command =
+  | {
+    readonly kind: "dispatch";
+    readonly label: string;
+    readonly pipeline: GPUComputePipeline;
+    readonly accesses: string;
+    readonly bindings: readonly Location[];
+    readonly sizes: { readonly offset: number; readonly size: number } | null;
+    readonly workgroups: readonly [number, number, number];
+  }
+  | { readonly kind: "clear"; readonly location: Location };
 
 /** A program with its buffers and pipelines on a device, ready to be replayed. */
 export class CompiledProgram {
-  private readonly dispatches: Dispatch[] = [];
-  private readonly slots: GPUBuffer[] = [];
+  private readonly commands: Command[] = [];
+  private bindGroups: (GPUBindGroup | null)[] = [];
+  private slots: GPUBuffer[] = [];
+  private version = -1;
   private sizes: GPUBuffer | null = null;
   private destroyed = false;
 
-  private constructor(private readonly device: Device, readonly program: Program) {}
+  private constructor(
+    private readonly device: Device,
+    readonly program: Program,
+    private readonly pool: SlotPool,
+    private readonly ownsPool: boolean,
+  ) {}
 
   /** Called by `Device.compile`. */
-  static async make(device: Device, program: Program): Promise<CompiledProgram> {
-    const compiled = new CompiledProgram(device, program);
+  static async make(device: Device, program: Program, pool: SlotPool | null): Promise<CompiledProgram> {
+    const compiled = new CompiledProgram(device, program, pool ?? new SlotPool(device), pool === null);
     try {
-      for (const [slot, sizeBytes] of program.slots.entries()) {
-        compiled.slots.push(device.makeBuffer(`slot ${slot}`, sizeBytes));
-      }
-      const kernels = program.steps.map((step) => kernelOf(step, device.facts.target));
-      const sizes = new SizesBuffer(kernels.map(({ kernel }) => kernel.sizes));
+      const kernels = program.steps.map((step) => step.kind === "clear" ? null : kernelOf(step, device.facts.target));
+      const sizes = new SizesBuffer(kernels.map((each) => each?.kernel.sizes));
       if (sizes.sizeBytes > 0) compiled.sizes = sizes.upload(device);
-      for (const [index, step] of program.steps.entries()) {
+      for (const [index, { bindings }] of program.steps.entries()) {
+        if (!kernels[index]) {
+          compiled.commands.push({ kind: "clear", location: bindings[0] });
+          continue;
+        }
         const { label, kernel } = kernels[index];
-        const accesses = step.bindings.map((binding) => binding.access === "read" ? "r" : "w").join("") +
+        const accesses = bindings.map((binding) => binding.access === "read" ? "r" : "w").join("") +
           (kernel.sizes ? "u" : "");
-        const pipeline = await device.pipeline(label, kernel, accesses);
-        const resources: GPUBufferBinding[] = step.bindings.map((location) => ({
-          buffer: compiled.bufferOf(location),
-          offset: location.offsetBytes,
-          size: location.sizeBytes,
-        }));
-        if (kernel.sizes) resources.push({ buffer: compiled.sizes!, ...sizes.place(kernel.sizes) });
-        const bindGroup = device.gpu.createBindGroup({
+        compiled.commands.push({
+          kind: "dispatch",
           label,
-          layout: device.layout(accesses),
-          entries: resources.map((resource, binding) => ({ binding, resource })),
+          pipeline: await device.pipeline(label, kernel, accesses),
+          accesses,
+          bindings,
+          sizes: kernel.sizes ? sizes.place(kernel.sizes) : null,
+          workgroups: kernel.workgroups,
         });
-        compiled.dispatches.push({ pipeline, bindGroup, workgroups: kernel.workgroups });
       }
+      compiled.bind();
     } catch (error) {
       compiled.destroyBuffers();
       throw error;
     }
     return compiled;
+  }
+
+  /** Bytes of the uniforms that a CPU adapter's kernels read their sizes from (0 on a GPU): what the program takes beside its slots and variables. */
+  get sizesBytes(): number {
+    return this.sizes?.size ?? 0;
   }
 
   /**
@@ -66,6 +84,7 @@ export class CompiledProgram {
   run(feeds: Readonly<Record<string, ArrayLike<number>>> = {}, options: { record?: readonly Recorder[] } = {}): void {
     if (this.destroyed) throw new Error("Cannot run: the program was released");
     this.device.check();
+    this.bind();
     const { gpu } = this.device;
     for (const name of Object.keys(feeds)) {
       if (!this.program.inputs.has(name)) {
@@ -78,22 +97,38 @@ export class CompiledProgram {
       if (!(name in feeds)) throw new TypeError(`Cannot run: input ${name} is missing`);
       gpu.queue.writeBuffer(this.bufferOf(location), location.offsetBytes, uploadBytes(name, type, feeds[name]));
     }
+    this.pool.claim(this);
     const encoder = gpu.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    let last: GPUComputePipeline | null = null;
-    for (const { pipeline, bindGroup, workgroups } of this.dispatches) {
+    let pass: GPUComputePassEncoder | null = null, last: GPUComputePipeline | null = null;
+    for (const [index, command] of this.commands.entries()) {
+      if (command.kind === "clear") {
+        pass?.end();
+        pass = last = null;
+        const { offsetBytes, sizeBytes } = command.location;
+        encoder.clearBuffer(this.bufferOf(command.location), offsetBytes, sizeBytes);
+        continue;
+      }
+      const { pipeline, workgroups } = command;
+      pass ??= encoder.beginComputePass();
       if (pipeline !== last) pass.setPipeline(last = pipeline);
-      pass.setBindGroup(0, bindGroup);
+      pass.setBindGroup(0, this.bindGroups[index]!);
       pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);
     }
-    pass.end();
+    pass?.end();
     for (const recorder of options.record ?? []) recorder.encode(encoder, this.bufferOf(recorder.port.location));
     gpu.queue.submit([encoder.finish()]);
   }
 
-  /** Reads outputs back, after all runs queued so far. */
+  /**
+   * Reads outputs back, after all runs queued so far.
+   *
+   * @throws {Error} If the program has not run, or another of its pool has since.
+   */
   async read(...names: string[]): Promise<Record<string, HostArray>> {
     const ports = names.map((name) => this.output(name));
+    if (!this.pool.isHeldBy(this)) {
+      throw new Error(`Cannot read ${names.join(", ")}: the program has not run, or another of its pool has since`);
+    }
     const bytes = await this.device.readBuffers(ports.map(({ location }) => ({
       buffer: this.bufferOf(location),
       offsetBytes: location.offsetBytes,
@@ -113,8 +148,30 @@ export class CompiledProgram {
   destroyBuffers(): void {
     if (this.destroyed) return;
     this.destroyed = true;
-    for (const slot of this.slots) this.device.destroyBuffer(slot);
+    if (this.ownsPool) this.pool.dispose();
     if (this.sizes) this.device.destroyBuffer(this.sizes);
+  }
+
+  /** Makes bind groups, if there are none or the pool has replaced buffers since. */
+  private bind(): void {
+    if (this.version === this.pool.version) return;
+    this.slots = this.pool.place(this.program.slots);
+    this.version = this.pool.version;
+    this.bindGroups = this.commands.map((command) => {
+      if (command.kind === "clear") return null;
+      const { label, accesses, bindings, sizes } = command;
+      const resources: GPUBufferBinding[] = bindings.map((location) => ({
+        buffer: this.bufferOf(location),
+        offset: location.offsetBytes,
+        size: location.sizeBytes,
+      }));
+      if (sizes) resources.push({ buffer: this.sizes!, ...sizes });
+      return this.device.gpu.createBindGroup({
+        label,
+        layout: this.device.layout(accesses),
+        entries: resources.map((resource, binding) => ({ binding, resource })),
+      });
+    });
   }
 
   private output(name: string): Port {
@@ -211,7 +268,7 @@ class SizesBuffer {
   }
 }
 
-function kernelOf(step: Step, target: KernelTarget): { label: string; kernel: Kernel } {
+function kernelOf(step: Exclude<Step, { kind: "clear" }>, target: KernelTarget): { label: string; kernel: Kernel } {
   if (step.kind === "copy") {
     return { label: `pack ${step.scope}`, kernel: copyKernel(step.bindings[0].sizeBytes, target) };
   }

@@ -1,10 +1,11 @@
 import type { Kernel } from "../graph/kernel.ts";
 import type { Variable } from "../graph/tensor.ts";
-import { byteLength, type DType, elementCount, type TensorType, typeText } from "../graph/types.ts";
+import { bufferBytes, byteLength, type DType, elementCount, type TensorType, typeText } from "../graph/types.ts";
 import { checkLimits } from "../plan/limits.ts";
 import type { Program } from "../plan/plan.ts";
 import { type AdapterFacts, requestDevice } from "./adapter.ts";
 import { CompiledProgram } from "./compiled_program.ts";
+import type { SlotPool } from "./slot_pool.ts";
 
 /** Elements as the host holds them: one kind of array for each dtype. */
 export type HostArray = Float32Array | Float16Array | Uint32Array | Int32Array;
@@ -89,17 +90,18 @@ export class Device {
   /**
    * Places the program's slots and variables and compiles its kernels.
    *
+   * @param options.pool Buffers that the program shares with others; it has its own when left out.
    * @throws {RangeError} If a tensor is larger than the adapter binds or holds, see `checkLimits`.
    */
-  async compile(program: Program): Promise<CompiledProgram> {
+  async compile(program: Program, { pool = null }: { pool?: SlotPool | null } = {}): Promise<CompiledProgram> {
     this.check();
     checkLimits(program, this.facts);
-    const compiled = await CompiledProgram.make(this, program);
+    const compiled = await CompiledProgram.make(this, program, pool);
     this.compiled.add(compiled);
     return compiled;
   }
 
-  /** Frees a program's own buffers; variables stay. */
+  /** Frees a program's own buffers; variables stay, and a pool that it shared. */
   release(compiled: CompiledProgram): void {
     if (this.compiled.delete(compiled)) compiled.destroyBuffers();
   }
@@ -161,7 +163,7 @@ export class Device {
         `Cannot allocate ${label}: ${sizeBytes} bytes, a buffer of ${name} has at most ${maxBufferBytes}`,
       );
     }
-    const size = Math.max(16, sizeBytes);
+    const size = bufferBytes(sizeBytes);
     this.buffers++;
     this.bytes += size;
     return this.gpu.createBuffer({

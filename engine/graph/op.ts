@@ -1,7 +1,7 @@
 import { currentCheckpoint } from "./checkpoint.ts";
 import type { Kernel, KernelTarget } from "./kernel.ts";
 import { currentScope } from "./scope.ts";
-import { type Node, Tensor } from "./tensor.ts";
+import { type Node, originOf, Tensor } from "./tensor.ts";
 import type { TensorType } from "./types.ts";
 
 /** Input names as keys: `"bias?"` is optional, its key is `bias`. */
@@ -152,10 +152,9 @@ function apply(op: AnyOp, args: readonly unknown[]): Tensor[] {
     throw error;
   }
   for (let i = 0; i < (op.overwrites ?? 0); i++) {
-    let from = inputs[i]!;
-    while (from.source.kind === "view") from = from.source.of;
-    if (from.source.kind !== "variable") {
-      throw new TypeError(`${where}: ${names[i]} is overwritten, so it must be a variable, not a ${from.source.kind}`);
+    const { source } = originOf(inputs[i]!);
+    if (source.kind !== "variable") {
+      throw new TypeError(`${where}: ${names[i]} is overwritten, so it must be a variable, not a ${source.kind}`);
     }
   }
   const checkpoint = currentCheckpoint();

@@ -112,6 +112,13 @@ export function window(x: Tensor, offsetElements: number, shape: Shape): Tensor 
   return new Tensor({ shape: [...shape], dtype: x.dtype }, { kind: "view", of: x, offsetElements });
 }
 
+/** The tensor behind views. */
+export function originOf(tensor: Tensor): Tensor {
+  let origin = tensor;
+  while (origin.source.kind === "view") origin = origin.source.of;
+  return origin;
+}
+
 /**
  * Lays tensors into one flat tensor, each at its own offset; what no part covers is zero. A part that is computed for the pack alone is
  * computed in place, so a pack usually costs nothing.
@@ -125,7 +132,7 @@ export function pack(tensors: readonly Tensor[], offsetsElements: readonly numbe
   let end = 0;
   const parts = tensors.map((tensor, i) => {
     const offsetElements = offsetsElements[i];
-    if (tensor.source.kind === "pack") throw new TypeError(`Cannot pack: part ${i} is a pack itself`);
+    if (originOf(tensor).source.kind === "pack") throw new TypeError(`Cannot pack: part ${i} is a pack itself`);
     if (tensor.dtype !== dtype) throw new TypeError(`Cannot pack: part ${i} is ${tensor.dtype}, part 0 is ${dtype}`);
     if (offsetElements < end || offsetElements * bytesPerElement[dtype] % bindingAlignmentBytes !== 0) {
       throw new RangeError(`Cannot pack: offset ${offsetElements} of part ${i} overlaps or is not aligned`);

@@ -23,6 +23,11 @@ export function byteLength(type: TensorType): number {
   return Math.ceil(elementCount(type.shape) * bytesPerElement[type.dtype] / 4) * 4;
 }
 
+/** Bytes of a buffer that holds so many: WebGPU binds no empty one, and its kernels read vectors of up to 16 bytes. */
+export function bufferBytes(sizeBytes: number): number {
+  return Math.max(16, sizeBytes);
+}
+
 /** Distance in elements between neighbours along each axis of a contiguous tensor. */
 export function stridesOf(shape: Shape): number[] {
   return shape.map((_, axis) => elementCount(shape.slice(axis + 1)));

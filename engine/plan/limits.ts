@@ -18,6 +18,7 @@ export interface BufferLimits {
  */
 export function checkLimits(program: Program, limits: BufferLimits): void {
   for (const step of program.steps) {
+    if (step.kind === "clear") continue;
     for (const [place, bound] of step.bindings.entries()) {
       if (bound.sizeBytes <= limits.maxBindingBytes) continue;
       throw new RangeError(
@@ -46,14 +47,14 @@ export function checkLimits(program: Program, limits: BufferLimits): void {
 }
 
 function actionText(step: Step): string {
-  const scope = step.kind === "copy" ? step.scope : step.node.scope;
-  return `${step.kind === "copy" ? "pack" : step.node.op.name}${scope ? ` in ${scope}` : ""}`;
+  const scope = step.kind === "node" ? step.node.scope : step.scope;
+  return `${step.kind === "node" ? step.node.op.name : "pack"}${scope ? ` in ${scope}` : ""}`;
 }
 
 /** A bound tensor by the op's word for it, with its type. */
 function tensorText(step: Step, place: number): string {
   const { buffer } = step.bindings[place], name = buffer.kind === "variable" ? ` (${buffer.variable.name})` : "";
-  if (step.kind === "copy") return `its part${name}`;
+  if (step.kind !== "node") return `its part${name}`;
   const inputs = inputNames(step.node.op).flatMap((name, i) => {
     const tensor = step.node.inputs[i];
     return tensor ? [`${name}, ${typeText(tensor)}`] : [];

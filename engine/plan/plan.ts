@@ -1,6 +1,6 @@
-import type { Node, Tensor, Variable } from "../graph/tensor.ts";
-import { byteLength, bytesPerElement, elementCount, type TensorType } from "../graph/types.ts";
-import { assignSlots } from "./slots.ts";
+import { type Node, originOf, type PackPart, type Tensor, type Variable } from "../graph/tensor.ts";
+import { bufferBytes, byteLength, bytesPerElement, elementCount, type TensorType } from "../graph/types.ts";
+import { assignSlots, pooledSlots } from "./slots.ts";
 
 /** Which buffer a tensor lies in. Slots belong to the program and are reused; variables outlive it. */
 export type BufferReference =
@@ -19,10 +19,11 @@ export interface Binding extends Location {
   readonly access: "read" | "read_write";
 }
 
-/** One dispatch of a program: a node of the graph, or a copy into a pack. */
+/** One thing that a program does: a node of the graph, a copy into a pack, or zeros for a pack that its parts do not cover; all but the last are dispatches. */
 export type Step =
   | { readonly kind: "node"; readonly node: Node; readonly bindings: readonly Binding[] }
-  | { readonly kind: "copy"; readonly scope: string; readonly bindings: readonly [Binding, Binding] };
+  | { readonly kind: "copy"; readonly scope: string; readonly bindings: readonly [Binding, Binding] }
+  | { readonly kind: "clear"; readonly scope: string; readonly bindings: readonly [Binding] };
 
 /** A named place that is fed before, or read after, a run. */
 export interface Port {
@@ -50,7 +51,7 @@ export interface Life {
   readonly sizeBytes: number;
   /** Step that writes it; -1 for what is fed. */
   readonly first: number;
-  /** Last step that reads it; Infinity for outputs and packs, which keep their slot for themselves. */
+  /** Last step that reads it; Infinity for outputs. */
   readonly last: number;
 }
 
@@ -66,7 +67,6 @@ interface Storage {
   sizeBytes: number;
   first: number;
   last: number;
-  exclusive: boolean;
 }
 
 type Place = { storage: Storage | Variable; offsetBytes: number };
@@ -85,8 +85,9 @@ export function plan({ outputs = {}, effects = [] }: PlanOptions): Program {
   const places = new Map<Tensor, Place>();
   const byOutput = new Map<Node, (Place | undefined)[]>();
   const storages: Storage[] = [];
-  const newStorage = (sizeBytes: number, first: number, exclusive = false): Storage => {
-    const storage = { sizeBytes, first, last: exclusive ? Infinity : first, exclusive };
+  // Lives grow with the steps that touch them; what is fed is there from the start.
+  const newStorage = (sizeBytes: number, first = Infinity): Storage => {
+    const storage = { sizeBytes: bufferBytes(sizeBytes), first, last: -1 };
     storages.push(storage);
     return storage;
   };
@@ -94,16 +95,19 @@ export function plan({ outputs = {}, effects = [] }: PlanOptions): Program {
   // Parts that only their pack wants are computed in place; others are copied when the pack is first needed.
   const inPlace = new Map<Node, Place>();
   const copies = new Map<Node | null, { from: Tensor; to: Place }[]>();
+  // Packs to clear before their first part is written.
+  const unclean = new Map<Storage, Tensor>();
   for (const tensor of packs) {
     if (tensor.source.kind !== "pack") continue;
-    const storage = newStorage(byteLength(tensor), -1, true);
+    const storage = newStorage(byteLength(tensor));
     places.set(tensor, { storage, offsetBytes: 0 });
+    if (!isCovered(tensor.source.parts, tensor)) unclean.set(storage, tensor);
     for (const part of tensor.source.parts) {
       const place = { storage, offsetBytes: part.offsetElements * bytesPerElement[tensor.dtype] };
-      const { origin, whole } = originOf(part.tensor);
-      const { source } = origin;
+      const origin = originOf(part.tensor), { source } = origin;
+      const isWhole = elementCount(origin.shape) === elementCount(part.tensor.shape);
       if (
-        source.kind === "node" && whole && uses.get(origin) === 1 && source.node.outputs.length === 1 &&
+        source.kind === "node" && isWhole && uses.get(origin) === 1 && source.node.outputs.length === 1 &&
         !source.node.op.overwrites
       ) inPlace.set(source.node, place);
       else {
@@ -136,20 +140,28 @@ export function plan({ outputs = {}, effects = [] }: PlanOptions): Program {
   };
   for (const tensor of inputTensors) place(tensor);
 
-  type Draft = { node?: Node; scope: string; bindings: { place: Place; tensor: Tensor; access: Binding["access"] }[] };
+  type Bound = { place: Place; tensor: TensorType; access: Binding["access"] };
+  type Draft = { kind: Step["kind"]; node?: Node; scope: string; bindings: Bound[] };
   const drafts: Draft[] = [];
-  const touch = (at: Place, step: number) => {
-    if ("last" in at.storage) {
-      at.storage.last = Math.max(at.storage.last, step);
-    }
-  };
   const emit = (draft: Draft) => {
-    for (const { place } of draft.bindings) touch(place, drafts.length);
+    for (const { place: { storage } } of draft.bindings) {
+      const tensor = unclean.get(storage as Storage);
+      if (!tensor) continue;
+      unclean.delete(storage as Storage);
+      const whole: Bound = { place: { storage, offsetBytes: 0 }, tensor, access: "read_write" };
+      emit({ kind: "clear", scope: draft.scope, bindings: [whole] });
+    }
+    for (const { place: { storage } } of draft.bindings) {
+      if (!("last" in storage)) continue;
+      storage.first = Math.min(storage.first, drafts.length);
+      storage.last = Math.max(storage.last, drafts.length);
+    }
     drafts.push(draft);
   };
   const emitCopies = (after: Node | null) => {
     for (const { from, to } of copies.get(after) ?? []) {
       emit({
+        kind: "copy",
         scope: after?.scope ?? "",
         bindings: [{ place: place(from), tensor: from, access: "read" }, {
           place: to,
@@ -167,7 +179,7 @@ export function plan({ outputs = {}, effects = [] }: PlanOptions): Program {
     for (const [index, tensor] of node.inputs.entries()) {
       if (!tensor) continue;
       const at = place(tensor);
-      const direct = originOf(tensor).origin.source.kind !== "node";
+      const direct = originOf(tensor).source.kind !== "node";
       if (!("last" in at.storage) && direct && overwritten.has(at.storage) && index >= count) {
         throw new TypeError(
           `Cannot plan: variable ${at.storage.name} is read by ${node.op.name} in ${
@@ -183,14 +195,14 @@ export function plan({ outputs = {}, effects = [] }: PlanOptions): Program {
     } else {
       byOutput.set(
         node,
-        node.outputs.map((type, output) => {
-          const at = inPlace.get(node) ?? { storage: newStorage(byteLength(type), drafts.length), offsetBytes: 0 };
-          bindings.push({ place: at, tensor: { ...type, output } as unknown as Tensor, access: "read_write" });
+        node.outputs.map((type) => {
+          const at = inPlace.get(node) ?? { storage: newStorage(byteLength(type)), offsetBytes: 0 };
+          bindings.push({ place: at, tensor: type, access: "read_write" });
           return at;
         }),
       );
     }
-    emit({ node, scope: node.scope, bindings });
+    emit({ kind: "node", node, scope: node.scope, bindings });
     emitCopies(node);
   }
   for (const tensor of Object.values(outputs)) {
@@ -204,11 +216,9 @@ export function plan({ outputs = {}, effects = [] }: PlanOptions): Program {
     offsetBytes,
     sizeBytes: byteLength(type),
   });
-  const steps = drafts.map(({ node, scope, bindings }): Step => {
+  const steps = drafts.map(({ bindings, ...draft }): Step => {
     const bound = bindings.map(({ place, tensor, access }) => ({ ...locate(place, tensor), access }));
-    return node
-      ? { kind: "node", node, bindings: bound }
-      : { kind: "copy", scope, bindings: bound as unknown as [Binding, Binding] };
+    return { ...draft, bindings: bound } as unknown as Step;
   });
   const port = (tensor: Tensor): Port => ({
     type: { shape: tensor.shape, dtype: tensor.dtype },
@@ -221,15 +231,13 @@ export function plan({ outputs = {}, effects = [] }: PlanOptions): Program {
     inputPorts.set(name, port(tensor));
   }
   const outputPorts = new Map(Object.entries(outputs).map(([name, tensor]) => [name, port(tensor)]));
-  const slotBytes = slots.reduce((a, b) => a + b, 0);
-  const variableBytes = [...variables].reduce((a, variable) => a + byteLength(variable), 0);
   return {
     steps,
     slots,
     variables: [...variables],
     inputs: inputPorts,
     outputs: outputPorts,
-    peakBytes: slotBytes + variableBytes,
+    peakBytes: total(slots) + total([...variables].map((variable) => bufferBytes(byteLength(variable)))),
     lives: storages.map((storage) => ({
       slot: slotOf.get(storage)!,
       sizeBytes: storage.sizeBytes,
@@ -239,14 +247,14 @@ export function plan({ outputs = {}, effects = [] }: PlanOptions): Program {
   };
 }
 
-/** A tensor behind full-size views, and whether those views cover it whole. */
-function originOf(tensor: Tensor): { origin: Tensor; whole: boolean } {
-  let whole = true, origin = tensor;
-  while (origin.source.kind === "view") {
-    whole &&= elementCount(origin.source.of.shape) === elementCount(origin.shape);
-    origin = origin.source.of;
+/** Whether a pack's parts leave no byte of it out. */
+function isCovered(parts: readonly PackPart[], pack: TensorType): boolean {
+  let end = 0;
+  for (const { tensor, offsetElements } of parts) {
+    if (offsetElements > end) return false;
+    end = offsetElements + elementCount(tensor.shape);
   }
-  return { origin, whole };
+  return end * bytesPerElement[pack.dtype] === byteLength(pack);
 }
 
 function collect(roots: readonly Tensor[]) {
@@ -256,7 +264,7 @@ function collect(roots: readonly Tensor[]) {
     uses = new Map<Tensor, number>();
   const seen = new Set<Tensor>(), open: Tensor[] = [];
   const use = (tensor: Tensor) => {
-    const { origin } = originOf(tensor);
+    const origin = originOf(tensor);
     uses.set(origin, (uses.get(origin) ?? 0) + 1);
     open.push(tensor);
   };
@@ -284,6 +292,16 @@ function collect(roots: readonly Tensor[]) {
   };
 }
 
+/** Bytes that several programs take which share a `SlotPool` and so take turns: its buffers, and the variables of all. */
+export function pooledBytes(programs: readonly Program[]): number {
+  const variables = new Set(programs.flatMap((program) => program.variables));
+  return total(pooledSlots(programs)) + total([...variables].map((variable) => bufferBytes(byteLength(variable))));
+}
+
+function total(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
+}
+
 /** The program as text: one line a dispatch, with slots and bytes. For reading and for tests. */
 export function programText(program: Program): string {
   const name = ({ buffer, offsetBytes }: Location) =>
@@ -291,14 +309,14 @@ export function programText(program: Program): string {
   const lines = program.steps.map((step, index) => {
     const reads = step.bindings.filter((bound) => bound.access === "read").map(name);
     const writes = step.bindings.filter((bound) => bound.access === "read_write").map(name);
-    const what = step.kind === "copy" ? "copy" : step.node.op.name;
-    const where = step.kind === "copy" ? step.scope : step.node.scope;
+    const what = step.kind === "node" ? step.node.op.name : step.kind;
+    const where = step.kind === "node" ? step.node.scope : step.scope;
     return `${index} ${what}(${reads.join(", ")}) -> ${writes.join(", ")}${where ? `  ${where}` : ""}`;
   });
   return [
     ...lines,
     `slots ${program.slots.join(" ")} bytes; variables ${
-      program.variables.reduce((a, variable) => a + byteLength(variable), 0)
+      total(program.variables.map((variable) => bufferBytes(byteLength(variable))))
     } bytes; peak ${program.peakBytes} bytes`,
   ].join("\n");
 }

@@ -18,7 +18,7 @@ import {
   Variable,
 } from "../../engine/mod.ts";
 
-const opNames = (program: Program) => program.steps.map((step) => step.kind === "node" ? step.node.op.name : "copy");
+const opNames = (program: Program) => program.steps.map((step) => step.kind === "node" ? step.node.op.name : step.kind);
 
 Deno.test("plan() reuses slots as soon as their values are dead", () => {
   const x = input("x", [64]), w = new Variable("w", { shape: [64], dtype: "f32" });
@@ -55,10 +55,31 @@ Deno.test("plan() computes parts in place that their pack alone needs", () => {
   const x = input("x", [64]);
   const packed = pack([square(x), reshape(scale(x, { factor: 2 }), [8, 8])], [0, 128], 192);
   const program = plan({ outputs: { packed } });
-  deepEqual(opNames(program), ["square", "scale"]);
-  const writes = program.steps.map((step) => step.bindings[step.bindings.length - 1]);
+  deepEqual(opNames(program), ["clear", "square", "scale"]);
+  const writes = program.steps.slice(1).map((step) => step.bindings[step.bindings.length - 1]);
   deepEqual(writes.map(({ buffer }) => buffer), [program.outputs.get("packed")!.location.buffer, writes[0].buffer]);
   deepEqual(writes.map(({ offsetBytes }) => offsetBytes), [0, 512]);
+});
+
+Deno.test("plan() clears a pack when its first part comes, unless the parts cover it", () => {
+  const x = input("x", [64]), early = square(x), late = scale(early, { factor: 2 });
+  const packed = (offset: number) =>
+    plan({ outputs: { packed: pack([late, square(late)], [0, offset], offset + 64) } });
+  deepEqual(opNames(packed(64)), ["square", "scale", "copy", "square"]);
+  const gaping = packed(128);
+  deepEqual(opNames(gaping), ["square", "scale", "clear", "copy", "square"]);
+  // 192 floats, all of them.
+  deepEqual(gaping.steps[2].bindings.map(({ offsetBytes, sizeBytes }) => [offsetBytes, sizeBytes]), [[0, 768]]);
+  throws(() => pack([reshape(pack([x], [0], 64), [8, 8])], [0], 64), {
+    message: "Cannot pack: part 0 is a pack itself",
+  });
+});
+
+Deno.test("plan() lets packs share slots with what lives before and after them", () => {
+  const x = input("x", [64]), y = square(pack([square(x), scale(x, { factor: 3 })], [0, 64], 128));
+  const z = scale(pack([square(reshape(y, [2, 64])), scale(x, { factor: 5 })], [0, 128], 192), { factor: 2 });
+  // At most two of these live at once: the packs (128 and 192), y (128), the second pack's scaled copy (192).
+  deepEqual([...plan({ outputs: { z } }).slots].sort((a, b) => a - b), [256, 768, 768]);
 });
 
 Deno.test("plan() copies parts that are needed elsewhere too, or come from outside", () => {
@@ -112,14 +133,18 @@ function build(instructions: readonly { kind: string; a: number; b: number }[], 
     else if (kind === "view") values.push(reshape(left, [2, size / 2]));
     else if (kind === "concat" && size <= 1024) {
       values.push(concat(reshape(left, [size]), reshape(right, [size]), { axis: 0 }));
-    } else if (kind === "pack" && left.source.kind !== "pack" && size <= 1024) {
-      // A pack as a part of a pack is not meant to work.
+    } else if (kind === "pack" && !isPack(left) && size <= 1024) {
       const part = square(left);
       values.push(pack([reshape(left, [size]), part], [0, size], 2 * size + 64));
     }
   }
   const outputs = kept.map((place) => values[place % values.length]);
   return Object.fromEntries(outputs.map((tensor, i) => [`output ${i}`, tensor]));
+}
+
+/** Packs cannot be parts of packs. */
+function isPack(tensor: Tensor): boolean {
+  return tensor.source.kind === "view" ? isPack(tensor.source.of) : tensor.source.kind === "pack";
 }
 
 /** A tensor's name that depends only on where its values come from, and on the offset in that. */
@@ -178,6 +203,7 @@ function simulate(program: Program, outputs: Record<string, Tensor>): void {
     const writes = step.bindings.filter(({ access }) => access === "read_write");
     for (const read of reads) ok(!writes.some((other) => cell(other, 0) === cell(read, 0)), "bound for both");
     if (step.kind === "copy") write(writes[0], memory.get(cell(reads[0], reads[0].offsetBytes))!);
+    else if (step.kind === "clear") write(writes[0], "zeros");
     else {
       step.node.inputs.filter((tensor) => tensor !== null).forEach((tensor, i) =>
         check(reads[i], tensor, step.node.op.name)

@@ -1,0 +1,55 @@
+import { largestFirst } from "../plan/slots.ts";
+import type { Device } from "./device.ts";
+
+/**
+ * Buffers for the slots of programs that never run at the same time: a full batch's step and the shorter last one's, or the stages of a sampler.
+ *
+ * Each program's largest slot lies in the pool's largest buffer, and so on, so the pool takes what `pooledBytes` says, not what the programs take
+ * together. What a run left in its outputs is there until another program of the pool runs.
+ */
+export class SlotPool {
+  /** Largest first. */
+  private readonly buffers: GPUBuffer[] = [];
+  private changes = 0;
+  private holder: object | null = null;
+
+  constructor(private readonly device: Device) {}
+
+  /** Counts up when a buffer was replaced by a larger one: bind groups made before are of no use then. */
+  get version(): number {
+    return this.changes;
+  }
+
+  /** The buffer of each slot, made or made larger where one is not there or too small. */
+  place(slots: readonly number[]): GPUBuffer[] {
+    const placed: GPUBuffer[] = [];
+    for (const [rank, slot] of largestFirst(slots).entries()) {
+      const known = this.buffers[rank];
+      if (known === undefined || known.size < slots[slot]) {
+        if (known) {
+          this.device.destroyBuffer(known);
+          this.changes++;
+        }
+        this.buffers[rank] = this.device.makeBuffer(`slot ${rank}`, slots[slot]);
+      }
+      placed[slot] = this.buffers[rank];
+    }
+    return placed;
+  }
+
+  /** Notes who runs. */
+  claim(program: object): void {
+    this.holder = program;
+  }
+
+  /** Whether the buffers hold what this program's last run left. */
+  isHeldBy(program: object): boolean {
+    return this.holder === program;
+  }
+
+  /** Frees the buffers; no program of the pool may run after that. */
+  dispose(): void {
+    for (const buffer of this.buffers.splice(0)) this.device.destroyBuffer(buffer);
+    this.changes++;
+  }
+}
