@@ -12,6 +12,11 @@ export { loadBases, type LoadBasesOptions } from "./steps/load_bases.ts";
 export { loadPriors, type LoadPriorsOptions } from "./steps/load_priors.ts";
 export { measureRetention, type MeasureRetentionOptions } from "./steps/measure_retention.ts";
 export { pretrainNetwork1, type PretrainOptions } from "./steps/pretrain_network_1.ts";
+export {
+  DatasetConfigError,
+  type DatasetFlags,
+  readDatasetConfig,
+} from "./steps/dataset_config/read_dataset_config.ts";
 export { readDatasets, type ReadDatasetsOptions } from "./steps/read_datasets.ts";
 export { type DreamboothFolders, readDreambooth, type ReadDreamboothOptions } from "./steps/read_dreambooth.ts";
 export {
