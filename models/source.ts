@@ -1,4 +1,4 @@
-import { checkpointed, scoped, type Shape, Tensor } from "../engine/mod.ts";
+import { add, checkpointed, scoped, type Shape, Tensor } from "../engine/mod.ts";
 import type { Weights } from "./weights.ts";
 
 /** A linear layer or convolution as LoRA networks see it. */
@@ -22,8 +22,13 @@ export type Adapter = (x: Tensor, y: Tensor) => Tensor;
 /** Chooses what adapts a layer; null leaves it alone. */
 export type Adapters = (layer: LayerInfo) => Adapter | null;
 
-/** Sees what each block computes, by the block's path, while the graph is traced: for checks and printing. */
-export type Observer = (path: string, output: Tensor) => void;
+/** Sees what each block computes while the graph is traced: for checks and printing. */
+export interface Observer {
+  /** Gets a block's path and output. */
+  see(path: string, output: Tensor): void;
+  /** Residuals and activations that a block would add in its own dispatch come behind it: outputs are those of PyTorch's modules, and slower. */
+  readonly apart?: boolean;
+}
 
 /**
  * Where a block finds its weights, by the checkpoint's names, and what adapts its layers. Blocks hand `source.at("name")` to their children, in the
@@ -56,13 +61,24 @@ export class Source {
   /** Runs a block's computation under its scope, such as `unet.mid_block.resnets.0`, and shows a tensor it gives to the observer. */
   scoped<T>(body: () => T): T {
     const output = scoped(this.scope, body);
-    if (this.observer && output instanceof Tensor) this.observer(this.path, output);
+    if (this.observer && output instanceof Tensor) this.observer.see(this.path, output);
     return output;
   }
 
   /** The same for a block whose inside gradient checkpointing computes again. */
   checkpointed<T>(body: () => T): T {
     return checkpointed(() => this.scoped(body));
+  }
+
+  /** As `scoped`, for a block whose last layer adds a residual. */
+  scopedWithAddend(addend: Tensor | null, body: (addend: Tensor | null) => Tensor): Tensor {
+    if (!addend || !this.isApart) return this.scoped(() => body(addend));
+    return add(this.scoped(() => body(null)), addend);
+  }
+
+  /** What a block would fuse must come behind it. */
+  get isApart(): boolean {
+    return this.observer?.apart ?? false;
   }
 
   /** A weight of this block, by its last name and its shape in the checkpoint. */

@@ -25,7 +25,7 @@ class ClipAttention {
   }
 
   forward(x: Tensor, { addend }: { addend: Tensor }): Tensor {
-    return this.source.scoped(() => {
+    return this.source.scopedWithAddend(addend, (addend) => {
       const q = this.q.forward(x), k = this.k.forward(x), v = this.v.forward(x);
       return this.out.forward(attention(q, k, v, { heads: this.heads, causal: true }), { addend });
     });
@@ -47,7 +47,10 @@ class ClipMlp {
   }
 
   forward(x: Tensor, { addend }: { addend: Tensor }): Tensor {
-    return this.source.scoped(() => this.fc2.forward(this.activation(this.fc1.forward(x)), { addend }));
+    return this.source.scopedWithAddend(
+      addend,
+      (addend) => this.fc2.forward(this.activation(this.fc1.forward(x)), { addend }),
+    );
   }
 }
 

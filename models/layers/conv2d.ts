@@ -33,7 +33,7 @@ export class Conv2d {
    */
   forward(x: Tensor, { addend = null }: { addend?: Tensor | null } = {}): Tensor {
     const { stride, padding } = this;
-    return this.source.scoped(() => {
+    return this.source.scopedWithAddend(addend, (addend) => {
       const y = this.sizes.kernel === 1
         ? linear(x, this.weight, this.bias, { addend })
         : conv2d(x, this.weight, this.bias, addend, { stride, padding });

@@ -1,4 +1,4 @@
-import { groupNorm, type Tensor } from "../../engine/mod.ts";
+import { groupNorm, silu, type Tensor } from "../../engine/mod.ts";
 import type { Source } from "../source.ts";
 
 /** Group normalization over NHWC pictures, with the SiLU behind it where `silu` is set. */
@@ -17,6 +17,8 @@ export class GroupNorm {
 
   /** `[batch, height, width, size]` to the same. */
   forward(x: Tensor): Tensor {
-    return this.source.scoped(() => groupNorm(x, this.weight, this.bias, this.options));
+    const { source, weight, bias, options } = this;
+    if (!options.silu || !source.isApart) return source.scoped(() => groupNorm(x, weight, bias, options));
+    return silu(source.scoped(() => groupNorm(x, weight, bias, { ...options, silu: false })));
   }
 }

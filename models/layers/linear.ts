@@ -23,7 +23,7 @@ export class Linear {
    * @returns `[..., out]`
    */
   forward(x: Tensor, { addend = null }: { addend?: Tensor | null } = {}): Tensor {
-    return this.source.scoped(() => {
+    return this.source.scopedWithAddend(addend, (addend) => {
       const y = linear(x, this.weight, this.bias, { addend });
       return this.adapter ? this.adapter(x, y) : y;
     });

@@ -28,7 +28,7 @@ export class CrossAttention {
    * @returns `[batch, tokens, size]`
    */
   forward(x: Tensor, { context = x, addend }: { context?: Tensor; addend: Tensor }): Tensor {
-    return this.source.scoped(() => {
+    return this.source.scopedWithAddend(addend, (addend) => {
       const q = this.toQ.forward(x), k = this.toK.forward(context), v = this.toV.forward(context);
       return this.toOut.forward(attention(q, k, v, { heads: this.heads }), { addend });
     });

@@ -1,4 +1,4 @@
-import { silu, type Tensor } from "../../engine/mod.ts";
+import { silu, type Tensor, timestepEmbedding } from "../../engine/mod.ts";
 import { Conv2d } from "../layers/conv2d.ts";
 import { GroupNorm } from "../layers/group_norm.ts";
 import type { Source } from "../source.ts";
@@ -15,6 +15,7 @@ import { UpBlock2D } from "./up_block_2d.ts";
  */
 export class UNet2DConditionModel {
   private readonly convIn: Conv2d;
+  private readonly timeProjection: Source;
   private readonly timeEmbedding: TimeEmbedding;
   private readonly downBlocks: readonly DownBlock2D[];
   private readonly upBlocks: readonly UpBlock2D[];
@@ -27,7 +28,8 @@ export class UNet2DConditionModel {
     const widths = levels.map((level) => level.size), first = widths[0], last = widths[widths.length - 1];
     const timeSize = 4 * first;
     this.convIn = new Conv2d(source.at("conv_in"), { inSize: latentSize, outSize: first, kernel: 3 });
-    this.timeEmbedding = new TimeEmbedding(source.at("time_embedding"), { waveSize: first, timeSize }, config.waves);
+    this.timeProjection = source.at("time_proj");
+    this.timeEmbedding = new TimeEmbedding(source.at("time_embedding"), { waveSize: first, timeSize });
     // Channels of what the way down leaves for the way up, in the order it is pushed.
     const skipSizes = [first];
     this.downBlocks = levels.map(({ size, attentionDown }, level) => {
@@ -60,8 +62,10 @@ export class UNet2DConditionModel {
   forward(sample: Tensor, timesteps: Tensor, context: Tensor): Tensor {
     this.check(sample, timesteps, context);
     return this.source.scoped(() => {
+      const waves = { size: this.config.levels[0].size, ...this.config.waves };
+      const projected = this.timeProjection.scoped(() => timestepEmbedding(timesteps, waves));
       const conditions: Conditions = {
-        time: silu(this.timeEmbedding.forward(timesteps)),
+        time: silu(this.timeEmbedding.forward(projected)),
         context,
         skips: [],
       };

@@ -35,7 +35,7 @@ Deno.test("CLIPTextModel has transformers' gradients", async () => {
   using device = await Device.open();
   await using golden = await Golden.open("text_encoder_tiny");
   const weights = new Weights("text_encoder"), blocks = new Map<string, Tensor>();
-  const model = await tinyEncoder(weights, (path, output) => blocks.set(path, output));
+  const model = await tinyEncoder(weights, { see: (path, output) => blocks.set(path, output) });
   await fillWeightsByRule(device, weights);
   const loss = mean(multiply(model.forward(golden.input("ids", "i32")), golden.input("cotangent")));
   // Tables of tokens are frozen and have no gradient; here it is summed from that of the embedded tokens.

@@ -1,4 +1,4 @@
-import { ok } from "node:assert/strict";
+import { equal } from "node:assert/strict";
 import { Device, type Tensor } from "../../engine/mod.ts";
 import { fillWeightsByRule } from "../../models/load.ts";
 import { Source } from "../../models/source.ts";
@@ -13,21 +13,23 @@ Deno.test("AutoencoderKL computes diffusers' moments, sample, picture and every 
   using device = await Device.open();
   await using golden = await Golden.open("vae_tiny");
   const weights = new Weights("vae"), blocks = new Map<string, Tensor>();
-  const source = new Source(weights, () => null, [], (path, output) => {
-    const name = `block.${path}`;
-    // This norm includes the SiLU behind it.
-    if (golden.has(name) && !name.endsWith("conv_norm_out")) blocks.set(name, output);
-  });
-  const model = new AutoencoderKL(source, readVaeConfig(await goldenConfig("vae_tiny")));
+  const see = (path: string, output: Tensor) => {
+    if (golden.has(`block.${path}`)) blocks.set(`block.${path}`, output);
+  };
+  const config = readVaeConfig(await goldenConfig("vae_tiny")), model = new AutoencoderKL(new Source(weights), config);
+  const observed = new AutoencoderKL(new Source(weights, () => null, [], { see, apart: true }), config);
   await fillWeightsByRule(device, weights);
-  const posterior = model.encode(golden.input("32x48.image"));
+  const image = golden.input("32x48.image"), latent = golden.input("32x48.latent");
+  const posterior = model.encode(image);
   const results = {
     "32x48.mean": posterior.mean,
     "32x48.logvar": posterior.logvar,
     "32x48.sampled": model.sample(posterior, golden.input("32x48.noise")),
-    "32x48.decoded": model.decode(golden.input("32x48.latent")),
+    "32x48.decoded": model.decode(latent),
   };
-  ok(blocks.size >= 40, `only ${blocks.size} blocks were seen`);
+  observed.encode(image);
+  observed.decode(latent);
+  equal(blocks.size, 44);
   const found = await evaluate(device, { ...Object.fromEntries(blocks), ...results }, golden);
   for (const name of blocks.keys()) found[name] = found[name].slice(0, found[name].length / batch);
   const { name, error } = await checkAgainst(golden, found, 1e-4);

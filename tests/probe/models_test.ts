@@ -33,8 +33,9 @@ function closeResults(found: TensorSet, golden: TensorSet): string[] {
 Deno.test("probeTextEncoder() writes a golden's results under its names", async () => {
   const golden = await goldenTensors("models/text_encoder_tiny");
   await withProbe(async (request) => {
-    const found = await probeTextEncoder({ ...request, input: golden });
     const inputs = ["ids", "cotangent"];
+    const input: TensorSet = new Map(inputs.map((name) => [name, golden.get(name)!]));
+    const found = await probeTextEncoder({ ...request, input });
     deepEqual(closeResults(found, golden).toSorted(), [...golden.keys()].filter((n) => !inputs.includes(n)).toSorted());
   });
 });
@@ -74,10 +75,11 @@ Deno.test("probeTextEncoder() names an id that the vocabulary lacks", async () =
 Deno.test("probeUnet() writes a golden's results under its names", async () => {
   const golden = await goldenTensors("models/unet_tiny");
   await withProbe(async (request) => {
-    const names = closeResults(await probeUnet({ ...request, input: golden }), golden);
-    ok(names.filter((name) => name.startsWith("block.")).length >= 80);
-    equal(names.filter((name) => name.startsWith("grad.")).length, 29);
-    for (const name of ["output", "loss", "quiet.output"]) ok(names.includes(name), name);
+    // Given the inputs alone, as somebody has them who makes another golden.
+    const given = ["sample", "timesteps", "context", "cotangent"];
+    const input: TensorSet = new Map(given.map((name) => [name, golden.get(name)!]));
+    const names = closeResults(await probeUnet({ ...request, input }), golden);
+    deepEqual(names.toSorted(), [...golden.keys()].filter((name) => !given.includes(name)).toSorted());
   });
 });
 
@@ -111,8 +113,10 @@ Deno.test("probeUnet() takes the context of a set's batch, and asks where two fi
 Deno.test("probeVae() writes a golden's results under its names", async () => {
   const golden = await goldenTensors("models/vae_tiny");
   await withProbe(async (request) => {
-    const names = closeResults(await probeVae({ ...request, input: golden }), golden);
-    const results = [...golden.keys()].filter((name) => !/\.(image|noise|latent)$|conv_norm_out$/.test(name));
+    const isGiven = (name: string) => /\.(image|noise|latent)$/.test(name);
+    const input: TensorSet = new Map([...golden].filter(([name]) => isGiven(name)));
+    const names = closeResults(await probeVae({ ...request, input }), golden);
+    const results = [...golden.keys()].filter((name) => !isGiven(name));
     deepEqual(names.toSorted(), results.toSorted());
   });
 });

@@ -10,7 +10,8 @@ import { fillWeights, fillWeightsByRule, loadWeights } from "../../models/load.t
 import type { Weights } from "../../models/weights.ts";
 import { nearestName } from "../../steps/values/nearest_name.ts";
 import { countOption, option, positiveOption, type ProbeOptions } from "./options.ts";
-import type { TensorSet } from "./tensors.ts";
+import { isSmall } from "./gradients.ts";
+import { hasAny, type TensorSet } from "./tensors.ts";
 
 /** What every part of the probe is asked with. */
 export interface ProbeRequest {
@@ -48,6 +49,11 @@ export async function openWeights(request: ProbeRequest, weights: Weights, saltO
     const part = weights.name as PartName, config = { file: join(folder, part, "config.json"), json: null };
     await loadWeights(device, weights, folderPart(part, await localFolder(folder), `${part}/`, config), { precision });
   } else await fillWeightsByRule(device, weights, { salt: salt + saltOffset, precision });
+}
+
+/** Whether the goldens' run with quiet weights is wanted: of a small model by rule, or where the input names its results. */
+export function wantsQuietRun({ input, salt }: ProbeRequest, weights: Weights): boolean {
+  return hasAny(input, "quiet.") || (salt !== null && isSmall(weights));
 }
 
 /** Weights by rule times 2^-8, but for norms and transformer blocks: norms then see variances near their epsilon. */

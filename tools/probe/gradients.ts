@@ -2,8 +2,10 @@ import { gradients, type HostArray, mean, multiply, type Tensor } from "../../en
 import { toCheckpointLayout, type Weights, type WeightSpec } from "../../models/weights.ts";
 import type { TensorSet } from "./tensors.ts";
 
-/** Models with more parameters than this get gradients of those weights alone that the input names. */
-const mostParameters = 2 ** 25;
+/** Of a small model everything is computed that a golden may have; of a large one, what is long in coming only where the input names it. */
+export function isSmall(weights: Weights): boolean {
+  return weights.parameterCount <= 2 ** 25;
+}
 
 /** A loss with the gradients that are wanted of it. */
 export interface LossGraph {
@@ -15,8 +17,7 @@ export interface LossGraph {
 
 /** The weights whose gradients are wanted: all of a small model, of a large one those that the input names `grad.<weight>`. */
 export function wantedWeights(weights: Weights, input: TensorSet): WeightSpec[] {
-  const small = weights.parameterCount <= mostParameters;
-  return weights.all.filter(({ key }) => small || input.has(`grad.${key}`));
+  return weights.all.filter(({ key }) => isSmall(weights) || input.has(`grad.${key}`));
 }
 
 /**

@@ -1,14 +1,14 @@
 import { join } from "node:path";
-import { input as graphInput, subtract, type Tensor } from "../../engine/mod.ts";
+import { input as graphInput, type Tensor } from "../../engine/mod.ts";
 import { readTextEncoderConfig } from "../../models/clip/config.ts";
 import { CLIPTextModel } from "../../models/clip/text_encoder.ts";
 import { ConfigReader } from "../../models/config_reader.ts";
 import { Source } from "../../models/source.ts";
 import { Weights } from "../../models/weights.ts";
 import { checkIds, evaluate, freeWeights, openWeights, type ProbeRequest, storage } from "./context.ts";
-import { lossGraph, wantedWeights } from "./gradients.ts";
+import { isSmall, lossGraph, wantedWeights } from "./gradients.ts";
 import { countOption } from "./options.ts";
-import { type NamedTensor, setsOf, tensorOf, type TensorSet } from "./tensors.ts";
+import { hasAny, type NamedTensor, setsOf, tensorOf, type TensorSet } from "./tensors.ts";
 
 const tokenTable = "text_model.embeddings.token_embedding.weight";
 
@@ -17,15 +17,21 @@ export const textEncoderOptions = ["clip_skip"];
 
 /**
  * CLIP's text encoder. Ids of one row `[batch, 77]` give `last_hidden_state`, `clip_skip_2` (and that of the option), `hidden_states.<n>`,
- * `layers.<n>.<piece>` where the input names them, with `cotangent` also `loss` and `grad.<weight>`. Longer ids, `[75 n + 2]` or `[batch, 75 n + 2]`,
+ * `layers.<n>.<piece>` of a small model or where the input names them, with `cotangent` also `loss` and `grad.<weight>`. Longer ids, `[75 n + 2]` or `[batch, 75 n + 2]`,
  * give `chunks` `[batch · n, 77]`, and `output` and `output_clip_skip_2` of the ids' length.
  */
 export async function probeTextEncoder(request: ProbeRequest): Promise<TensorSet> {
   const { device, folder, input } = request, output: TensorSet = new Map();
   const config = readTextEncoderConfig(await ConfigReader.open(join(folder, "text_encoder", "config.json")));
   const weights = new Weights("text_encoder", storage(request)), observed = new Map<string, Tensor>();
-  const observe = (path: string, tensor: Tensor) => observed.set(path, tensor);
-  const model = new CLIPTextModel(new Source(weights, () => null, [], observe), config);
+  const see = (path: string, tensor: Tensor) => observed.set(path, tensor);
+  const model = new CLIPTextModel(new Source(weights, () => null, [], { see }), config);
+  const pieces = new Map<string, Tensor>();
+  const seePiece = (path: string, tensor: Tensor) => {
+    const name = path.replace(/^text_model\.encoder\./, "");
+    if (name.startsWith("layers.")) pieces.set(name, tensor);
+  };
+  const apart = new CLIPTextModel(new Source(weights, () => null, [], { see: seePiece, apart: true }), config);
   const skips = [...new Set([1, 2, countOption(request.options, "clip_skip", 1)])];
   try {
     await openWeights(request, weights);
@@ -47,7 +53,10 @@ export async function probeTextEncoder(request: ProbeRequest): Promise<TensorSet
     for (const skip of skips) outputs[nameOf(skip)] ??= model.forward(tokens, { clipSkip: skip });
     const states = model.hiddenStates(tokens);
     states.forEach((state, n) => outputs[`hidden_states.${n}`] = state);
-    for (const [name, tensor] of Object.entries(pieces(states))) if (input.has(name)) outputs[name] = tensor;
+    if (isSmall(weights) || hasAny(input, `${prefix}layers.`)) {
+      apart.hiddenStates(tokens);
+      for (const [name, tensor] of pieces) if (isSmall(weights) || input.has(prefix + name)) outputs[name] = tensor;
+    }
     const given = input.get(`${prefix}cotangent`), wanted = wantedWeights(weights, input);
     // A look-up has no gradient in its table: that is summed here, from the gradient in what was looked up.
     const specs = wanted.filter(({ key }) => key !== tokenTable);
@@ -71,19 +80,6 @@ export async function probeTextEncoder(request: ProbeRequest): Promise<TensorSet
       for (let c = 0; c < size; c++) data[id * size + c] += gradient[token * size + c];
     });
     return { shape: [vocabularySize, size], data };
-  }
-
-  /** Pieces of the layers as transformers has them: here residuals are added within. */
-  function pieces(states: readonly Tensor[]): Record<string, Tensor> {
-    const found: Record<string, Tensor> = {};
-    for (let n = 0; n < config.layers; n++) {
-      const at = (piece: string) => observed.get(`text_model.encoder.layers.${n}.${piece}`)!;
-      found[`layers.${n}.layer_norm1`] = at("layer_norm1");
-      found[`layers.${n}.self_attn`] = subtract(at("self_attn"), states[n]);
-      found[`layers.${n}.layer_norm2`] = at("layer_norm2");
-      found[`layers.${n}.mlp`] = subtract(at("mlp"), at("self_attn"));
-    }
-    return found;
   }
 
   async function encodeLong(prefix: string, ids: NamedTensor): Promise<void> {

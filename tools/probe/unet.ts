@@ -5,8 +5,16 @@ import { Source } from "../../models/source.ts";
 import { readUNetConfig } from "../../models/unet/config.ts";
 import { UNet2DConditionModel } from "../../models/unet/unet_2d_condition.ts";
 import { Weights } from "../../models/weights.ts";
-import { evaluate, freeWeights, openWeights, type ProbeRequest, quietWeights, storage } from "./context.ts";
-import { lossGraph, wantedWeights } from "./gradients.ts";
+import {
+  evaluate,
+  freeWeights,
+  openWeights,
+  type ProbeRequest,
+  quietWeights,
+  storage,
+  wantsQuietRun,
+} from "./context.ts";
+import { isSmall, lossGraph, wantedWeights } from "./gradients.ts";
 import { option } from "./options.ts";
 import {
   hasAny,
@@ -22,28 +30,28 @@ import {
 /** Options of `unet`. */
 export const unetOptions = ["blocks", "context"];
 
-/** Blocks with more in them here than in diffusers: the residual behind them, or the SiLU. */
-const fused = /\.(attn[12]|to_out\.0|ff|net\.2|conv2|proj_out|resnets\.\d+\.norm[12])$|conv_norm_out$/;
-
 /**
  * The UNet: for each set `output` (with f16 weights also as `output_f16_weights`), with `cotangent` also `loss` and `grad.<weight>`, `grad.sample`, `grad.context`.
- * For the first set `block.<module>` where the input names them or the option `blocks` asks for all, and `quiet.output` where the input names it.
+ * For the first set `block.<module>`, as diffusers' modules give it, and `quiet.output`: of a small model (the option `blocks` decides otherwise), or
+ * where the input names them.
  * `time_proj.timesteps` gives `time_proj.output`.
  */
 export async function probeUnet(request: ProbeRequest): Promise<TensorSet> {
   const { device, folder, input, precision } = request, output: TensorSet = new Map();
   const config = readUNetConfig(await ConfigReader.open(join(folder, "unet", "config.json")));
   const weights = new Weights("unet", storage(request)), observed = new Map<string, Tensor>();
-  const observe = (path: string, tensor: Tensor) => observed.set(path, tensor);
-  const model = new UNet2DConditionModel(new Source(weights, () => null, [], observe), config);
-  const allBlocks = option(request.options, "blocks", false);
+  const model = new UNet2DConditionModel(new Source(weights), config);
+  const see = (path: string, tensor: Tensor) => path && observed.set(`block.${path}`, tensor);
+  // Blocks come of a model of their own: with nothing fused it is another program than the one that trains.
+  const apart = new UNet2DConditionModel(new Source(weights, () => null, [], { see, apart: true }), config);
+  const allBlocks = option(request.options, "blocks", isSmall(weights));
   try {
     const waves = input.get("time_proj.timesteps");
     if (waves) await projectTime(waves);
     const sets = waves ? optionalSetsOf(input, "sample") : setsOf(input, "sample");
     if (sets.length > 0) await openWeights(request, weights);
     for (const [index, prefix] of sets.entries()) await run(prefix, index === 0);
-    if (sets.length > 0 && hasAny(input, "quiet.")) {
+    if (sets.length > 0 && wantsQuietRun(request, weights)) {
       await quietWeights(request, weights);
       output.set("quiet.output", await runPlain(sets[0]));
     }
@@ -67,9 +75,15 @@ export async function probeUnet(request: ProbeRequest): Promise<TensorSet> {
       sample: graphInput("sample", sample.shape),
       context: graphInput("context", context.shape),
     };
-    observed.clear();
-    const noise = model.forward(inputs.sample, graphInput("timesteps", timesteps.shape), inputs.context);
-    return { noise, inputs, feeds: { sample: sample.data, timesteps: timesteps.data, context: context.data } };
+    const waves = graphInput("timesteps", timesteps.shape);
+    const noise = model.forward(inputs.sample, waves, inputs.context);
+    const traceBlocks = () => apart.forward(inputs.sample, waves, inputs.context);
+    return {
+      noise,
+      inputs,
+      traceBlocks,
+      feeds: { sample: sample.data, timesteps: timesteps.data, context: context.data },
+    };
   }
 
   async function runPlain(prefix: string): Promise<NamedTensor> {
@@ -79,10 +93,10 @@ export async function probeUnet(request: ProbeRequest): Promise<TensorSet> {
   }
 
   async function run(prefix: string, isFirst: boolean): Promise<void> {
-    const { noise, inputs, feeds } = trace(prefix), outputs: Record<string, Tensor> = { output: noise };
-    for (const [path, tensor] of isFirst ? observed : []) {
-      const name = `block.${path}`;
-      if (!fused.test(path) && (allBlocks || input.has(name))) outputs[name] = tensor;
+    const { noise, inputs, traceBlocks, feeds } = trace(prefix), outputs: Record<string, Tensor> = { output: noise };
+    if (isFirst && (allBlocks || hasAny(input, "block."))) {
+      traceBlocks();
+      for (const [name, tensor] of observed) if (allBlocks || input.has(name)) outputs[name] = tensor;
     }
     const given = input.get(`${prefix}cotangent`), cotangent = given && toNhwc(given);
     const loss = cotangent &&

@@ -5,34 +5,43 @@ import { Source } from "../../models/source.ts";
 import { AutoencoderKL } from "../../models/vae/autoencoder_kl.ts";
 import { readVaeConfig } from "../../models/vae/config.ts";
 import { Weights } from "../../models/weights.ts";
-import { evaluate, freeWeights, openWeights, type ProbeRequest, quietWeights, storage } from "./context.ts";
+import {
+  evaluate,
+  freeWeights,
+  openWeights,
+  type ProbeRequest,
+  quietWeights,
+  storage,
+  wantsQuietRun,
+} from "./context.ts";
+import { isSmall } from "./gradients.ts";
 import { option } from "./options.ts";
 import { entryOf, hasAny, optionalSetsOf, setsOf, type TensorSet, toNchw, toNhwc } from "./tensors.ts";
 
 /** Options of `vae`. */
 export const vaeOptions = ["blocks"];
 
-/** A norm with more in it here than in diffusers: the SiLU behind it. */
-const fused = /conv_norm_out$/;
-
 /**
  * The VAE: for each set `image` gives `mean` and `logvar`, with `noise` also `sampled`; `latent` gives `decoded`. For the first set
- * `block.<module>` of the batch's first, where the input names them or the option `blocks` asks for all, and `quiet.…` where the input names it.
+ * `block.<module>` of the batch's first, as diffusers' modules give it, and `quiet.…`: of a small model (the option `blocks` decides otherwise), or where the
+ * input names them.
  */
 export async function probeVae(request: ProbeRequest): Promise<TensorSet> {
   const { device, folder, input } = request, output: TensorSet = new Map();
   const config = readVaeConfig(await ConfigReader.open(join(folder, "vae", "config.json")));
   const weights = new Weights("vae", storage(request)), observed = new Map<string, Tensor>();
-  const observe = (path: string, tensor: Tensor) => observed.set(path, tensor);
-  const model = new AutoencoderKL(new Source(weights, () => null, [], observe), config);
-  const allBlocks = option(request.options, "blocks", false);
+  const model = new AutoencoderKL(new Source(weights), config);
+  const see = (path: string, tensor: Tensor) => path && observed.set(`block.${path}`, tensor);
+  // Blocks come of a model of their own: with nothing fused it is another program than the one that trains.
+  const apart = new AutoencoderKL(new Source(weights, () => null, [], { see, apart: true }), config);
+  const allBlocks = option(request.options, "blocks", isSmall(weights));
   const latents = optionalSetsOf(input, "latent"),
     images = latents.length > 0 ? optionalSetsOf(input, "image") : setsOf(input, "image");
   try {
     await openWeights(request, weights);
     const sets = [...new Set([...images, ...latents])];
     for (const [index, prefix] of sets.entries()) await run(prefix, prefix, index === 0);
-    if (hasAny(input, "quiet.")) {
+    if (wantsQuietRun(request, weights)) {
       await quietWeights(request, weights);
       await run(sets[0], "quiet.", false);
     }
@@ -50,7 +59,6 @@ export async function probeVae(request: ProbeRequest): Promise<TensorSet> {
       feeds[name] = data;
       return graphInput(name, shape);
     };
-    observed.clear();
     const image = given("image"), noise = given("noise"), latent = given("latent");
     if (image) {
       const posterior = model.encode(image);
@@ -58,9 +66,10 @@ export async function probeVae(request: ProbeRequest): Promise<TensorSet> {
     }
     if (latent) outputs.decoded = model.decode(latent);
     const blocks = new Map<string, Tensor>();
-    for (const [path, tensor] of withBlocks ? observed : []) {
-      const name = `block.${path}`;
-      if (!fused.test(path) && (allBlocks || input.has(name))) blocks.set(name, tensor);
+    if (withBlocks && (allBlocks || hasAny(input, "block."))) {
+      if (image) apart.encode(image);
+      if (latent) apart.decode(latent);
+      for (const [name, tensor] of observed) if (allBlocks || input.has(name)) blocks.set(name, tensor);
     }
     const found = await evaluate(device, { ...outputs, ...Object.fromEntries(blocks) }, feeds);
     for (const [name, { shape }] of Object.entries(outputs)) {
