@@ -1,4 +1,5 @@
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
+import { parseStrictJson } from "../formats/strict_json.ts";
 
 /** What a file of options holds, unchecked. */
 export interface ConfigJson {
@@ -7,17 +8,32 @@ export interface ConfigJson {
   readonly json: unknown;
 }
 
+/** A configuration has some kilobytes. */
+const maxFileBytes = 2 ** 20;
+/** More than any width, vocabulary or other size of a model. */
+const maxCount = 2 ** 20;
+/** More than any model of these kinds has levels. */
+const maxItems = 16;
+
 /**
  * Reads a JSON file of a model's folder.
  *
  * @throws {Error} If the file cannot be read.
- * @throws {SyntaxError} If it is not JSON.
+ * @throws {RangeError} If it has more than a MiB.
+ * @throws {SyntaxError} If it is not JSON, or an object of it holds a name twice.
  */
 export async function readConfigJson(file: string): Promise<ConfigJson> {
   let text: string;
   try {
+    const { size } = await stat(file);
+    if (size > maxFileBytes) {
+      throw new RangeError(
+        `Cannot read ${file}: it has ${size} bytes, more than the ${maxFileBytes} of any configuration`,
+      );
+    }
     text = await readFile(file, "utf8");
   } catch (error) {
+    if (error instanceof RangeError) throw error;
     throw new Error(
       `Cannot read ${file}: ${
         (error as Error).message
@@ -26,6 +42,8 @@ export async function readConfigJson(file: string): Promise<ConfigJson> {
     );
   }
   try {
+    // Refuses what JSON.parse() takes: names that stand twice, and nesting without end.
+    parseStrictJson(text);
     return { file, json: JSON.parse(text) };
   } catch (error) {
     throw new SyntaxError(`Cannot read ${file}: not JSON: ${(error as Error).message}`, { cause: error });
@@ -69,17 +87,18 @@ export class ConfigReader {
     return new ConfigReader(file, (await readConfigJson(file)).json);
   }
 
-  /** A whole number above 0. */
-  count(name: string): number {
+  /** A whole number from 1 to `most`. */
+  count(name: string, most = maxCount): number {
     const value = this.take(name);
-    return isCount(value) ? value : this.fail(name, value, "a whole number above 0");
+    return isCount(value) && value <= most ? value : this.fail(name, value, `a whole number from 1 to ${most}`);
   }
 
-  /** Whole numbers above 0, at least one. */
+  /** One to 16 whole numbers from 1 on. */
   counts(name: string): number[] {
     const value = this.take(name);
-    if (Array.isArray(value) && value.length > 0 && value.every(isCount)) return value;
-    return this.fail(name, value, "a list of whole numbers above 0");
+    const isList = Array.isArray(value) && value.length > 0 && value.length <= maxItems;
+    if (isList && value.every((item) => isCount(item) && item <= maxCount)) return value;
+    return this.fail(name, value, `a list of 1 to ${maxItems} whole numbers from 1 to ${maxCount}`);
   }
 
   /** A number from 0 on; `otherwise` where the option is left out. */

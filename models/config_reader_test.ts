@@ -1,6 +1,8 @@
-import { deepEqual, throws } from "node:assert/strict";
+import { deepEqual, rejects, throws } from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { readTextEncoderConfig } from "./clip/config.ts";
-import { ConfigReader } from "./config_reader.ts";
+import { ConfigReader, readConfigJson } from "./config_reader.ts";
 import { readUNetConfig } from "./unet/config.ts";
 import { readVaeConfig } from "./vae/config.ts";
 
@@ -42,10 +44,12 @@ const refused: [Record<string, unknown>, RegExp][] = [
     /down_block_types is "AttnDownBlock2D", supported: "Cross/,
   ],
   [{ down_block_types: ["DownBlock2D"] }, /down_block_types is \["DownBlock2D"\], expected a list of 2$/],
-  [{ attention_head_dim: [5, 10] }, /attention_head_dim is \[5,10\], expected a whole number above 0$/],
-  [{ cross_attention_dim: null }, /cross_attention_dim is null, expected a whole number above 0$/],
+  [{ attention_head_dim: [5, 10] }, /attention_head_dim is \[5,10\], expected a whole number from 1 to \d+$/],
+  [{ cross_attention_dim: null }, /cross_attention_dim is null, expected a whole number from 1 to \d+$/],
   [{ block_out_channels: [32, 48] }, /block_out_channels is 48, expected multiples of norm_num_groups, 32$/],
-  [{ layers_per_block: 1.5 }, /layers_per_block is 1.5, expected a whole number above 0$/],
+  [{ layers_per_block: 1e9 }, /layers_per_block is 1000000000, expected a whole number from 1 to 64$/],
+  [{ cross_attention_dim: 2 ** 40 }, /cross_attention_dim is 1099511627776, expected a whole number from 1 to \d+$/],
+  [{ layers_per_block: 1.5 }, /layers_per_block is 1.5, expected a whole number from 1 to \d+$/],
   [{ encoder_hid_dim: 2048 }, /unknown option encoder_hid_dim is 2048/],
 ];
 
@@ -90,4 +94,21 @@ Deno.test("ConfigReader refuses what is not an object", () => {
     name: "TypeError",
     message: /it holds \[1\], expected an object/,
   });
+});
+
+Deno.test("readConfigJson() refuses names that stand twice, endless nesting, and files that are no configuration's size", async () => {
+  const file = join(await Deno.makeTempDir(), "config.json");
+  const cases: [string, string, RegExp][] = [
+    [
+      '{"sample_size": 1, "sample_size": 2}',
+      "SyntaxError",
+      /config\.json: not JSON: The name "sample_size" stands twice/,
+    ],
+    ["[".repeat(100_000), "SyntaxError", /config\.json: not JSON: More than 64 levels/],
+    [`{"a": "${"x".repeat(2 ** 20)}"}`, "RangeError", /config\.json: it has 1048585 bytes, more than the 1048576/],
+  ];
+  for (const [text, name, message] of cases) {
+    await writeFile(file, text);
+    await rejects(readConfigJson(file), { name, message });
+  }
 });

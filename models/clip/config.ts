@@ -31,7 +31,7 @@ export function readTextEncoderConfig(reader: ConfigReader): TextEncoderConfig {
   return {
     size,
     innerSize: reader.count("intermediate_size"),
-    layers: reader.count("num_hidden_layers"),
+    layers: reader.count("num_hidden_layers", 256),
     heads,
     vocabularySize: reader.count("vocab_size"),
     tokens: reader.count("max_position_embeddings"),

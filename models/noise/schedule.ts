@@ -1,6 +1,9 @@
 /** What the model's output means: the noise that was added, or the velocity `√ᾱ·ε − √(1−ᾱ)·z`. */
 export type PredictionType = "epsilon" | "v_prediction";
 
+/** A hundred times as many as any model was trained on. */
+const maxTimesteps = 100_000;
+
 /** How a {@linkcode NoiseSchedule} is made; Stable Diffusion v1.5's values are the defaults. */
 export interface NoiseScheduleOptions {
   /** Number of timesteps the model was trained on; default 1000. */
@@ -46,13 +49,14 @@ export class NoiseSchedule {
   /**
    * A schedule from numbers.
    *
-   * @throws {RangeError} If a variance is outside of (0, 1), the last is below the first, or there are fewer than two timesteps.
+   * @throws {RangeError} If a variance is outside of (0, 1), the last is below the first, or there are fewer than two or more than
+   * 100,000 timesteps.
    */
   constructor(options: NoiseScheduleOptions = {}) {
     const { trainTimesteps = 1000, betaStart = 0.00085, betaEnd = 0.012, predictionType = "epsilon" } = options;
-    if (!Number.isInteger(trainTimesteps) || trainTimesteps < 2) {
+    if (!Number.isInteger(trainTimesteps) || trainTimesteps < 2 || trainTimesteps > maxTimesteps) {
       throw new RangeError(
-        `Cannot make a noise schedule: timesteps is ${trainTimesteps}, must be a whole number above 1`,
+        `Cannot make a noise schedule: timesteps is ${trainTimesteps}, must be a whole number from 2 to ${maxTimesteps}`,
       );
     }
     if (!(betaStart > 0 && betaStart <= betaEnd && betaEnd < 1)) {
@@ -83,12 +87,17 @@ export class NoiseSchedule {
     requireOneOf(file, config, "beta_schedule", undefined, ["scaled_linear"]);
     requireOneOf(file, config, "trained_betas", null, [null]);
     requireOneOf(file, config, "rescale_betas_zero_snr", false, [false]);
-    return new NoiseSchedule({
+    const facts: NoiseScheduleOptions = {
       trainTimesteps: requireNumber(file, config, "num_train_timesteps"),
       betaStart: requireNumber(file, config, "beta_start"),
       betaEnd: requireNumber(file, config, "beta_end"),
       predictionType: requireOneOf(file, config, "prediction_type", "epsilon", ["epsilon", "v_prediction"]),
-    });
+    };
+    try {
+      return new NoiseSchedule(facts);
+    } catch (error) {
+      throw new RangeError(`Cannot use ${file}: ${(error as Error).message}`, { cause: error });
+    }
   }
 
   /** Number of timesteps the model was trained on. */

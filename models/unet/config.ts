@@ -74,7 +74,7 @@ export function readUNetConfig(reader: ConfigReader): UNetConfig {
       attentionDown: down[level] === "CrossAttnDownBlock2D",
       attentionUp: up[level] === "CrossAttnUpBlock2D",
     })),
-    layersPerBlock: reader.count("layers_per_block"),
+    layersPerBlock: reader.count("layers_per_block", 64),
     latentSize: 4,
     contextSize: reader.count("cross_attention_dim"),
     heads,

@@ -38,7 +38,7 @@ export function readVaeConfig(reader: ConfigReader): VaeConfig {
   reader.ignore("sample_size", "force_upcast");
   const config: VaeConfig = {
     widths,
-    layersPerBlock: reader.count("layers_per_block"),
+    layersPerBlock: reader.count("layers_per_block", 64),
     groups,
     latentSize: 4,
     scalingFactor: reader.number("scaling_factor", 0.18215),
