@@ -12,7 +12,7 @@ const lineEverySeconds = 10;
  */
 export function showProgress({ showErrors = true } = {}): (event: RunEvent) => void {
   const isTerminal = Deno.stdout.isTerminal();
-  let bar: cliProgress.SingleBar | null = null, lastLine = 0;
+  let bar: cliProgress.SingleBar | null = null, lastLine = 0, lastText = "";
   const stop = () => {
     bar?.stop();
     bar = null;
@@ -30,9 +30,11 @@ export function showProgress({ showErrors = true } = {}): (event: RunEvent) => v
     const isLast = done === total;
     if (!isTerminal || message.includes("\n")) {
       const now = performance.now() / 1000;
-      if (isLast || now - lastLine >= lineEverySeconds) {
+      const text = eventText(event);
+      if ((isLast && text !== lastText) || now - lastLine >= lineEverySeconds) {
         lastLine = now;
-        console.log(eventText(event));
+        lastText = text;
+        console.log(text);
       }
       return;
     }

@@ -1,9 +1,11 @@
 import type { Command } from "@commander-js/extra-typings";
+import { descriptionText } from "../pipeline/mod.ts";
 import { planRecipe } from "./recipe/plan_recipe.ts";
 import { commandText, recipeScript } from "./recipe/recipe_script.ts";
 import { recipeOf } from "./recipe/step_calls.ts";
-import { withFlagNames } from "./recipe/step_errors.ts";
+import { asUsageError } from "./recipe/step_errors.ts";
 import { runRecipe } from "./run_recipe.ts";
+import { runTable } from "./run_table.ts";
 import { changedValues, checkStatus, readSettings } from "./settings/settings.ts";
 import { settingsPath, writeSettingsFile } from "./settings/settings_file.ts";
 
@@ -12,7 +14,7 @@ import { settingsPath, writeSettingsFile } from "./settings/settings_file.ts";
  *
  * @param command The parsed command.
  * @param args The command line, for the printed script.
- * @throws {UsageError} If the user has to change a setting.
+ * @throws {UsageError} If the user has to change a setting, or what it names.
  */
 export async function train(command: Command, args: readonly string[]): Promise<void> {
   const settings = await readSettings(command), { values, isPair } = settings;
@@ -23,14 +25,24 @@ export async function train(command: Command, args: readonly string[]): Promise<
     return;
   }
   const meanings = checkStatus(settings), { plan, unused } = planRecipe(settings);
-  const recipe = withFlagNames(() => recipeOf(plan));
-  const notes = [...settings.notes, ...meanings, ...unused.map((name) => unusedText(name, isPair))];
-  for (const note of notes) console.error(`Note: ${note}`);
-  if (values.print_recipe) {
-    return console.log(recipeScript(plan, commandText(args.filter((word) => word !== "--print_recipe"))).trimEnd());
+  try {
+    const recipe = recipeOf(plan);
+    const notes = [...settings.notes, ...meanings, ...unused.map((name) => unusedText(name, isPair))];
+    for (const note of notes) console.error(`Note: ${note}`);
+    if (values.print_recipe) {
+      const command = commandText(args.filter((word) => word !== "--print_recipe"));
+      return console.log(recipeScript(plan, command).trimEnd());
+    }
+    // Looks at all that the run will read, before anything is computed.
+    const description = await recipe.describe();
+    if (values.describe) return console.log(descriptionText(description));
+    console.log(`${runTable(description)}\n`);
+    await runRecipe(recipe, { folder: plan.folder, args: values.stack ? ["--stack"] : [] });
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    if (values.stack) console.error(error.stack);
+    throw asUsageError(error);
   }
-  const runArgs = [...(values.describe ? ["--describe"] : []), ...(values.stack ? ["--stack"] : [])];
-  await runRecipe(recipe, { folder: plan.folder, args: runArgs });
 }
 
 function unusedText(name: string, isPair: boolean): string {

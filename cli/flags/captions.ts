@@ -1,7 +1,5 @@
 import { flagGroup } from "./flag.ts";
 
-const notYet = { refused: "it is not there yet: captions are used as they are" } as const;
-
 /** Flags about captions. */
 export const captionFlags = flagGroup("Captions", [
   {
@@ -9,9 +7,10 @@ export const captionFlags = flagGroup("Captions", [
     type: "text",
     value: "ending",
     default: ".caption",
+    second: true,
     from: "both",
     status: "works",
-    does: "ending of caption files; without a caption the folder's class is used",
+    does: "ending of caption files; .txt where there is no .caption; without a caption the folder's class is used",
   },
   {
     name: "caption_extention",
@@ -26,8 +25,9 @@ export const captionFlags = flagGroup("Captions", [
     name: "shuffle_caption",
     type: "switch",
     default: false,
+    second: true,
     from: "both",
-    status: notYet,
+    status: "works",
     does: "shuffle the parts of a caption between commas",
   },
   {
@@ -35,8 +35,9 @@ export const captionFlags = flagGroup("Captions", [
     type: "integer",
     value: "parts",
     default: 0,
+    second: true,
     from: "both",
-    status: notYet,
+    status: "works",
     does: "first parts of a caption that are neither shuffled nor dropped",
   },
   {
@@ -44,8 +45,9 @@ export const captionFlags = flagGroup("Captions", [
     type: "number",
     value: "share",
     default: 0,
+    second: true,
     from: "both",
-    status: notYet,
+    status: "works",
     does: "how often a whole caption is left out, 0 to 1",
   },
   {
@@ -53,8 +55,9 @@ export const captionFlags = flagGroup("Captions", [
     type: "integer",
     value: "epochs",
     default: 0,
+    second: true,
     from: "both",
-    status: notYet,
+    status: "works",
     does: "leave out all captions in every n-th epoch",
   },
   {
@@ -62,8 +65,9 @@ export const captionFlags = flagGroup("Captions", [
     type: "number",
     value: "share",
     default: 0,
+    second: true,
     from: "both",
-    status: notYet,
+    status: "works",
     does: "how often each part of a caption is left out, 0 to 1",
   },
   {
@@ -71,8 +75,9 @@ export const captionFlags = flagGroup("Captions", [
     type: "integer",
     value: "parts",
     default: 1,
+    second: true,
     from: "both",
-    status: notYet,
+    status: "works",
     does: "parts of a caption that are used at the start of --token_warmup_step",
   },
   {
@@ -80,8 +85,9 @@ export const captionFlags = flagGroup("Captions", [
     type: "number",
     value: "steps",
     default: 0,
+    second: true,
     from: "both",
-    status: notYet,
+    status: "works",
     does: "steps until whole captions are used; below 1, a share of the run",
   },
   {

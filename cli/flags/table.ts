@@ -61,6 +61,8 @@ function secondFlag({ alone: _, alias: __, second: ___, ...flag }: Flag): Flag {
   return {
     ...flag,
     name: `${flag.name}_2`,
+    // A switch has no word for off, which network 2 needs where network 1's is on.
+    type: flag.type === "switch" ? "boolean" : flag.type,
     default: null,
     from: secondOfOriginal.includes(flag.name) ? "original" : "own",
     does: `the same for network 2; network 1's when unset`,

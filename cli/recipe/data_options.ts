@@ -1,36 +1,72 @@
-import type { DreamboothFolders, ReadDreamboothOptions } from "../../steps/read_dreambooth.ts";
+import type { ReadDatasetsOptions } from "../../steps/read_datasets.ts";
 import type { FlagValues } from "../flags/table.ts";
 import { pythonInt } from "../settings/python_numbers.ts";
 import { UsageError } from "../usage_error.ts";
 import { type NetworkSettings, settingsOf } from "./network_settings.ts";
+import { changed } from "./changed.ts";
 
-/** Options of `readDreambooth`. */
-export function dreamboothOptions(values: FlagValues, isPair: boolean): ReadDreamboothOptions {
-  const { train_data_dir: train, caption_extension, caption_extention, seed } = values;
-  if (!train) {
-    throw new UsageError("--train_data_dir is missing: a folder of folders <repeats>_<class> with pictures");
-  }
-  const extension = caption_extention || caption_extension;
-  const second = isPair ? settingsOf(values, 2) : null;
-  const first = settingsOf(values, 1), resolution = resolutionOf(first), batchSize = first.train_batch_size;
-  const resolution2 = second && resolutionOf(second), batchSize2 = second?.train_batch_size;
+type DatasetOptions = ReadDatasetsOptions["network1"][number];
+
+/** Options of `readDatasets`. */
+export function datasetsOptions(values: FlagValues, isPair: boolean): ReadDatasetsOptions {
   return {
-    network1: foldersOf(train, values.reg_data_dir),
-    ...(isPair ? { network2: foldersOf(values.train_data_dir_2!, values.reg_data_dir_2) } : {}),
-    resolution,
-    ...(resolution2 && String(resolution2) !== String(resolution) ? { resolution2 } : {}),
-    batchSize,
-    ...(batchSize2 !== undefined && batchSize2 !== batchSize ? { batchSize2 } : {}),
-    // The step looks for .caption by itself, and for .txt where there is none.
-    ...(extension === ".caption" ? {} : { captionExtension: extension }),
-    ...(values.prior_loss_weight === 1 ? {} : { priorLossWeight: values.prior_loss_weight }),
-    ...(values.flip_aug ? { flipAugmentation: true } : {}),
-    ...(seed === null ? {} : { seed }),
+    network1: [datasetOf(values, 1)],
+    ...(isPair ? { network2: [datasetOf(values, 2)] } : {}),
+    ...changed({ seed: [values.seed, null] }),
   };
 }
 
-function foldersOf(train: string, reg: string | null): DreamboothFolders {
-  return { train, ...(reg ? { reg } : {}) };
+/** A network's data set from its folders, or its folder and its file of captions. */
+function datasetOf(values: FlagValues, network: 1 | 2): DatasetOptions {
+  const settings = settingsOf(values, network), metadataFile = network === 1 ? values.in_json : values.in_json_2;
+  const folder = network === 1 ? values.train_data_dir : values.train_data_dir_2;
+  if (metadataFile) {
+    const { resolution, ...shared } = sharedOptions(values, settings);
+    return {
+      resolution,
+      subsets: [{
+        ...(folder ? { imageDir: folder } : {}),
+        metadataFile,
+        ...changed({ numRepeats: [settings.dataset_repeats, 1] }),
+      }],
+      ...shared,
+    };
+  }
+  if (!folder) {
+    throw new UsageError("--train_data_dir is missing: a folder of folders <repeats>_<class> with pictures");
+  }
+  const reg = network === 1 ? values.reg_data_dir : values.reg_data_dir_2;
+  return { trainDataDir: folder, ...(reg ? { regDataDir: reg } : {}), ...sharedOptions(values, settings) };
+}
+
+/** What a data set's pictures have in common; what stands at the step's own default is left out. */
+function sharedOptions({ caption_extention }: FlagValues, settings: NetworkSettings): DatasetOptions {
+  const buckets = settings.enable_bucket
+    ? changed({
+      enableBucket: [true, false],
+      minBucketReso: [settings.min_bucket_reso, 256],
+      maxBucketReso: [settings.max_bucket_reso, 1024],
+      bucketResoSteps: [settings.bucket_reso_steps, 64],
+      bucketNoUpscale: [settings.bucket_no_upscale, false],
+    })
+    : {};
+  return {
+    resolution: resolutionOf(settings),
+    ...buckets,
+    ...changed({
+      batchSize: [settings.train_batch_size, 1],
+      priorLossWeight: [settings.prior_loss_weight, 1],
+      captionExtension: [caption_extention || settings.caption_extension, ".caption"],
+      shuffleCaption: [settings.shuffle_caption, false],
+      keepTokens: [settings.keep_tokens, 0],
+      captionDropoutRate: [settings.caption_dropout_rate, 0],
+      captionDropoutEveryNEpochs: [settings.caption_dropout_every_n_epochs, 0],
+      captionTagDropoutRate: [settings.caption_tag_dropout_rate, 0],
+      tokenWarmupMin: [settings.token_warmup_min, 1],
+      tokenWarmupStep: [settings.token_warmup_step, 0],
+      flipAug: [settings.flip_aug, false],
+    }),
+  };
 }
 
 /** `512` or `512,768`: width, then height. */

@@ -7,7 +7,7 @@ import { type FlagName, flagsByName, type FlagValues } from "../flags/table.ts";
 import type { Settings } from "../settings/settings.ts";
 import { UsageError } from "../usage_error.ts";
 import { baseOptions } from "./base_options.ts";
-import { dreamboothOptions } from "./data_options.ts";
+import { datasetsOptions } from "./data_options.ts";
 import { networkOptions } from "./network_options.ts";
 import { watchValues } from "./network_settings.ts";
 import type { RecipePlan, StepCall } from "./step_calls.ts";
@@ -35,7 +35,7 @@ export function planRecipe({ values: all, given, isPair }: Settings): PlannedRec
     folder: join(folder, `${name}_run`),
     calls: [
       ["loadBases", baseOptions(values, isPair)],
-      ["readDreambooth", dreamboothOptions(values, isPair)],
+      ["readDatasets", datasetsOptions(values, isPair)],
       ["cacheLatents", values.cache_latents_to_disk ? { folder: join(folder, "latents") } : {}],
       ...isPair
         ? pairCalls(values)

@@ -3,14 +3,14 @@ import { cacheLatents } from "../../steps/cache_latents.ts";
 import { freezeNetwork1 } from "../../steps/freeze_network_1.ts";
 import { loadBases } from "../../steps/load_bases.ts";
 import { pretrainNetwork1 } from "../../steps/pretrain_network_1.ts";
-import { readDreambooth } from "../../steps/read_dreambooth.ts";
+import { readDatasets } from "../../steps/read_datasets.ts";
 import { saveNetworks } from "../../steps/save_networks.ts";
 import { trainBoth, trainNetwork2 } from "../../steps/train_network_2.ts";
 
 /** The steps that a command line can ask for, by the names under which `mod.ts` exports them. */
 const steps = {
   loadBases,
-  readDreambooth,
+  readDatasets,
   cacheLatents,
   pretrainNetwork1,
   freezeNetwork1,

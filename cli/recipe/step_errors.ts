@@ -5,9 +5,18 @@ import { UsageError } from "../usage_error.ts";
 const flagOfOption: Readonly<Record<string, FlagName>> = {
   clipSkip: "clip_skip",
   resolution: "resolution",
-  resolution2: "resolution_2",
   batchSize: "train_batch_size",
-  batchSize2: "train_batch_size_2",
+  minBucketReso: "min_bucket_reso",
+  maxBucketReso: "max_bucket_reso",
+  bucketResoSteps: "bucket_reso_steps",
+  captionExtension: "caption_extension",
+  numRepeats: "dataset_repeats",
+  keepTokens: "keep_tokens",
+  captionDropoutRate: "caption_dropout_rate",
+  captionDropoutEveryNEpochs: "caption_dropout_every_n_epochs",
+  captionTagDropoutRate: "caption_tag_dropout_rate",
+  tokenWarmupMin: "token_warmup_min",
+  tokenWarmupStep: "token_warmup_step",
   priorLossWeight: "prior_loss_weight",
   rank: "network_dim",
   alpha: "network_alpha",
@@ -31,17 +40,13 @@ const flagOfOption: Readonly<Record<string, FlagName>> = {
 };
 
 /**
- * Runs what makes steps; where a step refuses an option, says which flag it comes from.
+ * What a step says of an option that it cannot take, with the flag that the option comes from.
  *
- * @throws {UsageError} In place of a step's `RangeError`.
+ * @param error Of a step that was made or planned: the user has to change something.
  */
-export function withFlagNames<Made>(make: () => Made): Made {
-  try {
-    return make();
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    // Steps say `Cannot train: learningRate is NaN, must be a number above 0`.
-    const option = /: ([\w.]+) is /.exec(error.message)?.[1] ?? "", flag = flagOfOption[option];
-    throw new UsageError(flag === undefined ? error.message : `--${flag}: ${error.message}`, { cause: error });
-  }
+export function asUsageError(error: Error): UsageError {
+  // Steps say `Cannot train: learningRate is NaN, must be a number above 0`.
+  const option = error instanceof RangeError ? /: ([\w.]+) is /.exec(error.message)?.[1] : undefined;
+  const flag = option === undefined ? undefined : flagOfOption[option];
+  return new UsageError(flag === undefined ? error.message : `--${flag}: ${error.message}`, { cause: error });
 }

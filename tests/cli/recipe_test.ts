@@ -17,6 +17,8 @@ const pair = [
 type Case = readonly [line: readonly string[], step: StepName, options: Readonly<Record<string, unknown>>];
 
 const { network1, network2 } = things;
+/** The data sets of `pair`. */
+const size = { resolution: 512 }, one = { trainDataDir: "one", ...size }, two = { trainDataDir: "two", ...size };
 
 const cases: readonly Case[] = [
   [["--pretrained_model_name_or_path=a"], "loadBases", { network1: "base", network2: "a" }],
@@ -26,19 +28,27 @@ const cases: readonly Case[] = [
   [["--gradient_checkpointing"], "trainBoth", { gradientCheckpointing: true }],
   [["--clip_skip=2"], "loadBases", { clipSkip: 2 }],
   [["--mixed_precision=fp16"], "loadBases", { precision: "f16" }],
-  [["--train_data_dir=a"], "readDreambooth", { network1: { train: "a" } }],
-  [["--train_data_dir_2=b"], "readDreambooth", { network2: { train: "b" } }],
-  [["--reg_data_dir=a"], "readDreambooth", { network1: { train: "one", reg: "a" }, network2: { train: "two" } }],
-  [["--reg_data_dir_2=b"], "readDreambooth", { network1: { train: "one" }, network2: { train: "two", reg: "b" } }],
-  [["--prior_loss_weight=0.5"], "readDreambooth", { priorLossWeight: 0.5 }],
-  [["--train_batch_size=3"], "readDreambooth", { batchSize: 3, batchSize2: undefined }],
-  [["--train_batch_size=3", "--train_batch_size_2=2"], "readDreambooth", { batchSize: 3, batchSize2: 2 }],
-  [["--resolution=256"], "readDreambooth", { resolution: 256, resolution2: undefined }],
-  [["--resolution=256,384", "--resolution_2=512"], "readDreambooth", { resolution: [256, 384], resolution2: 512 }],
-  [["--flip_aug"], "readDreambooth", { flipAugmentation: true }],
-  [["--caption_extension=.txt"], "readDreambooth", { captionExtension: ".txt" }],
-  [["--caption_extention=.tags", "--caption_extension=.txt"], "readDreambooth", { captionExtension: ".tags" }],
-  [["--seed=7"], "readDreambooth", { seed: 7 }],
+  [["--train_data_dir=a"], "readDatasets", { network1: [{ trainDataDir: "a", ...size }], network2: [two] }],
+  [["--train_data_dir_2=b"], "readDatasets", { network1: [one], network2: [{ trainDataDir: "b", ...size }] }],
+  [["--reg_data_dir=a"], "readDatasets", { network1: [{ ...one, regDataDir: "a" }], network2: [two] }],
+  [["--reg_data_dir_2=b"], "readDatasets", { network1: [one], network2: [{ ...two, regDataDir: "b" }] }],
+  [["--in_json=j"], "readDatasets", {
+    network1: [{ ...size, subsets: [{ imageDir: "one", metadataFile: "j" }] }],
+    network2: [two],
+  }],
+  [["--in_json_2=j", "--dataset_repeats_2=3"], "readDatasets", {
+    network1: [one],
+    network2: [{ ...size, subsets: [{ imageDir: "two", metadataFile: "j", numRepeats: 3 }] }],
+  }],
+  [["--in_json=j", "--dataset_repeats=3"], "readDatasets", {
+    network1: [{ ...size, subsets: [{ imageDir: "one", metadataFile: "j", numRepeats: 3 }] }],
+    network2: [two],
+  }],
+  [["--caption_extention=.tags"], "readDatasets", {
+    network1: [{ ...one, captionExtension: ".tags" }],
+    network2: [{ ...two, captionExtension: ".tags" }],
+  }],
+  [["--seed=7"], "readDatasets", { seed: 7 }],
   [["--seed=7"], "trainBoth", { seed: 7 }],
   [["--max_token_length=225"], "trainBoth", { maxTokenLength: 225 }],
   [["--orth_te_coefficient=0.25"], "trainBoth", { orthogonality: { textEncoder: 0.25, unet: 1 } }],
@@ -81,6 +91,28 @@ const cases: readonly Case[] = [
   [["--save_precision=fp16"], "saveNetworks", { precision: "fp16" }],
 ];
 
+/** Flags that decide a setting of a data set, for both networks and for network 2 alone. */
+const datasetCases: readonly (readonly [flag: string, value: string, option: string, expected: unknown])[] = [
+  ["train_batch_size", "3", "batchSize", 3],
+  ["resolution", "256", "resolution", 256],
+  ["resolution", "256,384", "resolution", [256, 384]],
+  ["enable_bucket", "True", "enableBucket", true],
+  ["min_bucket_reso", "128", "minBucketReso", 128],
+  ["max_bucket_reso", "768", "maxBucketReso", 768],
+  ["bucket_reso_steps", "32", "bucketResoSteps", 32],
+  ["bucket_no_upscale", "True", "bucketNoUpscale", true],
+  ["prior_loss_weight", "0.5", "priorLossWeight", 0.5],
+  ["caption_extension", ".txt", "captionExtension", ".txt"],
+  ["shuffle_caption", "True", "shuffleCaption", true],
+  ["keep_tokens", "2", "keepTokens", 2],
+  ["caption_dropout_rate", "0.5", "captionDropoutRate", 0.5],
+  ["caption_dropout_every_n_epochs", "2", "captionDropoutEveryNEpochs", 2],
+  ["caption_tag_dropout_rate", "0.5", "captionTagDropoutRate", 0.5],
+  ["token_warmup_min", "3", "tokenWarmupMin", 3],
+  ["token_warmup_step", "0.5", "tokenWarmupStep", 0.5],
+  ["flip_aug", "True", "flipAug", true],
+];
+
 /** Flags that decide nothing but whether something is refused. */
 const onlyRefuse = ["optimizer_type", "save_model_as"];
 
@@ -108,8 +140,34 @@ Deno.test("each flag that works decides an option of a step", async (t) => {
   }
 });
 
+Deno.test("each setting of a data set is for both networks, or with _2 for network 2", async (t) => {
+  for (const [flag, value, option, expected] of datasetCases) {
+    await t.step(`${flag}=${value}`, async () => {
+      // A switch has no value; its _2 has, so that network 2 can be without.
+      const isSwitch = flagsByName.get(flag)!.type === "switch";
+      const buckets = flag.includes("bucket") && flag !== "enable_bucket" ? ["--enable_bucket"] : [];
+      const both = await optionsOf(
+        [...pair, ...buckets, isSwitch ? `--${flag}` : `--${flag}=${value}`],
+        "readDatasets",
+      );
+      const second = await optionsOf([...pair, ...buckets, `--${flag}_2=${value}`], "readDatasets");
+      const found = [both, second].map((options) =>
+        [options?.network1, options?.network2].map((list) => (list as Record<string, unknown>[])[0][option])
+      );
+      const usual = option === "resolution" ? 512 : undefined;
+      deepEqual(found, [[expected, expected], [usual, expected]]);
+      if (!isSwitch) return;
+      const off = await optionsOf([...pair, ...buckets, `--${flag}`, `--${flag}_2=False`], "readDatasets");
+      deepEqual((off?.network2 as Record<string, unknown>[])[0][option], undefined);
+    });
+  }
+});
+
 Deno.test("no flag that works by the table is left out of these tests", () => {
-  const tested = new Set(cases.flatMap(([line]) => line).map((word) => word.replace(/^--|=.*$/g, "")));
+  const tested = new Set([
+    ...cases.flatMap(([line]) => line).map((word) => word.replace(/^--|=.*$/g, "")),
+    ...datasetCases.flatMap(([flag]) => [flag, `${flag}_2`]),
+  ]);
   const missing = [...flagsByName.values()].filter(({ name, status }) =>
     status === "works" && !tested.has(name) && !onlyRefuse.includes(name) &&
     !commandFlags.flags.some((flag) => flag.name === name)
@@ -124,6 +182,10 @@ Deno.test("a flag without any effect on this run is named", async () => {
   deepEqual(await unusedOf([...alone, "--reg_data_dir_2=a", "--anneal_epoch=2", "--network_dim_2=3"]), [
     ...["reg_data_dir_2", "anneal_epoch", "network_dim_2"],
   ]);
+  deepEqual(await unusedOf([...pair, "--min_bucket_reso=64", "--in_json=a", "--reg_data_dir=b"]), [
+    "reg_data_dir",
+    "min_bucket_reso",
+  ]);
   deepEqual(await unusedOf(["--xformers", ...pair]), []);
 });
 
@@ -132,7 +194,7 @@ Deno.test("one network alone is pretrained and saved, without anything of networ
   const { plan } = planRecipe(await settingsOfLine(line));
   deepEqual(plan.calls.map(([step]) => step), [
     "loadBases",
-    "readDreambooth",
+    "readDatasets",
     "cacheLatents",
     "pretrainNetwork1",
     "saveNetworks",
