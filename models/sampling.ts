@@ -7,8 +7,10 @@ import {
   input,
   multiply,
   plan,
+  type Program,
   randomNormal,
   slice,
+  type SlotPool,
   subtract,
   type Tensor,
   Variable,
@@ -51,6 +53,55 @@ export interface SamplingOptions {
 
 const noiseStream = 300;
 
+/** What samples one batch, without a device: what it keeps between its programs, and the programs, which take turns. */
+export interface PlannedSampling {
+  readonly latents: Variable;
+  /** The prompts' states. */
+  readonly context: Variable;
+  readonly encode: Program;
+  readonly start: Program;
+  readonly step: Program;
+}
+
+/** Traces and plans the text encoder and one step of the sampler. */
+export function planSampling(base: BaseModel, options: SamplingOptions): PlannedSampling {
+  const { batch, height, width, tokenRows, guidance } = options;
+  const guided = guidance !== 1, passes = guided ? 2 * batch : batch;
+  const picture = [batch, height, width, 4];
+  const latents = new Variable("sampled latents", { shape: picture, dtype: "f32" });
+  const adapters = (part: keyof SamplingAdapters): Adapters => (layer) => {
+    const found = options.adapters.map((each) => each[part](layer)).filter((adapter) => adapter !== null);
+    return found.length ? (x, y) => found.reduce((sum, adapter) => adapter(x, sum), y) : null;
+  };
+
+  const ids = input("ids", [passes * tokenRows, 77], "i32");
+  const states = base.encode(ids, { adapters: adapters("textEncoder"), rows: tokenRows });
+  const context = new Variable("prompt states", { shape: states.shape, dtype: "f32" });
+  const encode = plan({ effects: [accumulate(context.tensor, states, { keep: 0 })] });
+
+  const noise = drawn(picture);
+  const start = plan({
+    effects: [accumulate(latents.tensor, multiply(noise, input("sigma", [1])), { keep: 0 })],
+  });
+
+  // x' = a·x + b·f(s·x) + c·noise, with f = f_negative + guidance · (f_prompt − f_negative)
+  const coefficients = input("coefficients", [5]);
+  const coefficient = (at: number) => slice(coefficients, { axis: 0, start: at, length: 1 });
+  const x = latents.tensor, seen = multiply(x, coefficient(3));
+  const both = guided ? concat(seen, seen, { axis: 0 }) : seen;
+  const output = base.denoise(both, input("timesteps", [passes]), context.tensor, { adapters: adapters("unet") });
+  let found = output;
+  if (guided) {
+    const negative = slice(output, { axis: 0, start: 0, length: batch });
+    const prompt = slice(output, { axis: 0, start: batch, length: batch });
+    found = add(negative, multiply(subtract(prompt, negative), coefficient(4)));
+  }
+  let next = add(multiply(x, coefficient(0)), multiply(found, coefficient(1)));
+  next = add(next, multiply(drawn(picture), coefficient(2)));
+  const step = plan({ effects: [accumulate(latents.tensor, next, { keep: 0 })] });
+  return { latents, context, encode, start, step };
+}
+
 /** A sampler compiled for one batch size and stack of networks; replayed for any prompts, seeds and LoRA weights. */
 export class CompiledSampler {
   private constructor(
@@ -64,51 +115,27 @@ export class CompiledSampler {
     private readonly step: CompiledProgram,
   ) {}
 
-  /** Traces, plans and compiles the text encoder and one step of the sampler. */
-  static async make(device: Device, base: BaseModel, options: SamplingOptions): Promise<CompiledSampler> {
-    const { batch, height, width, tokenRows, guidance } = options;
-    const guided = guidance !== 1, passes = guided ? 2 * batch : batch;
-    const picture = [batch, height, width, 4];
-    const latents = new Variable("sampled latents", { shape: picture, dtype: "f32" });
-    const adapters = (part: keyof SamplingAdapters): Adapters => (layer) => {
-      const found = options.adapters.map((each) => each[part](layer)).filter((adapter) => adapter !== null);
-      return found.length ? (x, y) => found.reduce((sum, adapter) => adapter(x, sum), y) : null;
-    };
-
-    const ids = input("ids", [passes * tokenRows, 77], "i32");
-    const states = base.encode(ids, { adapters: adapters("textEncoder"), rows: tokenRows });
-    const context = new Variable("prompt states", { shape: states.shape, dtype: "f32" });
-    const encode = plan({ effects: [accumulate(context.tensor, states, { keep: 0 })] });
-
-    const noise = drawn(picture);
-    const start = plan({
-      effects: [accumulate(latents.tensor, multiply(noise, input("sigma", [1])), { keep: 0 })],
-    });
-
-    // x' = a·x + b·f(s·x) + c·noise, with f = f_negative + guidance · (f_prompt − f_negative)
-    const coefficients = input("coefficients", [5]);
-    const coefficient = (at: number) => slice(coefficients, { axis: 0, start: at, length: 1 });
-    const x = latents.tensor, seen = multiply(x, coefficient(3));
-    const both = guided ? concat(seen, seen, { axis: 0 }) : seen;
-    const output = base.denoise(both, input("timesteps", [passes]), context.tensor, { adapters: adapters("unet") });
-    let found = output;
-    if (guided) {
-      const negative = slice(output, { axis: 0, start: 0, length: batch });
-      const prompt = slice(output, { axis: 0, start: batch, length: batch });
-      found = add(negative, multiply(subtract(prompt, negative), coefficient(4)));
-    }
-    let next = add(multiply(x, coefficient(0)), multiply(found, coefficient(1)));
-    next = add(next, multiply(drawn(picture), coefficient(2)));
-    const step = plan({ effects: [accumulate(latents.tensor, next, { keep: 0 })] });
+  /**
+   * Plans and compiles the text encoder and one step of the sampler.
+   *
+   * @param pool Buffers that they take turns with, and other samplers too; whoever made it disposes of it.
+   */
+  static async make(
+    device: Device,
+    base: BaseModel,
+    options: SamplingOptions,
+    pool: SlotPool,
+  ): Promise<CompiledSampler> {
+    const { latents, context, encode, start, step } = planSampling(base, options);
     return new CompiledSampler(
       device,
       options,
       base,
       latents,
       context,
-      await device.compile(encode),
-      await device.compile(start),
-      await device.compile(step),
+      await device.compile(encode, { pool }),
+      await device.compile(start, { pool }),
+      await device.compile(step, { pool }),
     );
   }
 

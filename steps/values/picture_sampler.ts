@@ -1,9 +1,10 @@
-import type { LoraNetwork } from "../../lora/network.ts";
+import { SlotPool } from "../../engine/mod.ts";
 import { resolveSamplerName } from "../../models/noise/sampler.ts";
 import { CompiledSampler } from "../../models/sampling.ts";
 import { VaeModel } from "../../models/vae_model.ts";
 import type { LoadedBases } from "./bases.ts";
-import { buildNetwork, type Network } from "./network.ts";
+import type { Network } from "./network.ts";
+import { PictureStacks, type PlannedStackedNetwork, stackKey } from "./picture_stacks.ts";
 import type { SampledPicture } from "./sample_sheet.ts";
 
 /** How pictures are sampled. */
@@ -21,10 +22,8 @@ export interface PictureOptions {
 }
 
 /** A network that acts while pictures are sampled. */
-export interface StackedNetwork {
+export interface StackedNetwork extends PlannedStackedNetwork {
   readonly network: Network;
-  /** Its strength; 1 when left out. */
-  readonly multiplier?: number;
 }
 
 /**
@@ -51,13 +50,18 @@ export function checkPictureOptions(options: PictureOptions): void {
  * and strengths. Disposing of it frees all it has on the device.
  */
 export class PictureSampler implements Disposable {
-  private readonly compiled = new Map<string, { sampler: CompiledSampler; loras: LoraNetwork[] }>();
+  private readonly compiled = new Map<string, CompiledSampler>();
+  private readonly stacks: PictureStacks;
+  private readonly pool: SlotPool;
 
   private constructor(
     private readonly bases: LoadedBases,
     private readonly vae: VaeModel,
     private readonly options: PictureOptions,
-  ) {}
+  ) {
+    this.stacks = new PictureStacks(bases.network1, options);
+    this.pool = new SlotPool(bases.device);
+  }
 
   /**
    * Loads the VAE that turns latents into pictures.
@@ -84,8 +88,8 @@ export class PictureSampler implements Disposable {
       ...[negativePrompt, ...prompts.map(({ prompt }) => prompt)].map((text) => tokenizer.encode(text).length - 2),
     );
     const rows = Math.min(3, Math.max(1, Math.ceil(tokens / 75))), maxTokenLength = ([75, 150, 225] as const)[rows - 1];
-    const { sampler, loras } = await this.compile(stack, prompts.length, rows);
-    loras.forEach((lora, i) => device.upload(lora.weights, stack[i].network.weights));
+    const sampler = await this.compile(stack, prompts.length, rows);
+    this.stacks.networksOf(stack).forEach((lora, i) => device.upload(lora.weights, stack[i].network.weights));
     const ids = (prompt: string) => tokenizer.chunks(prompt, maxTokenLength).flat();
     const latents = await sampler.sample({
       promptIds: prompts.map(({ prompt }) => ids(prompt)),
@@ -99,40 +103,24 @@ export class PictureSampler implements Disposable {
     return prompts.map(({ prompt, seed }, i) => ({ prompt, seed, width, height, pixels: pixels[i] }));
   }
 
-  private async compile(stack: readonly StackedNetwork[], batch: number, tokenRows: number) {
-    const { bases: { device, network1: base }, vae, options } = this;
-    const key = JSON.stringify([
-      batch,
-      tokenRows,
-      stack.map(({ network, multiplier = 1 }) => [network.options, multiplier]),
-    ]);
+  private async compile(
+    stack: readonly StackedNetwork[],
+    batch: number,
+    tokenRows: number,
+  ): Promise<CompiledSampler> {
+    const { bases: { device, network1: base }, stacks, pool } = this, key = stackKey(stack, batch, tokenRows);
     const known = this.compiled.get(key);
     if (known) return known;
-    const loras = stack.map(({ network }, i) => buildNetwork(`sampled network ${i + 1}`, base, network.options));
-    const sampler = await CompiledSampler.make(device, base, {
-      sampler: resolveSamplerName(options.sampler ?? "ddim"),
-      steps: options.steps ?? 30,
-      guidance: options.guidance ?? 7.5,
-      width: options.width / vae.factor,
-      height: options.height / vae.factor,
-      batch,
-      tokenRows,
-      adapters: loras.map((lora, i) => ({
-        textEncoder: lora.adapters("text_encoder", { multiplier: stack[i].multiplier ?? 1 }),
-        unet: lora.adapters("unet", { multiplier: stack[i].multiplier ?? 1 }),
-      })),
-    });
-    const made = { sampler, loras };
+    const made = await CompiledSampler.make(device, base, stacks.sampling(stack, batch, tokenRows), pool);
     this.compiled.set(key, made);
     return made;
   }
 
   [Symbol.dispose](): void {
     this.vae.free();
-    for (const { sampler, loras } of this.compiled.values()) {
-      sampler.free();
-      this.bases.device.free(loras.map((lora) => lora.weights));
-    }
+    for (const sampler of this.compiled.values()) sampler.free();
     this.compiled.clear();
+    this.bases.device.free(this.stacks.all.map((lora) => lora.weights));
+    this.pool.dispose();
   }
 }

@@ -156,3 +156,26 @@ Deno.test("what a pack's parts leave out is zero in every run, whatever its slot
     deepEqual([...(await compiled.read("packed")).packed].map((value) => value + 0), expected);
   }
 });
+
+Deno.test("attention and its gradients keep nothing of tokens × tokens: no slot is larger than q, k or v", () => {
+  // SD v1.5 at 512 pixels, where heads have 40, 80 and 160 channels; to itself and to a prompt of 77 tokens.
+  for (const [tokens, size] of [[4096, 40], [1024, 80], [256, 160], [4096, 160]]) {
+    for (const keys of [tokens, 77]) {
+      const heads = 8, channels = heads * size;
+      const q = input("q", [1, tokens, channels]),
+        k = input("k", [1, keys, channels]),
+        v = input("v", [1, keys, channels]);
+      const dy = input("dy", q.shape), by = { q, k, v };
+      const found = gradients(attention(q, k, v, { heads }), Object.values(by), { seed: dy });
+      const program = plan({ outputs: Object.fromEntries(found.map((gradient, i) => [`d${i}`, gradient!])) });
+      deepEqual(
+        program.steps.map((step) => step.kind === "node" ? step.node.op.name : step.kind).sort(),
+        ["attention", "attention_delta", "attention_key_value_gradient", "attention_query_gradient"],
+      );
+      equal(Math.max(...program.slots), 4 * tokens * channels);
+      // q, dy, o, dq; k, v, dk, dv; the logarithms of sums and what the gradients share, one number for each head and token.
+      const all = 4 * (4 * tokens * channels + 4 * keys * channels + 2 * heads * tokens);
+      ok(program.slots.reduce((a, b) => a + b) <= all, `${tokens} tokens to ${keys}`);
+    }
+  }
+});

@@ -1,0 +1,67 @@
+import type { LoraNetwork } from "../../lora/network.ts";
+import type { BaseModel } from "../../models/base_model.ts";
+import { resolveSamplerName } from "../../models/noise/sampler.ts";
+import type { SamplingOptions } from "../../models/sampling.ts";
+import { buildNetwork, type PlannedNetwork } from "./network.ts";
+import type { PictureOptions } from "./picture_sampler.ts";
+
+/** A network that acts while pictures are sampled, before or after it is trained. */
+export interface PlannedStackedNetwork {
+  readonly network: PlannedNetwork;
+  /** Its strength; 1 when left out. */
+  readonly multiplier?: number;
+}
+
+/** Latent cells of a picture's side: SD v1.5's VAE makes one of eight pixels. */
+const pixelsPerCell = 8;
+
+/**
+ * What samplers of several stacks of networks have in common, without a device: networks of equal options at equal places of their stacks take turns
+ * with one set of weights.
+ */
+export class PictureStacks {
+  private readonly networks = new Map<string, LoraNetwork>();
+
+  constructor(private readonly base: BaseModel, private readonly options: PictureOptions) {}
+
+  /** The LoRA networks that a stack's weights are put into. */
+  networksOf(stack: readonly PlannedStackedNetwork[]): LoraNetwork[] {
+    return stack.map(({ network: { options } }, place) => {
+      const key = JSON.stringify([place, options]);
+      const found = this.networks.get(key) ?? buildNetwork(`sampled network ${place + 1}`, this.base, options);
+      this.networks.set(key, found);
+      return found;
+    });
+  }
+
+  /** All networks so far. */
+  get all(): LoraNetwork[] {
+    return [...this.networks.values()];
+  }
+
+  /** How a stack is sampled. */
+  sampling(stack: readonly PlannedStackedNetwork[], batch: number, tokenRows: number): SamplingOptions {
+    const { sampler = "ddim", steps = 30, guidance = 7.5, width, height } = this.options;
+    return {
+      sampler: resolveSamplerName(sampler),
+      steps,
+      guidance,
+      width: width / pixelsPerCell,
+      height: height / pixelsPerCell,
+      batch,
+      tokenRows,
+      adapters: this.networksOf(stack).map((lora, place) => {
+        const { multiplier = 1 } = stack[place];
+        return {
+          textEncoder: lora.adapters("text_encoder", { multiplier }),
+          unet: lora.adapters("unet", { multiplier }),
+        };
+      }),
+    };
+  }
+}
+
+/** Tells stacks apart that need programs of their own. */
+export function stackKey(stack: readonly PlannedStackedNetwork[], batch: number, tokenRows: number): string {
+  return JSON.stringify([batch, tokenRows, stack.map(({ network, multiplier = 1 }) => [network.options, multiplier])]);
+}
