@@ -11,7 +11,7 @@ export { freezeNetwork1, type FreezeNetwork1Options } from "./steps/freeze_netwo
 export { loadBases, type LoadBasesOptions } from "./steps/load_bases.ts";
 export { loadPriors, type LoadPriorsOptions } from "./steps/load_priors.ts";
 export { measureRetention, type MeasureRetentionOptions } from "./steps/measure_retention.ts";
-export { pretrainNetwork1, type PretrainOptions } from "./steps/pretrain_network_1.ts";
+export { pretrainNetwork1 } from "./steps/pretrain_network_1.ts";
 export {
   DatasetConfigError,
   type DatasetFlags,
@@ -27,12 +27,9 @@ export {
   sampleStore,
 } from "./steps/sample.ts";
 export { saveNetworks, type SaveNetworksOptions } from "./steps/save_networks.ts";
-export {
-  trainBoth,
-  trainNetwork2,
-  type TrainNetwork2Options,
-  trainNetwork2WithoutOrthogonality,
-} from "./steps/train_network_2.ts";
+export { type Network2Options, trainBoth, type TrainBothOptions } from "./steps/train_both.ts";
+export { type CoupledTrainingOptions, trainNetwork2, type TrainNetwork2Options } from "./steps/train_network_2.ts";
+export { trainNetwork2WithoutOrthogonality } from "./steps/train_network_2_without_orthogonality.ts";
 export { writeReport, type WriteReportOptions } from "./steps/write_report.ts";
 export { type BaseNames, type LoadedBases, NoAdapterError, type OpenedBases } from "./steps/values/bases.ts";
 export { checkOptions, type OptionNames } from "./steps/values/check_options.ts";
@@ -51,7 +48,8 @@ export { type SampleColumn, type SampledPicture, type SampleSheet } from "./step
 export { toy } from "./steps/values/toy.ts";
 export { type DatasetOptions, type SubsetDefaults, type SubsetOptions } from "./data/dataset_options.ts";
 export { type NetworkData, type TrainingData, type TrainingDataOptions } from "./steps/values/training_data.ts";
-export { type TrainingOptions } from "./steps/values/training_loop.ts";
+export { type TrainAloneOptions } from "./steps/values/train_alone.ts";
+export { type OwnTrainingOptions, type TrainingOptions } from "./steps/values/training_options.ts";
 export { DivergedError } from "./training/not_finite.ts";
 export type { StepFigures } from "./training/trainer.ts";
 export { type RunnableRecipe, runRecipe, type RunRecipeOptions } from "./cli/run_recipe.ts";

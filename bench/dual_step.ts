@@ -3,8 +3,8 @@ import { type Device, elementCount, type Program } from "../engine/mod.ts";
 import { LoraNetwork } from "../lora/network.ts";
 import { BaseModel } from "../models/base_model.ts";
 import { projectFolder } from "../tools/project_files.ts";
-import { AdamWState } from "../training/step_graph.ts";
-import { planStep, type StepFigures, type TrainBatch, Trainer, type TrainerNetwork } from "../training/trainer.ts";
+import type { TrainBatch } from "../training/feeds.ts";
+import { planStep, type StepFigures, Trainer, type TrainerNetwork } from "../training/trainer.ts";
 import { type Line, type LineKey, type Measured, measureLine } from "./line.ts";
 import { uniform } from "./ops.ts";
 
@@ -15,8 +15,7 @@ export type DualStepMode = "both" | "frozen";
 export const dualStepModes: readonly DualStepMode[] = ["both", "frozen"];
 
 const pixels = 128, latentSide = pixels / 8, rank = 16, rowTokens = 77;
-const trainerOptions = { seed: 0, totalSteps: 1, learningRate: { learningRate: 1e-4 } };
-const adamw = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 };
+const trainerOptions = { seed: 0, totalSteps: 1 };
 
 /** What the line of a mode is joined by. */
 export function dualStepKey(mode: DualStepMode): LineKey {
@@ -69,18 +68,15 @@ async function openPair(): Promise<{ base: BaseModel; networks: TrainerNetwork[]
     number,
     base,
     lora: new LoraNetwork(`network ${number}`, layers, { rank }),
+    settings: { learningRate: 1e-4 },
   }));
   return { base, networks };
 }
 
 function planDualStep(base: BaseModel, networks: readonly TrainerNetwork[], mode: DualStepMode): Program {
   const shape = { batch: 1, height: latentSide, width: latentSide, tokenRows: 1 };
-  const states = networks.map(({ lora }) => new AdamWState(lora));
   const accumulation = { count: 1, isLast: true };
-  return planStep(networks, states, base.schedule, [shape, shape], phaseOf(mode), accumulation, {
-    ...trainerOptions,
-    optimizer: adamw,
-  }).program;
+  return planStep(networks, base.schedule, [shape, shape], phaseOf(mode), accumulation, {});
 }
 
 function phaseOf(mode: DualStepMode) {

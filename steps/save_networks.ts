@@ -93,7 +93,7 @@ function metadataOf(name: string, { options, settings, log }: Network): Map<stri
     ss_v2: false,
     ss_learning_rate: settings.learningRate ?? 1e-4,
     ss_lr_scheduler: settings.schedule ?? "constant",
-    ss_optimizer: "AdamW",
+    ss_optimizer: settings.optimizer ?? "AdamW",
     ss_max_grad_norm: settings.maxGradNorm ?? 1,
     ss_gradient_accumulation_steps: settings.accumulationSteps ?? 1,
     ss_seed: settings.seed,

@@ -1,29 +1,16 @@
 import {
-  accumulate,
-  type AdamWAttributes,
-  adamwStep,
   add,
-  clipFactor,
-  dependsOn,
-  fill,
-  gradients,
   haltUnlessFinite,
   input,
   mean,
   multiply,
-  pack,
   randomNormal,
   reshape,
   scale,
   scoped,
-  slice,
-  sqrt,
-  square,
   subtract,
-  sum,
   type Tensor,
   Variable,
-  window,
 } from "../engine/mod.ts";
 import type { LoraNetwork } from "../lora/network.ts";
 import {
@@ -34,8 +21,12 @@ import {
   unetDivergence,
   unetOrthogonality,
 } from "../lora/orthogonality.ts";
-import { type PackedFigures, packFigures } from "./packed_figures.ts";
 import type { Adapters } from "../models/source.ts";
+import { type LossOptions, sampleLoss } from "./loss.ts";
+import type { Optimizer } from "./optimizers/optimizer.ts";
+import type { ParameterGroups } from "./parameter_groups.ts";
+import { type PackedFigures, packFigures } from "./packed_figures.ts";
+import { traceGradient, traceUpdate } from "./step_update.ts";
 
 /** A base model as a step needs it: graph builders that add a network's deltas to its layers. */
 export interface TrainableBase {
@@ -63,7 +54,13 @@ export interface StepNetwork {
   readonly number: 1 | 2;
   readonly base: TrainableBase;
   readonly lora: LoraNetwork;
-  readonly optimizer: AdamWState;
+  readonly optimizer: Optimizer;
+  /** Gradients kept between micro-batches, laid out as the weights; zero-filled when the device first uses it. */
+  readonly accumulated: Variable;
+  readonly groups: ParameterGroups;
+  /** 0: no clipping. */
+  readonly maxGradNorm: number;
+  readonly loss: LossOptions;
   readonly shape: BatchShape;
   /** A network that does not train only lends its hidden layers. */
   readonly trains: boolean;
@@ -90,13 +87,10 @@ export interface StepOptions {
   readonly form: StepForm;
   readonly orthogonality: OrthogonalityOptions;
   readonly vParameterization: boolean;
-  /** 0: no clipping. */
-  readonly maxGradNorm: number;
   /** Micro-batches per step, and whether this graph is the last one of a step. */
   readonly accumulation: { readonly count: number; readonly isLast: boolean };
   /** Noise comes with the batch, or is drawn on the device from `noise_key_<k>`. */
   readonly noise: "fed" | "drawn";
-  readonly optimizer: AdamWAttributes;
   /** Also computes the loss of a network that does not train. */
   readonly allFigures: boolean;
   /** Computes the blocks' insides again for the gradients, instead of keeping them: less memory, more time, the same bits. */
@@ -106,33 +100,21 @@ export interface StepOptions {
 }
 
 /**
- * What holds a run after a figure that is NaN or infinite: u32 `[1]`, 0 at first. From that step on, and until the host writes 0 again, steps change neither weights nor
- * the optimizers' state.
+ * What holds a run after a figure that is NaN or infinite: u32 `[1]`, 0 at first. From that step on, and until the host writes 0 again, steps change neither
+ * weights nor the optimizers' state.
  */
 export function haltFlag(): Variable {
   return new Variable("halted", { shape: [1], dtype: "u32" });
 }
 
-/** AdamW's moments of one network, and gradients kept between micro-batches; zero-filled when the device first uses them. */
-export class AdamWState {
-  readonly firstMoment: Variable;
-  readonly secondMoment: Variable;
-  readonly gradient: Variable;
-
-  constructor(lora: LoraNetwork) {
-    const { shape, name } = lora.weights;
-    this.firstMoment = new Variable(`${name} first moment`, { shape, dtype: "f32" });
-    this.secondMoment = new Variable(`${name} second moment`, { shape, dtype: "f32" });
-    this.gradient = new Variable(`${name} accumulated gradient`, { shape, dtype: "f32" });
-  }
-}
-
 /** A traced step: what to run it for, and what can be read from it. */
 export interface StepGraph {
   readonly effects: readonly Tensor[];
-  /** Losses, terms and norms by the names that logs use: scalars, and `mse_<k>` `[batch]`. */
+  /** Losses, terms and norms by the names that logs use: scalars, and `mse_<k>` `[batch]`. They decide whether the step counts. */
   readonly figures: Readonly<Record<string, Tensor>>;
-  /** The same in one tensor: what decides whether the step counts. */
+  /** What the optimizers say of themselves after the step, such as `d_<k>`: scalars. */
+  readonly optimizerFigures: Readonly<Record<string, Tensor>>;
+  /** All figures in one tensor. */
   readonly packedFigures: PackedFigures;
   /** What each training network's optimizer gets, flat; empty before the last micro-batch. */
   readonly gradients: Readonly<Record<string, Tensor>>;
@@ -155,7 +137,8 @@ interface Pass {
  *
  * Inputs, for network k = 1, 2: `latents_<k>` `[batch, height, width, 4]` as the VAE gives them, `noise_<k>` of that shape (or `noise_key_<k>` u32 [4]),
  * `ids_<k>` i32 `[batch · rows, 77]`, `timesteps_<k>`, `signal_<k>` √ᾱ, `sigma_<k>` √(1 − ᾱ), `loss_weights_<k>` w and `mse_weights_<k>` w · s, each `[batch]`;
- * `rate_<k>` `[3]`, see `adamwStep`, on the last micro-batch of a network that trains.
+ * with a noise offset `offset_<k>` `[batch, 1, 1, 4]` (or `offset_key_<k>`); with a Huber loss its threshold `huber_<k>` `[batch]`; `rates_<k>`, see
+ * `traceUpdate`, on the last micro-batch of a network that trains. The MSE is any of the losses, see `sampleLoss`.
  */
 export function traceStep(networks: readonly StepNetwork[], options: StepOptions): StepGraph {
   const passes = networks.map((network) => scoped(`network_${network.number}`, () => tracePass(network, options)));
@@ -181,17 +164,22 @@ export function traceStep(networks: readonly StepNetwork[], options: StepOptions
   for (const { gradient } of trained) Object.assign(figures, gradient.figures);
   const packedFigures = packFigures(figures);
   if (!options.accumulation.isLast) {
-    return { effects: trained.flatMap(({ gradient }) => gradient.kept), figures, packedFigures, gradients: {} };
+    const effects = trained.flatMap(({ gradient }) => gradient.kept);
+    return { effects, figures, optimizerFigures: {}, packedFigures, gradients: {} };
   }
   // All of a step counts, or nothing: the figures of both networks are asked before anything changes.
   const halted = haltUnlessFinite(options.halted.tensor, packedFigures.tensor);
   const updates = trained.map(({ network, gradient }) =>
     scoped(optimizerScope(network), () => traceUpdate(network, gradient, halted, options))
   );
+  const optimizerFigures: Record<string, Tensor> = Object.assign({}, ...updates.map((update) => update.figures));
   return {
     effects: [halted, ...updates.flatMap(({ effects }) => effects)],
     figures,
-    packedFigures,
+    optimizerFigures,
+    packedFigures: Object.keys(optimizerFigures).length
+      ? packFigures({ ...figures, ...optimizerFigures })
+      : packedFigures,
     gradients: Object.fromEntries(trained.map(({ network }, i) => [`gradient_${network.number}`, updates[i].given])),
   };
 }
@@ -200,14 +188,19 @@ function optimizerScope({ number }: StepNetwork): string {
   return `network_${number}.optimizer`;
 }
 
-function tracePass({ number: k, base, lora, shape }: StepNetwork, options: StepOptions): Pass {
+function tracePass({ number: k, base, lora, shape, loss }: StepNetwork, options: StepOptions): Pass {
   const { batch, height, width, tokenRows } = shape;
   const hidden = new Map<string, Tensor | null>([[hooks.textEncoder, null], [hooks.unet, null]]);
   const picture = [batch, height, width, 4];
   const latents = scale(input(`latents_${k}`, picture), { factor: base.latentScale });
-  const noise = options.noise === "fed"
-    ? input(`noise_${k}`, picture)
-    : randomNormal(input(`noise_key_${k}`, [4], "u32"), { shape: picture });
+  const drawn = (name: string, shape: readonly number[]) =>
+    options.noise === "fed"
+      ? input(`${name}_${k}`, shape)
+      : randomNormal(input(`${name}_key_${k}`, [4], "u32"), { shape });
+  const cells = drawn("noise", picture), { noiseOffset = 0, type: lossType = "l2" } = loss;
+  const noise = noiseOffset === 0
+    ? cells
+    : add(cells, scale(drawn("offset", [batch, 1, 1, 4]), { factor: noiseOffset }));
   const perSample = (name: string) => input(`${name}_${k}`, [batch]);
   const signal = reshape(perSample("signal"), [batch, 1, 1, 1]), sigma = reshape(perSample("sigma"), [batch, 1, 1, 1]);
   const ids = input(`ids_${k}`, [batch * tokenRows, 77], "i32");
@@ -217,7 +210,8 @@ function tracePass({ number: k, base, lora, shape }: StepNetwork, options: StepO
     adapters: lora.adapters("unet", { hidden }),
   });
   const target = options.vParameterization ? subtract(multiply(signal, noise), multiply(sigma, latents)) : noise;
-  const mse = mean(square(subtract(prediction, target)), [1, 2, 3]);
+  const threshold = lossType === "huber" || lossType === "smooth_l1" ? perSample("huber") : null;
+  const mse = sampleLoss(prediction, target, lossType, threshold);
   return {
     mse,
     weights: perSample("loss_weights"),
@@ -247,124 +241,4 @@ function traceOrthogonality(one: Pass, two: Pass, { orthogonality }: StepOptions
     terms.kld_unet = unetDivergence(one.unetHidden, two.unetHidden);
   }
   return { penalty: penalty as Tensor | null, terms };
-}
-
-/** What a step makes of one network's gradient, before anything is changed. */
-interface TracedGradient {
-  /** Before the last micro-batch: gradients added to those of earlier ones, as effects. */
-  readonly kept: readonly Tensor[];
-  /** The norms that are logged; none before the last micro-batch. */
-  readonly figures: Readonly<Record<string, Tensor>>;
-  readonly ranges: readonly Range[];
-  /** What the optimizer gets for a range, by its place; computed anew each time it is asked for, so that it need not be held. */
-  readonly given: (place: number) => Tensor;
-}
-
-function traceGradient(
-  { number: k, lora, optimizer }: StepNetwork,
-  index: number,
-  losses: readonly Tensor[],
-  options: StepOptions,
-): TracedGradient {
-  const { count, isLast } = options.accumulation;
-  const other = losses.length > 1 && options.form === "original" ? losses[1 - index] : null;
-  // Original form: backward(loss_1) and backward(loss_2) both reach this network; network 1 is clipped between the two.
-  const gradient = (loss: Tensor) => flatGradient(loss, lora, options.gradientCheckpointing);
-  const own = gradient(index === 0 || !other ? losses[index] : add(other, losses[index]));
-  if (!own) throw new TypeError(`Cannot train ${lora.name}: its loss does not depend on it`);
-  const late = index === 0 && other ? gradient(other) : null;
-  const ranges = trainedRanges(losses[index], lora), kept = optimizer.gradient.tensor;
-  const share = (flat: Tensor, range: Range) => {
-    const part = partOf(flat, range);
-    return count > 1 ? scale(part, { factor: 1 / count }) : part;
-  };
-  const total = ranges.map((range) => {
-    const first = share(own, range), part = late && !isLast ? add(first, share(late, range)) : first;
-    return count > 1 ? accumulate(partOf(kept, range), part, { keep: 1 }) : part;
-  });
-  if (!isLast) return { kept: total, figures: {}, ranges, given: (place) => total[place] };
-  const clip = clipFactor(sumOfSquares(total), { limit: options.maxGradNorm });
-  const figure = (place: number) => slice(clip, { axis: 0, start: place, length: 1 });
-  const given = (place: number) => {
-    const clipped = multiply(total[place], figure(1));
-    return late ? add(clipped, share(late, ranges[place])) : clipped;
-  };
-  const figures: Record<string, Tensor> = { [`norm_${k}`]: reshape(figure(0), []) };
-  // What comes behind the clip can be infinite by itself, so its norm counts too.
-  if (late) figures[`norm_given_${k}`] = sqrt(sumOfSquares(ranges.map((_, place) => given(place))));
-  return { kept: [], figures, ranges, given };
-}
-
-/** The optimizer's step; it changes nothing where `halted` is set. */
-function traceUpdate(
-  { number: k, lora, optimizer }: StepNetwork,
-  { ranges, given }: TracedGradient,
-  halted: Tensor,
-  options: StepOptions,
-): { effects: Tensor[]; given: Tensor } {
-  const rate = input(`rate_${k}`, [3]);
-  const gradients: Tensor[] = [], effects: Tensor[] = [];
-  for (const [place, range] of ranges.entries()) {
-    gradients.push(given(place));
-    const [parameter] = adamwStep(
-      partOf(lora.weights.tensor, range),
-      partOf(optimizer.firstMoment.tensor, range),
-      partOf(optimizer.secondMoment.tensor, range),
-      gradients[place],
-      halted,
-      rate,
-      options.optimizer,
-    );
-    effects.push(parameter);
-  }
-  if (options.accumulation.count > 1) {
-    const zeros = ({ length }: Range) => fill({ shape: [length], value: 0 });
-    effects.push(
-      ...ranges.map((range) => accumulate(partOf(optimizer.gradient.tensor, range), zeros(range), { keep: 0 })),
-    );
-  }
-  return { effects, given: pack(gradients, ranges.map(({ start }) => start), lora.sizeElements) };
-}
-
-/** A part of a network's flat weights, or of what is laid out as they are. */
-interface Range {
-  readonly start: number;
-  readonly length: number;
-}
-
-/** Elements of a flat tensor that the optimizer takes at once: 32 MiB, so that bindings stay small and few bytes are held between two passes. */
-const rangeElements = 2 ** 23;
-
-function partOf(flat: Tensor, { start, length }: Range): Tensor {
-  return window(flat, start, [length]);
-}
-
-function sumOfSquares(parts: readonly Tensor[]): Tensor {
-  return parts.map((part) => sum(square(part))).reduce((total, part) => add(total, part));
-}
-
-/**
- * Ranges of a network's flat weights that a loss depends on, neighbours joined, none too long. PyTorch leaves a weight without a gradient
- * alone, decay included: such as those behind a skipped text layer.
- */
-function trainedRanges(loss: Tensor, lora: LoraNetwork): Range[] {
-  const depends = dependsOn(loss, lora.tensors.map(({ tensor }) => tensor));
-  const ranges: { start: number; length: number }[] = [];
-  for (const [i, { offsetElements }] of lora.tensors.entries()) {
-    if (!depends[i]) continue;
-    const end = lora.tensors[i + 1]?.offsetElements ?? lora.sizeElements, last = ranges.at(-1);
-    const isNext = last && last.start + last.length === offsetElements;
-    if (isNext && end - last.start <= rangeElements) last.length = end - last.start;
-    else ranges.push({ start: offsetElements, length: end - offsetElements });
-  }
-  return ranges;
-}
-
-/** ∂loss / ∂weights of a whole network, laid out as its weights; null when the loss does not depend on them. */
-function flatGradient(loss: Tensor, lora: LoraNetwork, checkpointing: boolean): Tensor | null {
-  const found = gradients(loss, lora.tensors.map(({ tensor }) => tensor), { checkpointing });
-  const parts = lora.tensors.map(({ offsetElements }, i) => ({ offsetElements, gradient: found[i] }))
-    .filter((part): part is { offsetElements: number; gradient: Tensor } => part.gradient !== null);
-  if (!parts.length) return null;
-  return pack(parts.map((part) => part.gradient), parts.map((part) => part.offsetElements), lora.sizeElements);
 }

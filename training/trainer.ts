@@ -1,12 +1,14 @@
 import { type CompiledProgram, type Device, plan, type Program, type Recorder, type Variable } from "../engine/mod.ts";
 import type { LoraNetwork } from "../lora/network.ts";
-import { RandomStream } from "../random/philox.ts";
-import { learningRateAt, type LearningRateOptions } from "./learning_rate.ts";
+import type { TextMask } from "../lora/orthogonality.ts";
+import { batchFeeds, drawTimesteps, type TrainBatch, type TrainingNoise } from "./feeds.ts";
+import { type ScheduleUnit, stepMultiplier } from "./learning_rate.ts";
+import { makeUpdater, type NetworkSettings, type NetworkUpdater } from "./network_settings.ts";
 import { DivergedError, findNotFinite, firstNotFinite, type SkippedStep, skipReason } from "./not_finite.ts";
 import type { PackedFigures } from "./packed_figures.ts";
+import { partRate } from "./parameter_groups.ts";
 import type { EpochPhase } from "./phases.ts";
 import {
-  AdamWState,
   type BatchShape,
   haltFlag,
   type StepForm,
@@ -16,51 +18,19 @@ import {
   traceStep,
   type TrainableBase,
 } from "./step_graph.ts";
-import type { TextMask } from "../lora/orthogonality.ts";
+import { rateFeed } from "./step_update.ts";
 
-/** One prepared picture with its prompt. */
-export interface TrainSample {
-  /** `[height, width, 4]`, as the VAE gives them. */
-  readonly latents: Float32Array;
-  /** `rows` times 77 token ids. */
-  readonly ids: ArrayLike<number>;
-  /** 1, or the prior's weight for a regularization picture. */
-  readonly lossWeight: number;
-}
-
-/** Samples of one size that one network sees in a step. */
-export interface TrainBatch {
-  readonly height: number;
-  readonly width: number;
-  readonly tokenRows: number;
-  readonly samples: readonly TrainSample[];
-}
-
-/** What the schedule of the noise tells a trainer. */
-export interface TrainingNoise {
-  readonly trainTimesteps: number;
-  readonly predictionType: "epsilon" | "v_prediction";
-  /** ᾱ for each timestep. */
-  readonly alphasCumprod: ArrayLike<number>;
-}
-
-/** How the weights are found. Defaults are PyTorch's and sd-scripts'. */
+/** What both networks share. Defaults are sd-scripts'. */
 export interface TrainerOptions {
   readonly seed: number;
   readonly totalSteps: number;
-  readonly learningRate: LearningRateOptions;
   readonly form?: StepForm;
   readonly textCoefficient?: number;
   readonly unetCoefficient?: number;
   readonly textMask?: TextMask;
-  readonly maxGradNorm?: number;
-  /** 0: off. */
-  readonly minSnrGamma?: number;
   readonly accumulationSteps?: number;
-  readonly beta1?: number;
-  readonly beta2?: number;
-  readonly epsilon?: number;
-  readonly weightDecay?: number;
+  /** What moves the learning rates' schedules; `step` when left out. */
+  readonly scheduleUnit?: ScheduleUnit;
   /** Off when left out: see `StepOptions`. */
   readonly gradientCheckpointing?: boolean;
   /** Steps between two readbacks of the figures. */
@@ -77,9 +47,10 @@ export interface TrainerNetwork {
   readonly number: 1 | 2;
   readonly base: TrainableBase;
   readonly lora: LoraNetwork;
+  readonly settings: NetworkSettings;
 }
 
-/** The figures of one step: losses, orthogonality terms, gradient norms, learning rate. */
+/** The figures of one step: losses, orthogonality terms, gradient norms, learning rates. */
 export interface StepFigures {
   /** From 0. */
   readonly step: number;
@@ -87,24 +58,25 @@ export interface StepFigures {
   readonly values: Readonly<Record<string, number>>;
 }
 
+/** Numbers of a variable, as the host holds them. */
+export type StateArray = Float32Array | Uint32Array;
+
 /** Everything that a run needs, beside its settings and data, to go on as if it had never stopped. */
 export interface TrainerState {
   /** Optimizer steps done. */
   readonly step: number;
-  /** Updates that each network has had. */
-  readonly updates: readonly number[];
   /** Steps that were skipped since a figure was not finite: in all, and in a row up to this one. */
   readonly skipped: { readonly total: number; readonly inRow: number };
-  /** Flat weights and moments of each network. */
-  readonly networks: readonly { weights: Float32Array; firstMoment: Float32Array; secondMoment: Float32Array }[];
+  /** Flat weights of each network, and its optimizer's state by name. */
+  readonly networks: readonly { weights: Float32Array; optimizer: Readonly<Record<string, StateArray>> }[];
 }
-
-const streams = { timesteps: 101, noise: 110 } as const;
 
 interface Compiled {
   readonly program: CompiledProgram;
   readonly recorder: Recorder;
   readonly figures: PackedFigures;
+  /** Names of the figures that decide whether the step counts. */
+  readonly deciding: ReadonlySet<string>;
 }
 
 /** What one step is made of: enough to run it again. */
@@ -112,28 +84,25 @@ interface StepRecipe {
   readonly step: number;
   readonly epoch: number;
   readonly phase: EpochPhase;
-  readonly learningRate: number;
   readonly microBatches: readonly (readonly TrainBatch[])[];
 }
 
 /** A step on its way, whose figures were not read yet. */
 interface QueuedStep extends StepRecipe {
-  readonly compiled: Compiled;
-  /** Updates of each network before it. */
-  readonly updates: readonly number[];
+  /** The program of each micro-batch. */
+  readonly compiled: readonly Compiled[];
 }
 
 /**
- * Replays compiled steps: feeds batches, keeps the optimizers' clocks, reads figures back rarely and checks them.
+ * Replays compiled steps: feeds batches and learning rates, reads figures back rarely and checks them.
  *
  * A step with a figure that is not finite changes nothing, and neither do those that were queued behind it: they are run again once it was seen.
  */
 export class Trainer {
-  private readonly states: readonly AdamWState[];
-  private readonly halted: Variable = haltFlag();
+  private readonly updaters: readonly NetworkUpdater[];
   private readonly compiled = new Map<string, Compiled>();
+  private readonly halted: Variable = haltFlag();
   private readonly waiting: QueuedStep[] = [];
-  private updates: number[];
   private skipped = { total: 0, inRow: 0 };
   private step = 0;
   private phase = "";
@@ -144,8 +113,10 @@ export class Trainer {
     readonly networks: readonly TrainerNetwork[],
     private readonly options: TrainerOptions,
   ) {
-    this.states = networks.map(({ lora }) => new AdamWState(lora));
-    this.updates = networks.map(() => 0);
+    this.updaters = networks.map(({ lora, settings }) => makeUpdater(lora, settings));
+    for (const { optimizer } of this.updaters) {
+      for (const [variable, values] of optimizer.initial) device.upload(variable, values);
+    }
   }
 
   /** Optimizer steps done. */
@@ -170,35 +141,29 @@ export class Trainer {
     const earlier = isNewPhase ? await this.readFigures() : [];
     if (isNewPhase) this.releasePrograms();
     this.phase = key;
-    const learningRate = learningRateAt(step, this.options.totalSteps, this.options.learningRate);
-    await this.queue({ step, epoch, phase, learningRate, microBatches });
+    await this.queue({ step, epoch, phase, microBatches });
     this.step++;
-    const isDue = this.waiting.length >= (this.options.readEvery ?? 10);
+    const isDue = this.waiting.length >= this.readEvery;
     return isDue ? [...earlier, ...await this.readFigures()] : earlier;
   }
 
   private async queue(recipe: StepRecipe): Promise<void> {
-    const { step, phase, learningRate, microBatches } = recipe, updates = [...this.updates];
+    const { step, phase, microBatches } = recipe, rates = this.rateFeeds(step), used: Compiled[] = [];
     for (const [micro, batches] of microBatches.entries()) {
       const isLast = micro === microBatches.length - 1;
       const compiled = await this.compile(batches.map(shapeOf), phase, { count: microBatches.length, isLast });
       const { inputs } = compiled.program.program;
-      const feeds = this.feeds(batches, this.noiseStep(step, micro));
-      for (const [k, { number }] of this.networks.entries()) {
-        const name = `rate_${number}`;
-        if (!inputs.has(name)) continue;
-        const { beta1, beta2 } = this.adamw, updates = ++this.updates[k];
-        feeds[name] = [learningRate, 1 - beta1 ** updates, Math.sqrt(1 - beta2 ** updates)];
-      }
+      const feeds = { ...this.feeds(batches, this.noiseStep(step, micro)), ...rates };
       // What dead-code elimination dropped, such as a frozen network's target, has no input.
-      const used = Object.fromEntries(Object.entries(feeds).filter(([name]) => inputs.has(name)));
-      compiled.program.run(used, isLast ? { record: [compiled.recorder] } : {});
-      if (isLast) this.waiting.push({ ...recipe, compiled, updates });
+      const needed = Object.fromEntries(Object.entries(feeds).filter(([name]) => inputs.has(name)));
+      compiled.program.run(needed, { record: [compiled.recorder] });
+      used.push(compiled);
     }
+    this.waiting.push({ ...recipe, compiled: used });
   }
 
   /**
-   * Waits for the device and reads the figures of all steps since the last time, those that were skipped left out.
+   * Waits for the device and reads the figures of all steps since the last time, those that were skipped left out. A loss is the mean of its micro-batches'.
    *
    * @throws {DivergedError} If so many of them in a row made NaN or infinity that the run stops.
    */
@@ -206,24 +171,24 @@ export class Trainer {
     const found: StepFigures[] = [];
     while (this.waiting.length) {
       const queued = this.waiting.splice(0), rows = new Map<Compiled, ArrayLike<number>[]>();
-      for (const { compiled } of queued) {
+      for (const compiled of queued.flatMap((step) => step.compiled)) {
         if (!rows.has(compiled)) rows.set(compiled, await compiled.recorder.read());
       }
-      for (const [i, { step, epoch, learningRate, compiled, updates }] of queued.entries()) {
-        const figures = compiled.figures.unpack(rows.get(compiled)!.shift()!), wrong = firstNotFinite(figures);
+      for (const [i, { step, epoch, phase, compiled }] of queued.entries()) {
+        const micro = compiled.map((each) => each.figures.unpack(rows.get(each)!.shift()!));
+        const { deciding } = compiled.at(-1)!;
+        const wrong = firstNotFinite(
+          Object.fromEntries(Object.entries(micro.at(-1)!).filter(([name]) => deciding.has(name))),
+        );
         if (wrong) {
           await this.skip(queued[i], wrong);
-          // The steps behind it changed nothing either: they run again from here, with the optimizers' clocks as they were.
-          this.updates = [...updates];
+          // The steps behind it changed nothing either: they run again from here.
           this.device.upload(this.halted, [0]);
           for (const later of queued.slice(i + 1)) await this.queue(later);
           break;
         }
         this.skipped = { ...this.skipped, inRow: 0 };
-        const single = Object.entries(figures).filter((entry): entry is [string, number] =>
-          typeof entry[1] === "number"
-        );
-        found.push({ step, epoch, values: { learning_rate: learningRate, ...Object.fromEntries(single) } });
+        found.push({ step, epoch, values: { ...this.loggedRates(step, phase), ...meanFigures(micro) } });
       }
     }
     return found;
@@ -258,32 +223,39 @@ export class Trainer {
     if (this.waiting.length) throw new Error("Cannot save: read the figures first");
     const networks = [];
     for (const [k, { lora }] of this.networks.entries()) {
-      const { firstMoment, secondMoment } = this.states[k];
-      networks.push({
-        weights: await this.device.download(lora.weights) as Float32Array,
-        firstMoment: await this.device.download(firstMoment) as Float32Array,
-        secondMoment: await this.device.download(secondMoment) as Float32Array,
-      });
+      const optimizer: Record<string, StateArray> = {};
+      for (const [name, variable] of Object.entries(this.updaters[k].optimizer.state)) {
+        optimizer[name] = await this.device.download(variable) as StateArray;
+      }
+      networks.push({ weights: await this.device.download(lora.weights) as Float32Array, optimizer });
     }
-    return { step: this.step, updates: [...this.updates], skipped: this.skipped, networks };
+    return { step: this.step, skipped: this.skipped, networks };
   }
 
   /** Goes on from a saved state. */
   restore(state: TrainerState): void {
     this.step = state.step;
-    this.updates = [...state.updates];
     this.skipped = state.skipped;
     for (const [k, { lora }] of this.networks.entries()) {
-      this.device.upload(lora.weights, state.networks[k].weights);
-      this.device.upload(this.states[k].firstMoment, state.networks[k].firstMoment);
-      this.device.upload(this.states[k].secondMoment, state.networks[k].secondMoment);
+      const { weights, optimizer } = state.networks[k];
+      this.device.upload(lora.weights, weights);
+      for (const [name, variable] of Object.entries(this.updaters[k].optimizer.state)) {
+        if (!optimizer[name]) throw new Error(`Cannot go on: the saved state of ${lora.name} has no ${name}`);
+        this.device.upload(variable, optimizer[name]);
+      }
     }
   }
 
   /** Frees programs and optimizer state; the networks' weights stay on the device. */
   dispose(): void {
     this.releasePrograms();
-    this.device.free(this.states.flatMap((state) => [state.firstMoment, state.secondMoment, state.gradient]));
+    this.device.free(
+      this.updaters.flatMap(({ optimizer: { state, initial }, accumulated }) => [
+        ...Object.values(state),
+        ...initial.keys(),
+        accumulated,
+      ]),
+    );
     this.device.free([this.halted]);
   }
 
@@ -295,9 +267,31 @@ export class Trainer {
     this.compiled.clear();
   }
 
-  private get adamw() {
-    const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0.01 } = this.options;
-    return { beta1, beta2, epsilon, weightDecay };
+  private get readEvery(): number {
+    return this.options.readEvery ?? 10;
+  }
+
+  private multiplier(step: number, settings: NetworkSettings): number {
+    const { totalSteps, accumulationSteps = 1, scheduleUnit = "step" } = this.options;
+    return stepMultiplier(step, totalSteps, { ...settings, accumulationSteps, unit: scheduleUnit });
+  }
+
+  private rateFeeds(step: number): Record<string, Float32Array> {
+    return Object.fromEntries(
+      this.networks.map(({ number, settings }, k) => [
+        `rates_${number}`,
+        rateFeed(this.updaters[k].groups, this.multiplier(step, settings)),
+      ]),
+    );
+  }
+
+  /** Learning rates by the names that logs use: one for each part of each network that trains. */
+  private loggedRates(step: number, phase: EpochPhase): Record<string, number> {
+    return Object.fromEntries(this.networks.flatMap(({ number, lora, settings }, k) => {
+      if (!trains(this.networks, k, phase)) return [];
+      const parts = [...new Set(lora.modules.map(({ part }) => part))], multiplier = this.multiplier(step, settings);
+      return parts.map((part) => [`learning_rate_${part}_${number}`, partRate(part, settings) * multiplier]);
+    }));
   }
 
   private async compile(
@@ -308,100 +302,113 @@ export class Trainer {
     const key = JSON.stringify([shapes, phase, accumulation]);
     const known = this.compiled.get(key);
     if (known) return known;
-    const { program, figures } = planned(this.trace(shapes, phase, accumulation));
-    const compiled = await this.device.compile(program);
-    const made = {
-      program: compiled,
-      figures,
-      recorder: compiled.recorder("figures", { rows: (this.options.readEvery ?? 10) + 1 }),
+    const graph = this.trace(shapes, phase, accumulation);
+    const program = await this.device.compile(planned(graph)), rows = (this.readEvery + 1) * accumulation.count;
+    const made: Compiled = {
+      program,
+      recorder: program.recorder("figures", { rows }),
+      figures: graph.packedFigures,
+      deciding: new Set(Object.keys(graph.figures)),
     };
     this.compiled.set(key, made);
     return made;
   }
 
   private trace(shapes: BatchShape[], phase: EpochPhase, accumulation: StepOptions["accumulation"]): StepGraph {
-    const options = { ...this.options, optimizer: this.adamw };
-    return traceTraining(this.networks, this.states, this.halted, this.noise, shapes, phase, accumulation, options);
+    const { networks, updaters, halted, noise, options } = this;
+    return traceTraining({ networks, updaters, halted, noise, shapes, phase, accumulation, options });
   }
 
   private feeds(batches: readonly TrainBatch[], micro: number): Record<string, ArrayLike<number>> {
-    const { seed, minSnrGamma = 0 } = this.options;
-    // Both networks see the same timesteps; the larger batch has some of its own.
-    const draw = new RandomStream({ seed, stream: streams.timesteps, step: micro });
-    const most = Math.max(...batches.map((batch) => batch.samples.length));
-    const drawn = Array.from({ length: most }, () => draw.nextInteger(this.noise.trainTimesteps));
-    const feeds: Record<string, ArrayLike<number>> = {};
-    for (const [index, { samples, height, width }] of batches.entries()) {
-      const k = this.networks[index].number, cells = height * width * 4;
-      const latents = new Float32Array(samples.length * cells);
-      samples.forEach((sample, i) => latents.set(sample.latents, i * cells));
-      const timesteps = drawn.slice(0, samples.length);
-      const alphas = timesteps.map((t) => this.noise.alphasCumprod[t]);
-      const snrWeights = alphas.map((alpha) => minSnrGamma ? Math.min(1, minSnrGamma * (1 - alpha) / alpha) : 1);
-      const weights = samples.map((sample) => sample.lossWeight);
-      Object.assign(feeds, {
-        [`latents_${k}`]: latents,
-        [`noise_key_${k}`]: [seed >>> 0, Math.floor(seed / 2 ** 32), streams.noise + k, micro],
-        [`ids_${k}`]: samples.flatMap((sample) => Array.from(sample.ids)),
-        [`timesteps_${k}`]: timesteps,
-        [`signal_${k}`]: alphas.map(Math.sqrt),
-        [`sigma_${k}`]: alphas.map((alpha) => Math.sqrt(1 - alpha)),
-        [`loss_weights_${k}`]: weights,
-        [`mse_weights_${k}`]: weights.map((weight, i) => weight * snrWeights[i]),
-      });
-    }
-    return feeds;
+    const { noise, options: { seed } } = this;
+    const timesteps = drawTimesteps(noise, seed, micro, Math.max(...batches.map(({ samples }) => samples.length)));
+    return Object.assign(
+      {},
+      ...batches.map((batch, k) =>
+        batchFeeds(batch, {
+          number: this.networks[k].number,
+          noise,
+          loss: this.updaters[k].loss,
+          seed,
+          micro,
+          timesteps,
+        })
+      ),
+    );
   }
+}
+
+/** Scalar figures that every micro-batch has, averaged; what only the last one has, as it is. Those that are not finite are left out. */
+function meanFigures(micro: readonly Readonly<Record<string, number | number[]>>[]): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(micro.at(-1)!).flatMap(([name, last]) => {
+      if (typeof last !== "number") return [];
+      const all = name in micro[0] ? micro.map((figures) => figures[name] as number) : [last];
+      const mean = all.reduce((sum, value) => sum + value, 0) / all.length;
+      return Number.isFinite(mean) ? [[name, mean]] : [];
+    }),
+  );
 }
 
 function shapeOf({ samples, height, width, tokenRows }: TrainBatch): BatchShape {
   return { batch: samples.length, height, width, tokenRows };
 }
 
-/** Plans the program of one step, without a GPU. */
-export function planStep(
-  networks: readonly TrainerNetwork[],
-  states: readonly AdamWState[],
-  noise: TrainingNoise,
-  shapes: readonly BatchShape[],
-  phase: EpochPhase,
-  accumulation: StepOptions["accumulation"],
-  options: Omit<TrainerOptions, "seed"> & { optimizer: StepOptions["optimizer"] },
-): { program: Program; figures: PackedFigures } {
-  return planned(traceTraining(networks, states, haltFlag(), noise, shapes, phase, accumulation, options));
+/** A network alone trains always, network 2 as well; network 1 when the phase says so. */
+function trains(networks: readonly TrainerNetwork[], k: number, phase: EpochPhase): boolean {
+  return networks.length === 1 || k === 1 || phase.network1Trains;
 }
 
-function planned({ packedFigures, effects }: StepGraph): { program: Program; figures: PackedFigures } {
-  return { program: plan({ outputs: { figures: packedFigures.tensor }, effects }), figures: packedFigures };
+/** What a step's graph is traced from. */
+interface TraceRequest {
+  readonly networks: readonly TrainerNetwork[];
+  readonly updaters: readonly NetworkUpdater[];
+  readonly halted: Variable;
+  readonly noise: Pick<TrainingNoise, "predictionType">;
+  readonly shapes: readonly BatchShape[];
+  readonly phase: EpochPhase;
+  readonly accumulation: StepOptions["accumulation"];
+  readonly options: Omit<TrainerOptions, "seed" | "totalSteps">;
 }
 
-function traceTraining(
-  networks: readonly TrainerNetwork[],
-  states: readonly AdamWState[],
-  halted: Variable,
-  noise: TrainingNoise,
-  shapes: readonly BatchShape[],
-  phase: EpochPhase,
-  accumulation: StepOptions["accumulation"],
-  options: Omit<TrainerOptions, "seed"> & { optimizer: StepOptions["optimizer"] },
-): StepGraph {
-  const { form = "clean", textCoefficient = 1, unetCoefficient = 1, textMask = "1-I", maxGradNorm = 1 } = options;
-  const step: StepNetwork[] = networks.map((network, k) => ({
-    ...network,
-    optimizer: states[k],
+function traceTraining(request: TraceRequest): StepGraph {
+  const { networks, updaters, shapes, phase, noise, accumulation, halted, options } = request;
+  const { form = "clean", textCoefficient = 1, unetCoefficient = 1, textMask = "1-I" } = options;
+  const step: StepNetwork[] = networks.map(({ number, base, lora }, k) => ({
+    number,
+    base,
+    lora,
+    ...updaters[k],
     shape: shapes[k],
-    trains: networks.length === 1 || k === 1 || phase.network1Trains,
+    trains: trains(networks, k, phase),
   }));
   return traceStep(step, {
     form,
     orthogonality: { on: phase.orthogonalityOn, textCoefficient, unetCoefficient, textMask },
     vParameterization: noise.predictionType === "v_prediction",
-    maxGradNorm,
     accumulation,
     noise: "drawn",
-    optimizer: options.optimizer,
     allFigures: false,
     gradientCheckpointing: options.gradientCheckpointing ?? false,
     halted,
   });
+}
+
+function planned({ packedFigures, effects }: StepGraph): Program {
+  return plan({ outputs: { figures: packedFigures.tensor }, effects });
+}
+
+/** Plans the program of one step, without a GPU. */
+export function planStep(
+  networks: readonly TrainerNetwork[],
+  noise: TraceRequest["noise"],
+  shapes: readonly BatchShape[],
+  phase: EpochPhase,
+  accumulation: StepOptions["accumulation"],
+  options: TraceRequest["options"],
+): Program {
+  const updaters = networks.map(({ lora, settings }) => makeUpdater(lora, settings));
+  return planned(
+    traceTraining({ networks, updaters, halted: haltFlag(), noise, shapes, phase, accumulation, options }),
+  );
 }

@@ -5,7 +5,8 @@ import { loadBases } from "../../steps/load_bases.ts";
 import { pretrainNetwork1 } from "../../steps/pretrain_network_1.ts";
 import { readDatasets } from "../../steps/read_datasets.ts";
 import { saveNetworks } from "../../steps/save_networks.ts";
-import { trainBoth, trainNetwork2 } from "../../steps/train_network_2.ts";
+import { trainBoth } from "../../steps/train_both.ts";
+import { trainNetwork2 } from "../../steps/train_network_2.ts";
 
 /** The steps that a command line can ask for, by the names under which `mod.ts` exports them. */
 const steps = {

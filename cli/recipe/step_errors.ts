@@ -30,7 +30,6 @@ const flagOfOption: Readonly<Record<string, FlagName>> = {
   accumulationSteps: "gradient_accumulation_steps",
   maxGradNorm: "max_grad_norm",
   minSnrGamma: "min_snr_gamma",
-  weightDecay: "optimizer_args",
   seed: "seed",
   checkpointEvery: "checkpoint_every_n_steps",
   "orthogonality.textEncoder": "orth_te_coefficient",

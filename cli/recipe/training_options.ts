@@ -1,5 +1,5 @@
 import type { OrthogonalitySetting } from "../../steps/values/network_training.ts";
-import type { TrainingOptions } from "../../steps/values/training_loop.ts";
+import type { TrainingOptions } from "../../steps/values/training_options.ts";
 import type { FlagValues } from "../flags/table.ts";
 import { pythonFloat } from "../settings/python_numbers.ts";
 import { UsageError } from "../usage_error.ts";
@@ -19,7 +19,7 @@ export function trainingOptions(values: FlagValues): TrainingOptions {
     ...(values.gradient_accumulation_steps === 1 ? {} : { accumulationSteps: values.gradient_accumulation_steps }),
     maxGradNorm: values.max_grad_norm,
     ...(min_snr_gamma ? { minSnrGamma: min_snr_gamma } : {}),
-    ...(weightDecay === undefined ? {} : { weightDecay }),
+    ...(weightDecay === undefined ? {} : { optimizerArguments: { weight_decay: weightDecay } }),
     ...(values.gradient_checkpointing ? { gradientCheckpointing: true } : {}),
     ...(max_token_length === null ? {} : { maxTokenLength: max_token_length }),
     ...(seed === null ? {} : { seed }),

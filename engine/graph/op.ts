@@ -33,6 +33,8 @@ export interface Sample<Names extends readonly string[], Attributes> {
   readonly attributes?: Attributes;
   /** The outputs' elements by plain, slow arithmetic, from the inputs' elements in the op's order (null where left out). */
   readonly expect: (...inputs: number[][]) => number[] | number[][];
+  /** Values of some inputs, by name; the others' are random. */
+  readonly values?: { readonly [Name in Names[number] as Bare<Name> & string]?: readonly number[] };
   /** Range of the random values; (-1, 1) when left out. */
   readonly range?: readonly [number, number];
   /** For integer inputs: values are drawn from 0 to below this; required when an input is u32 or i32. */

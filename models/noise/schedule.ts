@@ -70,6 +70,19 @@ export class NoiseSchedule {
   }
 
   /**
+   * ᾱ for each timestep when √ᾱ is shifted and scaled so that it is 0 at the last timestep and as before at the first: training then sees pure noise, as
+   * sampling begins with it.
+   *
+   * A model that predicts the noise learns nothing at that timestep; it is meant for velocity.
+   *
+   * @see Lin et al. 2023, https://arxiv.org/abs/2305.08891
+   */
+  zeroTerminalAlphas(): Float32Array<ArrayBuffer> {
+    const roots = Float64Array.from(this.alphasCumprod, Math.sqrt), first = roots[0], last = roots.at(-1)!;
+    return Float32Array.from(roots, (root) => ((root - last) * first / (first - last)) ** 2);
+  }
+
+  /**
    * The schedule that a Diffusers folder's `scheduler/scheduler_config.json` describes, whatever scheduler class it names.
    *
    * @param json The file's parsed content.

@@ -1,5 +1,5 @@
 import { type Batch, type EpochTime, pairEpoch } from "../../data/dataset.ts";
-import type { TrainBatch } from "../../training/trainer.ts";
+import type { TrainBatch } from "../../training/feeds.ts";
 import type { LatentProvider } from "./latents.ts";
 import type { TrainingSide } from "./training_loop.ts";
 

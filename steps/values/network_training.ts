@@ -6,14 +6,16 @@ import type { TextMask } from "../../lora/orthogonality.ts";
 import type { Plan, StepRun } from "../../pipeline/mod.ts";
 import type { FreezeOptions } from "../../training/phases.ts";
 import { epochPhase } from "../../training/phases.ts";
-import { AdamWState, type StepForm } from "../../training/step_graph.ts";
+import type { NetworkSettings } from "../../training/network_settings.ts";
+import type { StepForm } from "../../training/step_graph.ts";
 import { planStep, type StepFigures } from "../../training/trainer.ts";
 import type { LoadedBases, OpenedBases } from "./bases.ts";
 import { checkOptions } from "./check_options.ts";
 import type { LatentProvider } from "./latents.ts";
 import { buildNetwork, type Network, type NetworkOptions } from "./network.ts";
 import { datasetOf, type NetworkData, type TrainingData } from "./training_data.ts";
-import { runTraining, trainingLength, type TrainingOptions, type TrainingSide } from "./training_loop.ts";
+import { runTraining, trainingLength, trainingNoise, type TrainingSide } from "./training_loop.ts";
+import { networkSettings, type OwnTrainingOptions, type TrainingOptions } from "./training_options.ts";
 
 /** The coupling between two networks; false trains without it. */
 export type OrthogonalitySetting = false | {
@@ -64,61 +66,65 @@ export function dataOf(data: TrainingData, number: 1 | 2): NetworkData {
   return found;
 }
 
+/** One training: which networks, from where, and how. */
+export interface TrainingTask {
+  readonly networks: readonly NetworkTask[];
+  readonly options: TrainingOptions;
+  readonly freezing: FreezeOptions;
+  readonly orthogonality: OrthogonalitySetting;
+}
+
+/** One network of a training. */
+export interface NetworkTask {
+  readonly number: 1 | 2;
+  readonly start: NetworkStart;
+  /** What this network has of its own, beside the task's options. */
+  readonly own?: OwnTrainingOptions;
+}
+
+function settingsOf({ own }: NetworkTask, options: TrainingOptions): NetworkSettings {
+  return networkSettings({ ...options, ...own });
+}
+
 /** Figures and sentences for `describe()`: steps, parameters, bytes; no GPU is asked. */
-export function planTraining(
-  bases: OpenedBases,
-  data: TrainingData,
-  numbers: readonly (1 | 2)[],
-  starts: readonly NetworkOptions[],
-  options: TrainingOptions,
-  freezing: FreezeOptions,
-  orthogonality: OrthogonalitySetting,
-): Plan {
-  const sides = numbers.map((number, k) => {
-    const base = bases[`network${number}`];
-    return { number, base, lora: buildNetwork(`network ${number}`, base, starts[k]) };
+export function planTraining(bases: OpenedBases, data: TrainingData, task: TrainingTask): Plan {
+  const { networks, options, freezing, orthogonality } = task;
+  const sides = networks.map((network) => {
+    const { number, start } = network, base = bases[`network${number}`];
+    const lora = buildNetwork(`network ${number}`, base, start.options);
+    return { number, base, lora, settings: settingsOf(network, options) };
   });
-  const datasets = numbers.map((number) => datasetOf(dataOf(data, number)));
+  const datasets = networks.map(({ number }) => datasetOf(dataOf(data, number)));
   const { stepsPerEpoch, totalSteps, epochs } = trainingLength(datasets, options);
   const phases = Array.from({ length: epochs }, (_, epoch) => epochPhase(epoch, freezing));
   const shapes = datasets.map((dataset) => ({
     ...largestBatch(dataset),
     tokenRows: (options.maxTokenLength ?? 75) / 75,
   }));
-  const optimizer = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: options.weightDecay ?? 0.01 };
-  const states = sides.map(({ lora }) => new AdamWState(lora));
-  const noise = { trainTimesteps: 1000, predictionType: bases.network1.schedule.predictionType, alphasCumprod: [] };
   const peakGpuBytes = Math.max(
     ...[...new Set(phases.map((phase) => JSON.stringify(phase)))].map((phase) =>
       planStep(
         sides,
-        states,
-        noise,
+        trainingNoise(bases, options),
         shapes,
         JSON.parse(phase),
         { count: options.accumulationSteps ?? 1, isLast: true },
-        {
-          ...options,
-          ...orthogonalityOptions(orthogonality),
-          totalSteps,
-          learningRate: { learningRate: options.learningRate ?? 1e-4 },
-          optimizer,
-        },
-      ).program.peakBytes
+        { ...options, ...orthogonalityOptions(orthogonality) },
+      ).peakBytes
     ),
   );
-  const trains = numbers.map((number, k) =>
-    numbers.length === 1 || number === 2 || phases.some((p) => p.network1Trains) ? k : -1
+  const trained = sides.filter(({ number }) =>
+    networks.length === 1 || number === 2 || phases.some((phase) => phase.network1Trains)
   );
   return {
     figures: {
       stepsPerEpoch,
       epochs,
       totalSteps,
-      parametersTrained: trains.reduce((sum, k) => sum + (k < 0 ? 0 : sides[k].lora.parameterCount), 0),
+      parametersTrained: trained.reduce((sum, { lora }) => sum + lora.parameterCount, 0),
       peakGpuBytes,
     },
-    lines: numbers.length === 1 ? [] : [phaseText(phases, orthogonality)],
+    lines: networks.length === 1 ? [] : [phaseText(phases, orthogonality)],
   };
 }
 
@@ -148,27 +154,31 @@ export function orthogonalityOptions(setting: OrthogonalitySetting) {
   return { textCoefficient: textEncoder, unetCoefficient: unet, textMask, form };
 }
 
-/** Trains one network or two against each other; gives them back in the order of `numbers`. */
+/** Trains one network or two against each other; gives them back in the task's order. */
 export async function trainNetworks(
   bases: LoadedBases,
   data: TrainingData,
   latents: LatentProvider,
-  numbers: readonly (1 | 2)[],
-  starts: readonly NetworkStart[],
-  options: TrainingOptions,
-  freezing: FreezeOptions,
-  orthogonality: OrthogonalitySetting,
+  task: TrainingTask,
   run: StepRun,
 ): Promise<Network[]> {
+  const { networks, options, freezing, orthogonality } = task;
   const { device } = bases, seed = options.seed ?? 1;
   const loras: LoraNetwork[] = [];
   try {
-    const sides = numbers.map((number, k): TrainingSide => {
-      const base = bases[`network${number}`], { options: built, network } = starts[k];
-      const lora = buildNetwork(`network ${number}`, base, built);
+    const sides = networks.map((network): TrainingSide => {
+      const { number, start } = network, base = bases[`network${number}`];
+      const lora = buildNetwork(`network ${number}`, base, start.options);
       loras.push(lora);
-      upload(device, lora, network, seed, number);
-      return { number, base, lora, dataset: datasetOf(dataOf(data, number)), tokenizer: bases[`tokenizer${number}`] };
+      upload(device, lora, start.network, seed, number);
+      return {
+        number,
+        base,
+        lora,
+        settings: settingsOf(network, options),
+        dataset: datasetOf(dataOf(data, number)),
+        tokenizer: bases[`tokenizer${number}`],
+      };
     });
     const { state, log } = await runTraining(bases, sides, latents, {
       ...options,
@@ -177,16 +187,15 @@ export async function trainNetworks(
       ...freezing,
       orthogonality: orthogonality !== false,
     }, run);
-    const settings = { ...options, seed, freezing, orthogonality };
-    return starts.map(({ options, network }, k): Network => {
-      const number = numbers[k], own = ownFigures(log, number);
+    return networks.map(({ number, start: { options: built, network }, own }, k): Network => {
+      const figures = ownFigures(log, number);
       // A network that was frozen throughout is the one that came.
-      if (network && own.length === 0) return network;
+      if (network && figures.length === 0) return network;
       return {
-        options,
+        options: built,
         weights: state.networks[k].weights,
-        log: [...network?.log ?? [], ...own],
-        settings: { ...network?.settings, ...settings },
+        log: [...network?.log ?? [], ...figures],
+        settings: { ...network?.settings, ...options, ...own, seed, freezing, orthogonality },
       };
     });
   } finally {

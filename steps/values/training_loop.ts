@@ -4,111 +4,23 @@ import type { Dataset } from "../../data/dataset.ts";
 import { SafetensorsFile, writeSafetensors } from "../../formats/safetensors.ts";
 import type { Tokenizer } from "../../models/clip/tokenizer.ts";
 import type { StepRun } from "../../pipeline/mod.ts";
+import type { TrainBatch, TrainingNoise } from "../../training/feeds.ts";
 import { epochPhase, type FreezeOptions } from "../../training/phases.ts";
 import { DivergedError, skipReason } from "../../training/not_finite.ts";
 import {
+  type StateArray,
   type StepFigures,
   Trainer,
   type TrainerNetwork,
   type TrainerOptions,
   type TrainerState,
 } from "../../training/trainer.ts";
-import { type LearningRateOptions, learningRateSchedules } from "../../training/learning_rate.ts";
-import type { LoadedBases } from "./bases.ts";
-import type { OptionNames } from "./check_options.ts";
+import type { LoadedBases, OpenedBases } from "./bases.ts";
 import { epochSteps } from "./epoch_batches.ts";
 import type { LatentProvider } from "./latents.ts";
+import type { TrainingOptions } from "./training_options.ts";
 
 export { DivergedError };
-
-/** How long and how to train; sd-scripts' names in brackets. */
-export interface TrainingOptions {
-  /** Passes over the data (`--max_train_epochs`); `steps` wins. */
-  readonly epochs?: number;
-  /** Optimizer steps (`--max_train_steps`). */
-  readonly steps?: number;
-  /** Rate of the optimizer; 1e-4 when left out. */
-  readonly learningRate?: number;
-  /** `constant` when left out (`--lr_scheduler`). */
-  readonly schedule?: LearningRateOptions["schedule"];
-  readonly warmupSteps?: number;
-  /** Micro-batches per step (`--gradient_accumulation_steps`); 1 when left out. */
-  readonly accumulationSteps?: number;
-  /** 0: no clipping; 1 when left out (`--max_grad_norm`). */
-  readonly maxGradNorm?: number;
-  /** 0: off (`--min_snr_gamma`). */
-  readonly minSnrGamma?: number;
-  /** Decoupled weight decay; 0.01 when left out. */
-  readonly weightDecay?: number;
-  /** Rows of 77 tokens a prompt may take (`--max_token_length` 75, 150, 225); 75 when left out. */
-  readonly maxTokenLength?: 75 | 150 | 225;
-  /** Computes each block again for its gradients: about half the memory, a third more time, the same bits; off when left out (`--gradient_checkpointing`). */
-  readonly gradientCheckpointing?: boolean;
-  /** Seed of timesteps and noise; 1 when left out. */
-  readonly seed?: number;
-  /** Steps between two checkpoints of the running step; 100 when left out. */
-  readonly checkpointEvery?: number;
-  /** A step whose loss or gradient is NaN or infinite is skipped; at this many in a row the run stops. 5 when left out. */
-  readonly maxSkippedInRow?: number;
-}
-
-/** Names of all `TrainingOptions`. */
-export const trainingOptionNames: OptionNames<TrainingOptions> = {
-  epochs: true,
-  steps: true,
-  learningRate: true,
-  schedule: true,
-  warmupSteps: true,
-  accumulationSteps: true,
-  maxGradNorm: true,
-  minSnrGamma: true,
-  weightDecay: true,
-  maxTokenLength: true,
-  gradientCheckpointing: true,
-  seed: true,
-  checkpointEvery: true,
-  maxSkippedInRow: true,
-};
-
-/**
- * Checks values before anything runs.
- *
- * @throws {RangeError} Naming the option, what it is and what it must be.
- */
-export function checkTraining(options: TrainingOptions): void {
-  const refuse = (name: string, value: unknown, wanted: string) => {
-    throw new RangeError(
-      `Cannot train: ${name} is ${typeof value === "string" ? JSON.stringify(value) : value}, must be ${wanted}`,
-    );
-  };
-  const { epochs, steps, accumulationSteps, checkpointEvery, maxSkippedInRow } = options;
-  for (const [name, value] of Object.entries({ epochs, steps, accumulationSteps, checkpointEvery, maxSkippedInRow })) {
-    if (value !== undefined && !(Number.isInteger(value) && value > 0)) refuse(name, value, "a whole number above 0");
-  }
-  const { gradientCheckpointing } = options;
-  if (gradientCheckpointing !== undefined && typeof gradientCheckpointing !== "boolean") {
-    refuse("gradientCheckpointing", gradientCheckpointing, "true or false");
-  }
-  const { warmupSteps, seed, maxGradNorm, minSnrGamma, weightDecay } = options;
-  for (const [name, value] of Object.entries({ warmupSteps, seed })) {
-    if (value !== undefined && !(Number.isSafeInteger(value) && value >= 0)) {
-      refuse(name, value, "a whole number from 0 on");
-    }
-  }
-  for (const [name, value] of Object.entries({ maxGradNorm, minSnrGamma, weightDecay })) {
-    if (value !== undefined && !(Number.isFinite(value) && value >= 0)) refuse(name, value, "a number from 0 on");
-  }
-  const { learningRate, schedule, maxTokenLength } = options;
-  if (learningRate !== undefined && !(Number.isFinite(learningRate) && learningRate > 0)) {
-    refuse("learningRate", learningRate, "a number above 0");
-  }
-  if (schedule !== undefined && !learningRateSchedules.includes(schedule)) {
-    refuse("schedule", schedule, `one of ${learningRateSchedules.join(", ")}`);
-  }
-  if (maxTokenLength !== undefined && ![75, 150, 225].includes(maxTokenLength)) {
-    refuse("maxTokenLength", maxTokenLength, "75, 150 or 225");
-  }
-}
 
 /** One side of a training run: its data set and how its prompts become ids. */
 export interface TrainingSide extends TrainerNetwork {
@@ -146,15 +58,10 @@ export async function runTraining(
   const datasets = sides.map((side) => side.dataset);
   const { stepsPerEpoch, totalSteps, epochs } = trainingLength(datasets, options);
   const seed = options.seed ?? 1, accumulation = options.accumulationSteps ?? 1, every = options.checkpointEvery ?? 100;
-  const trainer = new Trainer(bases.device, scheduleOf(bases), sides, {
+  const trainer = new Trainer(bases.device, trainingNoise(bases, options), sides, {
     ...options,
     seed,
     totalSteps,
-    learningRate: {
-      learningRate: options.learningRate ?? 1e-4,
-      ...(options.schedule ? { schedule: options.schedule } : {}),
-      ...(options.warmupSteps ? { warmupSteps: options.warmupSteps } : {}),
-    },
     onSkip: (skipped) =>
       run.warn(
         `step ${skipped.step + 1} was skipped: ${skipReason(skipped)}. It changed nothing; ` +
@@ -213,11 +120,16 @@ function progressText({ values }: StepFigures): string {
   return [`loss ${loss.toFixed(4)}`, ...terms].join(", ");
 }
 
-function scheduleOf({ network1: { schedule } }: LoadedBases) {
+/** The noise schedule of a training: the base's, changed by the options. */
+export function trainingNoise(
+  { network1: { schedule } }: OpenedBases,
+  { vParameterization, zeroTerminalSnr = false }: TrainingOptions,
+): TrainingNoise {
+  const isVelocity = vParameterization ?? schedule.predictionType === "v_prediction";
   return {
-    trainTimesteps: schedule.betas.length,
-    predictionType: schedule.predictionType,
-    alphasCumprod: schedule.alphasCumprod,
+    trainTimesteps: schedule.trainTimesteps,
+    alphasCumprod: zeroTerminalSnr ? schedule.zeroTerminalAlphas() : schedule.alphasCumprod,
+    predictionType: isVelocity ? "v_prediction" : "epsilon",
   };
 }
 
@@ -227,16 +139,25 @@ interface Checkpoint {
 }
 
 async function writeCheckpoint(file: string, { state, log }: Checkpoint): Promise<void> {
-  const tensors = state.networks.flatMap((network, k) =>
-    Object.entries(network).map(([name, values]) => ({
+  const tensors = state.networks.flatMap(({ weights, optimizer }, k) =>
+    Object.entries({ weights, ...prefixed("optimizer.", optimizer) }).map(([name, values]) => ({
       name: `${k}.${name}`,
-      type: "F32" as const,
+      type: values instanceof Uint32Array ? "I32" as const : "F32" as const,
       shape: [values.length],
       bytes: new Uint8Array(values.slice().buffer as ArrayBuffer),
     }))
   );
-  const facts = { step: state.step, updates: state.updates, skipped: state.skipped, log };
+  const facts = {
+    step: state.step,
+    skipped: state.skipped,
+    optimizers: state.networks.map(({ optimizer }) => Object.keys(optimizer)),
+    log,
+  };
   await writeSafetensors(file, tensors, { metadata: new Map([["checkpoint", JSON.stringify(facts)]]) });
+}
+
+function prefixed<Value>(prefix: string, values: Readonly<Record<string, Value>>): Record<string, Value> {
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [prefix + name, value]));
 }
 
 async function readCheckpoint(file: string): Promise<Checkpoint | null> {
@@ -246,14 +167,16 @@ async function readCheckpoint(file: string): Promise<Checkpoint | null> {
   });
   if (!isThere) return null;
   await using opened = await SafetensorsFile.open(file);
-  const { step, updates, skipped, log } = JSON.parse(opened.metadata?.get("checkpoint") ?? "null");
+  const { step, skipped, optimizers, log } = JSON.parse(opened.metadata?.get("checkpoint") ?? "null");
   const networks = [];
-  for (const k of (updates as number[]).keys()) {
-    networks.push({
-      weights: await opened.float32(`${k}.weights`),
-      firstMoment: await opened.float32(`${k}.firstMoment`),
-      secondMoment: await opened.float32(`${k}.secondMoment`),
-    });
+  for (const [k, names] of (optimizers as string[][]).entries()) {
+    const optimizer: Record<string, StateArray> = {};
+    for (const name of names) optimizer[name] = await readState(opened, `${k}.optimizer.${name}`);
+    networks.push({ weights: await opened.float32(`${k}.weights`), optimizer });
   }
-  return { state: { step, updates, skipped, networks }, log };
+  return { state: { step, skipped, networks }, log };
+}
+
+async function readState(file: SafetensorsFile, name: string): Promise<StateArray> {
+  return file.entry(name).type === "I32" ? new Uint32Array((await file.int32(name)).buffer) : await file.float32(name);
 }

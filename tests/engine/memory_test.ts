@@ -22,7 +22,6 @@ import {
   Variable,
 } from "../../engine/mod.ts";
 import { BaseModel } from "../../models/base_model.ts";
-import { AdamWState } from "../../training/step_graph.ts";
 import { planStep } from "../../training/trainer.ts";
 import { dualNetworks } from "../models/stable_diffusion.ts";
 
@@ -30,21 +29,14 @@ import { dualNetworks } from "../models/stable_diffusion.ts";
 async function dualStep(options: { precision: "f32" | "f16"; batch: number; gradientCheckpointing: boolean }) {
   const folder = new URL("../../assets/toy/base", import.meta.url).pathname;
   const base = await BaseModel.open(folder, options), networks = dualNetworks(base, 4);
-  const { program } = planStep(
+  return planStep(
     networks,
-    networks.map(({ lora }) => new AdamWState(lora)),
     base.schedule,
     networks.map(() => ({ batch: options.batch, height: 8, width: 8, tokenRows: 1 })),
     { network1Trains: true, orthogonalityOn: true },
     { count: 2, isLast: true },
-    {
-      totalSteps: 1,
-      learningRate: { learningRate: 1e-3 },
-      gradientCheckpointing: options.gradientCheckpointing,
-      optimizer: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 },
-    },
+    { gradientCheckpointing: options.gradientCheckpointing },
   );
-  return program;
 }
 
 function smallPrograms(): Record<string, Program> {

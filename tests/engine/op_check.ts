@@ -64,6 +64,18 @@ function typesOf(op: Checked, sample: AnySample): (TensorType | null)[] {
   });
 }
 
+/** Elements of every input: those that the sample gives, else random ones; null where it is left out. */
+function drawValues(op: AnyOpFunction, sample: AnySample): (number[] | null)[] {
+  const names = inputNames(op.definition as AnyOp);
+  return typesOf(op.definition, sample).map((type, i) =>
+    type && (givenValues(sample, names[i]) ?? draw(type, i, sample))
+  );
+}
+
+function givenValues(sample: AnySample, name: string): number[] | undefined {
+  return (sample.values as Record<string, number[]> | undefined)?.[name];
+}
+
 /** Runs the op on the device, and its gradients by all f32 inputs against given gradients of the outputs. */
 async function onDevice(
   device: Device,
@@ -116,7 +128,7 @@ export async function checkSample(device: Device, op: AnyOpFunction, sample: Any
   const { definition } = op, names = inputNames(definition as AnyOp), types = typesOf(definition, sample);
   const what = `${definition.name} ${JSON.stringify(sample.inputs)} ${JSON.stringify(sample.attributes ?? {})}`;
   const tolerance = sample.tolerance ?? 1e-5;
-  const values = types.map((type, i) => type && draw(type, i, sample));
+  const values = drawValues(op, sample);
   const reference = (given: (number[] | null)[]) => {
     const found = sample.expect(...given as number[][]);
     return (Array.isArray(found[0]) ? found : [found]) as number[][];
@@ -156,7 +168,7 @@ export async function checkSample(device: Device, op: AnyOpFunction, sample: Any
  */
 export async function checkOverwriting(device: Device, op: AnyOpFunction, sample: AnySample): Promise<void> {
   const definition = op.definition as AnyOp, names = inputNames(definition), types = typesOf(definition, sample);
-  const values = types.map((type, i) => type && draw(type, i, sample));
+  const values = drawValues(op, sample);
   const variables = types.slice(0, definition.overwrites).map((type, i) => new Variable(names[i], type!));
   variables.forEach((variable, i) => device.upload(variable, values[i]!));
   const inputs = types.map((type, i) => variables[i]?.tensor ?? (type && input(names[i], type.shape, type.dtype)));
@@ -178,8 +190,10 @@ export async function checkOverwriting(device: Device, op: AnyOpFunction, sample
 /** Checks that outputs and gradients stay finite when every input is ±100, or the sample's own extremes. */
 export async function checkExtremes(device: Device, op: AnyOpFunction, sample: AnySample): Promise<void> {
   const types = typesOf(op.definition, sample), extremes = sample.extremes ?? [100, 100, -100];
-  const values = types.map((type) => {
+  const values = types.map((type, i) => {
     if (!type) return null;
+    const given = givenValues(sample, inputNames(op.definition as AnyOp)[i]);
+    if (given) return given;
     const integers = type.dtype === "u32" || type.dtype === "i32";
     return Array.from({ length: elementCount(type.shape) }, (_, i) => integers ? 0 : extremes[i % extremes.length]);
   });

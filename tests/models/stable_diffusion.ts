@@ -28,5 +28,6 @@ export function dualNetworks(base: BaseModel, rank: number): TrainerNetwork[] {
     number,
     base,
     lora: new LoraNetwork(`network ${number}`, layers, { rank }),
+    settings: { learningRate: 1e-4 },
   }));
 }

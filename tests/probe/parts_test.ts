@@ -1,38 +1,11 @@
 import { deepEqual, equal, ok, rejects, throws } from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { Device } from "../../engine/mod.ts";
 import { NoiseSchedule } from "../../models/noise/schedule.ts";
 import { microBatch } from "../../tools/probe/dual_batch.ts";
-import { optimizerGolden, probeOptimizer } from "../../tools/probe/optimizer.ts";
 import { probeSampler } from "../../tools/probe/sampler.ts";
 import { scalar, type TensorSet } from "../../tools/probe/tensors.ts";
 import { probeTokenize } from "../../tools/probe/tokenize.ts";
-import { closeTensor, goldenJson, goldenTensors, relativeError } from "./golden_tensors.ts";
-
-const optimizers = "training/optimizers/";
-
-Deno.test("AdamW on the device moves weights as PyTorch's does, with three sets of settings", async () => {
-  const golden = await goldenTensors(`${optimizers}trajectories`);
-  using device = await Device.open();
-  const { runs } = optimizerGolden(await goldenJson(`${optimizers}optimizers`)) as { runs: unknown };
-  const found = await probeOptimizer({ device, salt: 0, options: { runs } });
-  equal(found.size, 9);
-  for (const [name, { shape, data }] of found) {
-    const wanted = golden.get(name)!, start = golden.get(`start.${name.split(".")[1]}`)!.data;
-    deepEqual(shape, wanted.shape);
-    const moved = (values: ArrayLike<number>) => Float64Array.from(values, (v, i) => v - start[i % start.length]);
-    const error = relativeError(moved(data), moved(wanted.data));
-    ok(error <= 1e-4, `${name}: relative error ${error} of the movement`);
-  }
-});
-
-Deno.test("probeOptimizer() says which optimizers there are", async () => {
-  using device = await Device.open();
-  await rejects(probeOptimizer({ device, salt: 0, options: { optimizer: "lion" } }), {
-    name: "RangeError",
-    message: "Cannot probe: optimizer lion is not there yet, use adamw, adamw_options, adamw_no_decay",
-  });
-});
+import { closeTensor, goldenJson, goldenTensors } from "./golden_tensors.ts";
 
 Deno.test("probeSampler() takes diffusers' steps in every run of DDIM, Euler and Euler ancestral that a golden names", async () => {
   const golden = await goldenTensors("models/samplers");

@@ -1,5 +1,5 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
-import { learningRateAt, learningRateSchedules } from "../../training/learning_rate.ts";
+import { learningRateMultiplier, learningRateSchedules, stepMultiplier } from "../../training/learning_rate.ts";
 import { epochPhase } from "../../training/phases.ts";
 import { goldenJson } from "./golden_tensors.ts";
 
@@ -22,17 +22,34 @@ Deno.test("epochPhase() is the reference's truth table of freezing and annealing
   }
 });
 
-Deno.test("learningRateAt() is the reference's rate at every step", async () => {
+Deno.test("learningRateMultiplier() is the reference's at every step, for all schedules", async () => {
   const { schedules } = await goldenJson("training/lr_schedules");
-  const known: readonly string[] = learningRateSchedules;
-  const rows = schedules.filter(({ name }: { name: string }) => known.includes(name));
-  equal(rows.length, 7);
-  for (
-    const { name: schedule, warmup: warmupSteps, training_steps: steps, base_lr: learningRate, multipliers } of rows
-  ) {
-    for (const [step, multiplier] of multipliers.entries()) {
-      const found = learningRateAt(step, steps, { learningRate, schedule, warmupSteps }) / learningRate;
-      ok(Math.abs(found - multiplier) <= 1e-12, `${schedule} at step ${step}: ${found}, wanted ${multiplier}`);
+  equal(schedules.length, 19);
+  for (const { name, warmup, training_steps: total, base_lr, num_cycles, power, multipliers } of schedules) {
+    const options = { learningRate: base_lr, schedule: name, warmupSteps: warmup, cycles: num_cycles, power };
+    for (const [step, wanted] of multipliers.entries()) {
+      const found = learningRateMultiplier(step, total, options);
+      ok(Math.abs(found - wanted) <= 1e-12, `${name} at step ${step}: ${found}, wanted ${wanted}`);
+    }
+  }
+  const tested = new Set(schedules.map(({ name }: { name: string }) => name));
+  // AdaFactor's own rates have no multiplier.
+  deepEqual(learningRateSchedules.filter((name) => !tested.has(name)), ["adafactor"]);
+});
+
+Deno.test("stepMultiplier() by batch is the reference's under accelerate 0.15, whose schedule moves at every micro-batch", async () => {
+  const { with_accumulation } = await goldenJson("training/lr_schedules");
+  equal(with_accumulation.length, 4);
+  for (const { name, warmup, max_train_steps: total, accumulation, num_cycles, multipliers } of with_accumulation) {
+    const options = { learningRate: 1e-4, schedule: name, warmupSteps: warmup, cycles: num_cycles };
+    for (const [step, wanted] of multipliers.entries()) {
+      const found = stepMultiplier(step, total, { ...options, accumulationSteps: accumulation, unit: "batch" });
+      ok(Math.abs(found - wanted) <= 1e-12, `${name} at step ${step}: ${found}, wanted ${wanted}`);
+      equal(
+        stepMultiplier(step, total, { ...options, accumulationSteps: accumulation }),
+        learningRateMultiplier(step, total, options),
+        "by step it moves once an optimizer step",
+      );
     }
   }
 });

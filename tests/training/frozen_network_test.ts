@@ -1,7 +1,6 @@
 import { equal, ok } from "node:assert/strict";
 import { LoraNetwork } from "../../lora/network.ts";
 import { BaseModel } from "../../models/base_model.ts";
-import { AdamWState } from "../../training/step_graph.ts";
 import { planStep, type TrainerNetwork } from "../../training/trainer.ts";
 
 /** Dispatches of a dual step of the toy base, by where in the model they belong. No GPU is asked. */
@@ -11,19 +10,15 @@ async function scopesOfStep(network1Trains: boolean): Promise<string[]> {
     number,
     base,
     lora: new LoraNetwork(`network ${number}`, { text_encoder: base.textLayers, unet: base.unetLayers }, { rank: 4 }),
+    settings: { learningRate: 1e-3 },
   }));
-  const { program } = planStep(
+  const program = planStep(
     networks,
-    networks.map(({ lora }) => new AdamWState(lora)),
-    { trainTimesteps: 1000, predictionType: "epsilon", alphasCumprod: [] },
+    { predictionType: "epsilon" },
     networks.map(() => ({ batch: 1, height: 16, width: 16, tokenRows: 1 })),
     { network1Trains, orthogonalityOn: true },
     { count: 1, isLast: true },
-    {
-      totalSteps: 1,
-      learningRate: { learningRate: 1e-3 },
-      optimizer: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 },
-    },
+    {},
   );
   return program.steps.map((step) => step.kind === "node" ? step.node.scope : step.scope);
 }

@@ -1,14 +1,10 @@
 import { type CompiledProgram, plan, type Tensor } from "../../engine/mod.ts";
 import type { LoraNetwork } from "../../lora/network.ts";
 import type { BaseModel } from "../../models/base_model.ts";
-import {
-  AdamWState,
-  haltFlag,
-  type StepGraph,
-  type StepNetwork,
-  type StepOptions,
-  traceStep,
-} from "../../training/step_graph.ts";
+import type { OptimizerArguments } from "../../training/optimizers/arguments.ts";
+import { rateFeed } from "../../training/step_update.ts";
+import { makeUpdater, type NetworkSettings, type NetworkUpdater } from "../../training/network_settings.ts";
+import { haltFlag, type StepGraph, type StepNetwork, type StepOptions, traceStep } from "../../training/step_graph.ts";
 import { checkIds, neededFeeds, networkOptions, openBase, openNetwork, type ProbeRequest } from "./context.ts";
 import { batchOptions, microBatch } from "./dual_batch.ts";
 import { choiceOption, countOption, numbersOption, option, positiveOption } from "./options.ts";
@@ -32,6 +28,9 @@ export const dualStepOptions = [
   "gradient_checkpointing",
 ];
 
+/** AdamW's arguments that may stand among the options, under PyTorch's names. */
+const adamwArguments = ["betas", "eps", "weight_decay"];
+
 /** Options of `dual-run`. */
 export const dualRunOptions = [
   ...dualStepOptions,
@@ -39,28 +38,19 @@ export const dualRunOptions = [
   "save_steps",
   "learning_rate",
   "lr",
-  "betas",
-  "eps",
-  "weight_decay",
+  ...adamwArguments,
 ];
 
-/** AdamW's settings under PyTorch's names, with its defaults. */
-export function adamwOptions({ options }: Pick<ProbeRequest, "options">) {
-  const betas = numbersOption(options, "betas", [0.9, 0.999]);
-  if (betas.length !== 2 || !betas.every((beta) => beta >= 0 && beta < 1)) {
-    throw new RangeError(`Cannot probe: option betas is [${betas.join(", ")}], wanted two numbers from 0 to below 1`);
-  }
+/** How a network of a probe is trained: by AdamW at a constant rate. */
+function settingsOf({ options }: Pick<ProbeRequest, "options">): NetworkSettings {
+  const given = Object.fromEntries(
+    adamwArguments.filter((name) => name in options).map((name) => [name, options[name]]),
+  );
   return {
-    beta1: betas[0],
-    beta2: betas[1],
-    epsilon: positiveOption(options, "eps", 1e-8),
-    weightDecay: positiveOption(options, "weight_decay", 0.01),
+    learningRate: learningRateOption({ options }),
+    optimizer: { arguments: given as OptimizerArguments },
+    maxGradNorm: positiveOption(options, "max_grad_norm", 1),
   };
-}
-
-/** What `adamwStep` gets as its rate for update t, from 1. */
-export function adamwRate(learningRate: number, update: number, { beta1, beta2 }: ReturnType<typeof adamwOptions>) {
-  return [learningRate, 1 - beta1 ** update, Math.sqrt(1 - beta2 ** update)];
 }
 
 /** The learning rate, also under PyTorch's name. */
@@ -103,11 +93,11 @@ export async function probeDualRun(request: ProbeRequest): Promise<TensorSet> {
   if (last > most) {
     throw new RangeError(`Cannot probe: step ${last} is asked for, the input has batches for ${most} steps`);
   }
-  const learningRate = learningRateOption(request), pair = await Pair.open(request);
+  const pair = await Pair.open(request);
   const stepper = new Stepper(request, pair);
   try {
     for (let step = 1; step <= steps; step++) {
-      const result = await stepper.step("", (step - 1) * accumulation, learningRate);
+      const result = await stepper.step("", (step - 1) * accumulation, 1);
       for (const [name, tensor] of figureTensors(result)) output.set(`step_${step}.${name}`, tensor);
       if (!saved.has(step)) continue;
       for (const [k, network] of pair.networks.entries()) {
@@ -170,24 +160,21 @@ interface CompiledStep {
 
 class Stepper {
   readonly frozen: boolean;
-  private readonly states: readonly AdamWState[];
+  private readonly updaters: readonly NetworkUpdater[];
   private readonly halted = haltFlag();
   private readonly accumulation: number;
-  private readonly optimizer: StepOptions["optimizer"];
   private readonly compiled = new Map<string, CompiledStep>();
-  private updates = 0;
 
   constructor(private readonly request: ProbeRequest, private readonly pair: Pair) {
-    this.states = pair.networks.map((network) => new AdamWState(network));
+    this.updaters = pair.networks.map((network) => makeUpdater(network, settingsOf(request)));
     this.frozen = option(request.options, "frozen", false);
     this.accumulation = countOption(request.options, "accumulation", 1);
-    this.optimizer = adamwOptions(request);
   }
 
   /** One optimizer step over micro-batches `first`, `first + 1`, …. */
-  async step(prefix: string, first: number, learningRate: number): Promise<StepResult> {
+  async step(prefix: string, first: number, multiplier: 0 | 1): Promise<StepResult> {
     const { input, options } = this.request, { schedule } = this.pair.bases[0];
-    const rate = adamwRate(learningRate, ++this.updates, this.optimizer as ReturnType<typeof adamwOptions>);
+    const [rates_1, rates_2] = this.updaters.map(({ groups }) => rateFeed(groups, multiplier));
     for (let micro = 0;; micro++) {
       const { shapes, feeds } = microBatch(input, options, prefix, first + micro, schedule);
       const isLast = micro === this.accumulation - 1;
@@ -195,7 +182,7 @@ class Stepper {
         checkIds(`${prefix}input_ids_${i + 1}`, feeds[`ids_${i + 1}`], textConfig.vocabularySize);
       });
       const { graph, outputs, program } = await this.compile(shapes, isLast);
-      program.run(neededFeeds(program.program, { ...feeds, rate_1: rate, rate_2: rate }));
+      program.run(neededFeeds(program.program, { ...feeds, rates_1, rates_2 }));
       if (!isLast) continue;
       const read = await program.read(...Object.keys(outputs));
       const gradient = (k: number) => (read[`gradient_${k}`] ?? null) as Float32Array;
@@ -209,7 +196,9 @@ class Stepper {
   free(): void {
     const { device } = this.request;
     for (const { program } of this.compiled.values()) device.release(program);
-    device.free(this.states.flatMap((state) => [state.firstMoment, state.secondMoment, state.gradient]));
+    device.free(
+      this.updaters.flatMap(({ optimizer, accumulated }) => [...Object.values(optimizer.state), accumulated]),
+    );
     device.free([this.halted]);
   }
 
@@ -220,7 +209,7 @@ class Stepper {
       number: k === 0 ? 1 : 2,
       base: this.pair.bases[k],
       lora,
-      optimizer: this.states[k],
+      ...this.updaters[k],
       shape: shapes[k],
       trains: k === 1 || !this.frozen,
     }));
@@ -247,10 +236,8 @@ class Stepper {
         "v_parameterization",
         this.pair.bases[0].schedule.predictionType === "v_prediction",
       ),
-      maxGradNorm: positiveOption(options, "max_grad_norm", 1),
       accumulation: { count: this.accumulation, isLast },
       noise: "fed",
-      optimizer: this.optimizer,
       allFigures: true,
       gradientCheckpointing: option(options, "gradient_checkpointing", false),
       halted: this.halted,

@@ -1,0 +1,72 @@
+import { defineStep } from "../pipeline/mod.ts";
+import { epochPhase } from "../training/phases.ts";
+import { bases, data, latents, network1, network2 } from "./things.ts";
+import { coupledTrainingNames, type CoupledTrainingOptions } from "./train_network_2.ts";
+import { checkOptions } from "./values/check_options.ts";
+import { networkOptionNames, type NetworkOptions, networkOptions, networkStore } from "./values/network.ts";
+import { checkOrthogonality, planTraining, type TrainingTask, trainNetworks } from "./values/network_training.ts";
+import {
+  checkOwnTraining,
+  checkTraining,
+  ownTrainingOptionNames,
+  type OwnTrainingOptions,
+} from "./values/training_options.ts";
+
+/** What network 2 may have of its own, modules and training; flags that end in `_2`. */
+export interface Network2Options extends OwnTrainingOptions, Partial<NetworkOptions> {}
+
+/** Options of `trainBoth`. */
+export interface TrainBothOptions extends CoupledTrainingOptions {
+  /** What network 2 has of its own; network 1's where left out. */
+  readonly network2?: Network2Options;
+  /** Epoch from which orthogonality is on; 0 when left out (`--anneal_epoch`). */
+  readonly annealEpoch?: number;
+  /** Before `annealEpoch`, orthogonality is on in epochs after this one; 0 when left out (`--half_annel_epoch`). */
+  readonly halfAnnealEpoch?: number;
+}
+
+/** Trains both networks from the start, side by side on the same timesteps. */
+export function trainBoth(options: TrainBothOptions) {
+  const name = "train both networks";
+  checkOptions<TrainBothOptions>(name, options, {
+    ...coupledTrainingNames,
+    network2: true,
+    annealEpoch: true,
+    halfAnnealEpoch: true,
+  });
+  const { annealEpoch = 0, halfAnnealEpoch = 0, network2: second = {}, orthogonality = {}, ...shared } = options;
+  checkTraining(shared);
+  checkOptions<Network2Options>(name, second, { ...ownTrainingOptionNames, ...networkOptionNames }, "network2");
+  const own = pick(second, Object.keys(ownTrainingOptionNames));
+  checkOwnTraining(name, own, shared, "network2");
+  checkOrthogonality(name, orthogonality);
+  const freezing = { annealEpoch, halfAnnealEpoch };
+  // Refuses epochs that are none.
+  epochPhase(0, freezing);
+  const built1 = networkOptions(shared), built2 = networkOptions({ ...shared, ...second });
+  const networks = [
+    { number: 1, start: { options: built1 } },
+    { number: 2, start: { options: built2 }, own },
+  ] as const;
+  const task: TrainingTask = { networks, options: shared, freezing, orthogonality };
+  return defineStep({
+    name,
+    version: 2,
+    options: { ...options, orthogonality },
+    needs: { bases, data, latents },
+    gives: { network1, network2 },
+    plan: ({ bases, data }) => ({
+      ...planTraining(bases, data, task),
+      gives: { network1: { options: built1 }, network2: { options: built2 } },
+    }),
+    run: async ({ bases, data, latents }, run) => {
+      const [network1, network2] = await trainNetworks(bases, data, latents, task, run);
+      return { network1, network2 };
+    },
+    store: networkStore("network1", "network2"),
+  });
+}
+
+function pick(options: object, names: readonly string[]): object {
+  return Object.fromEntries(Object.entries(options).filter(([name]) => names.includes(name)));
+}

@@ -1,0 +1,110 @@
+import { Variable } from "../../engine/mod.ts";
+import { ArgumentReader, type OptimizerArguments } from "./arguments.ts";
+import { adamw } from "./adamw.ts";
+import { dadaptAdam, dadaptAdamPreprint } from "./dadapt_adam.ts";
+import { dadaptAdan, dadaptAdanIp } from "./dadapt_adan.ts";
+import { dadaptAdaGrad, dadaptSgd } from "./dadapt_dual_averaging.ts";
+import { dadaptLion } from "./dadapt_lion.ts";
+import { lion } from "./lion.ts";
+import type { Optimizer, OptimizerDefinition, TrainedWeights } from "./optimizer.ts";
+import type { LearningRateOptions } from "../learning_rate.ts";
+import type { PartRates } from "../parameter_groups.ts";
+import { prodigy } from "./prodigy.ts";
+import { sgdNesterov } from "./sgd_nesterov.ts";
+
+/** All optimizers, in the order of sd-scripts' help. */
+const definitions: readonly OptimizerDefinition[] = [
+  adamw,
+  lion,
+  sgdNesterov,
+  dadaptAdamPreprint,
+  dadaptAdaGrad,
+  dadaptAdam,
+  dadaptAdan,
+  dadaptAdanIp,
+  dadaptLion,
+  dadaptSgd,
+  prodigy,
+];
+
+/** sd-scripts' other names. */
+const aliases: Readonly<Record<string, string>> = {
+  dadaptation: "DAdaptAdamPreprint",
+};
+
+/** Optimizers that sd-scripts has, and why they are not here. */
+const refused: Readonly<Record<string, string>> = {
+  lion8bit:
+    "its 8-bit form came with bitsandbytes 0.38, after the release that is followed here; use Lion or AdamW8bit",
+  pagedlion8bit: "its 8-bit form came with bitsandbytes 0.39, after the release that is followed here; use Lion",
+  sgdnesterov8bit: "bitsandbytes' 8-bit SGD leaves Nesterov's momentum out; use SGDNesterov or AdamW8bit",
+};
+
+/** Which optimizer a network is trained with (`--optimizer_type`, `--optimizer_args`). */
+export interface OptimizerOptions {
+  /** In any case of letters, as in sd-scripts; AdamW when left out. */
+  readonly name?: string;
+  readonly arguments?: OptimizerArguments;
+}
+
+/** Names of all optimizers. */
+export const optimizerNames: readonly string[] = definitions.map(({ name }) => name);
+
+/**
+ * An optimizer by its name, in any case of letters.
+ *
+ * @throws {RangeError} If there is none, or it is refused.
+ */
+export function optimizerByName(name: string): OptimizerDefinition {
+  const key = name.toLowerCase(), wanted = (aliases[key] ?? name).toLowerCase();
+  const found = definitions.find((each) => each.name.toLowerCase() === wanted);
+  if (found) return found;
+  if (Object.hasOwn(refused, key)) throw new RangeError(`Cannot use optimizer ${name}: ${refused[key]}`);
+  throw new RangeError(`Cannot use optimizer ${JSON.stringify(name)}: it is none of ${optimizerNames.join(", ")}`);
+}
+
+/**
+ * Makes a network's optimizer, without a GPU.
+ *
+ * @throws {RangeError} If the optimizer does not exist or an argument is out of range.
+ * @throws {TypeError} If an argument is unknown.
+ */
+export function makeOptimizer(options: OptimizerOptions, weights: TrainedWeights): Optimizer {
+  const definition = optimizerByName(options.name ?? "AdamW");
+  const read = new ArgumentReader(definition.name, options.arguments ?? {});
+  const made = definition.make(read, weights);
+  read.finish();
+  return made;
+}
+
+/** Weights that are none: for checking arguments alone. */
+const noWeights: TrainedWeights = { weights: new Variable("no weights", { shape: [0], dtype: "f32" }), tensors: [] };
+
+/**
+ * Checks an optimizer, its arguments, and that its learning rates and schedule suit it.
+ *
+ * @throws {RangeError} If the optimizer does not exist, a value is out of range, or a D-adaptive optimizer is given several learning rates.
+ * @throws {TypeError} If an argument is unknown.
+ */
+export function checkOptimizer(
+  settings: PartRates & Pick<LearningRateOptions, "schedule"> & { readonly optimizer?: OptimizerOptions },
+): void {
+  const { optimizer = {}, learningRate, textEncoderLearningRate, unetLearningRate, schedule = "constant" } = settings;
+  const definition = optimizerByName(optimizer.name ?? "AdamW");
+  makeOptimizer(optimizer, noWeights);
+  const rates = new Set([textEncoderLearningRate, unetLearningRate].map((rate) => rate ?? learningRate));
+  rates.delete(0);
+  if (definition.oneRate && rates.size > 1) {
+    throw new RangeError(
+      `Cannot use ${definition.name}: it finds one learning rate for the whole network, the text encoder has ${
+        textEncoderLearningRate ?? learningRate
+      } and the UNet ${unetLearningRate ?? learningRate}; give both the same`,
+    );
+  }
+  const hasOwnRates = definition.ownRates?.(new ArgumentReader(definition.name, optimizer.arguments ?? {})) ?? false;
+  if (schedule === "adafactor" && !hasOwnRates) {
+    throw new RangeError(
+      `Cannot use schedule adafactor with ${definition.name}: it shows the rates that AdaFactor finds with relative_step=True`,
+    );
+  }
+}
