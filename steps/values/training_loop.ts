@@ -4,7 +4,7 @@ import type { Dataset } from "../../data/dataset.ts";
 import { SafetensorsFile, writeSafetensors } from "../../formats/safetensors.ts";
 import type { Tokenizer } from "../../models/clip/tokenizer.ts";
 import type { StepRun } from "../../pipeline/mod.ts";
-import type { TrainBatch, TrainingNoise } from "../../training/feeds.ts";
+import type { TrainingNoise } from "../../training/feeds.ts";
 import { epochPhase, type FreezeOptions } from "../../training/phases.ts";
 import { DivergedError, skipReason } from "../../training/not_finite.ts";
 import {

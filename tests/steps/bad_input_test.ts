@@ -184,7 +184,35 @@ Deno.test("training steps refuse values out of range before anything runs", () =
     [{ learningRate: NaN }, "Cannot train: learningRate is NaN, must be a number above 0"],
     [
       { schedule: "cosin" },
-      'Cannot train: schedule is "cosin", must be one of constant, constant_with_warmup, linear, cosine',
+      'Cannot train: schedule is "cosin", must be one of constant, constant_with_warmup, linear, cosine, ' +
+      "cosine_with_restarts, polynomial, adafactor",
+    ],
+    [{ unetLearningRate: -1 }, "Cannot train: unetLearningRate is -1, must be a number from 0 on"],
+    [{ lossType: "l3" }, 'Cannot train: lossType is "l3", must be one of l2, l1, huber, smooth_l1'],
+    [{ huberC: 0 }, "Cannot train: huberC is 0, must be a number above 0"],
+    [{ zeroTerminalSnr: 1 }, "Cannot train: zeroTerminalSnr is 1, must be true or false"],
+    [
+      { optimizer: "Lion8bit" },
+      "Cannot use optimizer Lion8bit: its 8-bit form came with bitsandbytes 0.38, after the release that is followed " +
+      "here; use Lion or AdamW8bit",
+    ],
+    [
+      { optimizer: "sgdnesterov8bit" },
+      "Cannot use optimizer sgdnesterov8bit: bitsandbytes' 8-bit SGD leaves Nesterov's momentum out; use SGDNesterov " +
+      "or AdamW8bit",
+    ],
+    [
+      { optimizer: "prodigy", optimizerArguments: { betas: [0.9] } },
+      "Cannot use Prodigy: betas is (0.9), must be 2 numbers, from 0 to below 1",
+    ],
+    [
+      { optimizer: "DAdaptAdam", textEncoderLearningRate: 0.5, unetLearningRate: 1 },
+      "Cannot use DAdaptAdam: it finds one learning rate for the whole network, the text encoder has 0.5 and the UNet " +
+      "1; give both the same",
+    ],
+    [
+      { schedule: "adafactor" },
+      "Cannot use schedule adafactor with AdamW: it shows the rates that AdaFactor finds with relative_step=True",
     ],
     [{ seed: -1 }, "Cannot train: seed is -1, must be a whole number from 0 on"],
     [{ maxGradNorm: -1 }, "Cannot train: maxGradNorm is -1, must be a number from 0 on"],
@@ -196,6 +224,15 @@ Deno.test("training steps refuse values out of range before anything runs", () =
   for (const [options, message] of cases) {
     throws(() => d.pretrainNetwork1(untyped({ rank: 4, ...options })), { name: "RangeError", message });
   }
+  throws(() => d.pretrainNetwork1({ rank: 4, optimizerArguments: { weigth_decay: 0.1 } }), {
+    name: "TypeError",
+    message: "Cannot use AdamW: unknown argument weigth_decay; its arguments are betas, eps, weight_decay, amsgrad, " +
+      "maximize, foreach, capturable, differentiable, fused",
+  });
+  throws(() => d.trainBoth({ rank: 4, network2: { noiseOffset: -0.1 } }), {
+    name: "RangeError",
+    message: "Cannot train: network2.noiseOffset is -0.1, must be a number from 0 on",
+  });
   throws(() => d.trainBoth({ rank: 4, orthogonality: { unet: NaN } }), {
     name: "RangeError",
     message: "Cannot train: orthogonality.unet is NaN, must be a number",
