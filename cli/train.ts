@@ -7,6 +7,7 @@ import { asUsageError } from "./recipe/step_errors.ts";
 import { runRecipe } from "./run_recipe.ts";
 import { runTable } from "./run_table.ts";
 import { changedValues, checkStatus, readSettings } from "./settings/settings.ts";
+import { UsageError } from "./usage_error.ts";
 import { settingsPath, writeSettingsFile } from "./settings/settings_file.ts";
 
 /**
@@ -24,8 +25,9 @@ export async function train(command: Command, args: readonly string[]): Promise<
     console.error(`Settings are in ${path}: use them with --config_file=${path}`);
     return;
   }
-  const meanings = checkStatus(settings), { plan, unused } = planRecipe(settings);
+  const meanings = checkStatus(settings);
   try {
+    const { plan, unused } = await planRecipe(settings);
     const recipe = recipeOf(plan);
     const notes = [...settings.notes, ...meanings, ...unused.map((name) => unusedText(name, isPair))];
     for (const note of notes) console.error(`Note: ${note}`);
@@ -39,7 +41,7 @@ export async function train(command: Command, args: readonly string[]): Promise<
     console.log(`${runTable(description)}\n`);
     await runRecipe(recipe, { folder: plan.folder, args: values.stack ? ["--stack"] : [] });
   } catch (error) {
-    if (!(error instanceof Error)) throw error;
+    if (!(error instanceof Error) || error instanceof UsageError) throw error;
     if (values.stack) console.error(error.stack);
     throw asUsageError(error);
   }

@@ -53,8 +53,18 @@ export const pictureFlags = flagGroup("Pictures to learn from", [
     value: "file",
     default: null,
     from: "both",
-    status: { refused: "it is not there yet: use --train_data_dir" },
-    does: "TOML file that describes several data sets (general, datasets, subsets)",
+    status: "works",
+    does:
+      "TOML or JSON file with several data sets (general, datasets, subsets), instead of --train_data_dir and --in_json; flags count where it says nothing",
+  },
+  {
+    name: "dataset_config_2",
+    type: "text",
+    value: "file",
+    default: null,
+    from: "own",
+    status: "works",
+    does: "the same for network 2",
   },
   {
     name: "in_json",

@@ -69,7 +69,11 @@ export async function writeAnswers(answers: Answers): Promise<string> {
     return `deno task train --config_file=${path}`;
   }
   const door = relative(dirname(path), fileURLToPath(new URL("../../mod.ts", import.meta.url))).replaceAll("\\", "/");
-  const script = recipeScript(planRecipe(settings).plan, commandText(words), door.startsWith(".") ? door : `./${door}`);
+  const script = recipeScript(
+    (await planRecipe(settings)).plan,
+    commandText(words),
+    door.startsWith(".") ? door : `./${door}`,
+  );
   try {
     await writeFile(path, script, { flag: "wx" });
   } catch (error) {

@@ -1,19 +1,31 @@
+import { readDatasetConfig } from "../../steps/dataset_config/read_dataset_config.ts";
 import type { ReadDatasetsOptions } from "../../steps/read_datasets.ts";
 import type { FlagValues } from "../flags/table.ts";
-import { pythonInt } from "../settings/python_numbers.ts";
+import { pythonFloat, pythonInt } from "../settings/python_numbers.ts";
 import { UsageError } from "../usage_error.ts";
 import { type NetworkSettings, settingsOf } from "./network_settings.ts";
-import { changed } from "./changed.ts";
+import { allGiven, changed } from "./changed.ts";
 
 type DatasetOptions = ReadDatasetsOptions["network1"][number];
 
 /** Options of `readDatasets`. */
-export function datasetsOptions(values: FlagValues, isPair: boolean): ReadDatasetsOptions {
+export async function datasetsOptions(values: FlagValues, isPair: boolean): Promise<ReadDatasetsOptions> {
   return {
-    network1: [datasetOf(values, 1)],
-    ...(isPair ? { network2: [datasetOf(values, 2)] } : {}),
+    network1: await datasetsOf(values, 1),
+    ...(isPair ? { network2: await datasetsOf(values, 2) } : {}),
     ...changed({ seed: [values.seed, null] }),
   };
+}
+
+/** A network's data sets: those of its file, else one from its folders. */
+async function datasetsOf(values: FlagValues, network: 1 | 2): Promise<readonly DatasetOptions[]> {
+  const file = network === 1 ? values.dataset_config : values.dataset_config_2;
+  if (!file) return [datasetOf(values, network)];
+  const settings = settingsOf(values, network);
+  return await readDatasetConfig(file, {
+    ...sharedOptions(values, settings, true),
+    numRepeats: settings.dataset_repeats,
+  });
 }
 
 /** A network's data set from its folders, or its folder and its file of captions. */
@@ -21,15 +33,13 @@ function datasetOf(values: FlagValues, network: 1 | 2): DatasetOptions {
   const settings = settingsOf(values, network), metadataFile = network === 1 ? values.in_json : values.in_json_2;
   const folder = network === 1 ? values.train_data_dir : values.train_data_dir_2;
   if (metadataFile) {
-    const { resolution, ...shared } = sharedOptions(values, settings);
     return {
-      resolution,
       subsets: [{
         ...(folder ? { imageDir: folder } : {}),
         metadataFile,
         ...changed({ numRepeats: [settings.dataset_repeats, 1] }),
       }],
-      ...shared,
+      ...sharedOptions(values, settings),
     };
   }
   if (!folder) {
@@ -39,21 +49,31 @@ function datasetOf(values: FlagValues, network: 1 | 2): DatasetOptions {
   return { trainDataDir: folder, ...(reg ? { regDataDir: reg } : {}), ...sharedOptions(values, settings) };
 }
 
-/** What a data set's pictures have in common; what stands at the step's own default is left out. */
-function sharedOptions({ caption_extention }: FlagValues, settings: NetworkSettings): DatasetOptions {
-  const buckets = settings.enable_bucket
-    ? changed({
-      enableBucket: [true, false],
+/**
+ * What a data set's pictures have in common.
+ *
+ * @param isForFile Whether a file may say more: then all values are given, for sd-scripts' own defaults count there as well. Else what stands at the
+ * step's own default is left out.
+ */
+function sharedOptions(
+  { caption_extention }: FlagValues,
+  settings: NetworkSettings,
+  isForFile = false,
+): DatasetOptions {
+  const resolution = resolutionOf(settings), taken = isForFile ? allGiven : changed;
+  const buckets = () =>
+    taken({
+      enableBucket: [settings.enable_bucket, false],
       minBucketReso: [settings.min_bucket_reso, 256],
       maxBucketReso: [settings.max_bucket_reso, 1024],
       bucketResoSteps: [settings.bucket_reso_steps, 64],
       bucketNoUpscale: [settings.bucket_no_upscale, false],
-    })
-    : {};
+    });
   return {
-    resolution: resolutionOf(settings),
-    ...buckets,
-    ...changed({
+    ...(resolution === undefined ? {} : { resolution }),
+    // Without buckets their sizes decide nothing, and are not looked at.
+    ...(settings.enable_bucket || isForFile ? buckets() : {}),
+    ...taken({
       batchSize: [settings.train_batch_size, 1],
       priorLossWeight: [settings.prior_loss_weight, 1],
       captionExtension: [caption_extention || settings.caption_extension, ".caption"],
@@ -65,13 +85,26 @@ function sharedOptions({ caption_extention }: FlagValues, settings: NetworkSetti
       tokenWarmupMin: [settings.token_warmup_min, 1],
       tokenWarmupStep: [settings.token_warmup_step, 0],
       flipAug: [settings.flip_aug, false],
+      colorAug: [settings.color_aug, false],
+      randomCrop: [settings.random_crop, false],
+      faceCropAugRange: [rangeOf(settings), null],
     }),
   };
 }
 
+/** `2.0,4.0`: from, to. */
+function rangeOf({ face_crop_aug_range: text }: NetworkSettings): readonly [number, number] | null {
+  if (!text) return null;
+  const [from, to, ...more] = text.split(",").map(pythonFloat);
+  if (from === undefined || to === undefined || more.length > 0) {
+    throw new UsageError(`--face_crop_aug_range is ${JSON.stringify(text)}, must be two numbers, such as 2.0,4.0`);
+  }
+  return [from, to];
+}
+
 /** `512` or `512,768`: width, then height. */
-function resolutionOf({ resolution }: NetworkSettings): number | [number, number] {
-  if (!resolution) throw new UsageError("--resolution is missing: a size in pixels, such as 512 or 512,768");
+function resolutionOf({ resolution }: NetworkSettings): number | [number, number] | undefined {
+  if (!resolution) return undefined;
   const sides = resolution.split(",").map(pythonInt);
   const [width, height] = sides;
   if (width === undefined || sides.length > 2 || sides.includes(undefined)) {

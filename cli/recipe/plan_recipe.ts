@@ -25,7 +25,7 @@ export interface PlannedRecipe {
  *
  * @throws {UsageError} If a setting is missing, or has a value that nothing can be made of.
  */
-export function planRecipe({ values: all, given, isPair }: Settings): PlannedRecipe {
+export async function planRecipe({ values: all, given, isPair }: Settings): Promise<PlannedRecipe> {
   const { values, seen } = watchValues(all);
   const { output_dir: folder, output_name } = values;
   if (!folder) throw new UsageError("--output_dir is missing: the folder that the LoRA files are written to");
@@ -35,7 +35,7 @@ export function planRecipe({ values: all, given, isPair }: Settings): PlannedRec
     folder: join(folder, `${name}_run`),
     calls: [
       ["loadBases", baseOptions(values, isPair)],
-      ["readDatasets", datasetsOptions(values, isPair)],
+      ["readDatasets", await datasetsOptions(values, isPair)],
       ["cacheLatents", values.cache_latents_to_disk ? { folder: join(folder, "latents") } : {}],
       ...isPair
         ? pairCalls(values)

@@ -17,7 +17,7 @@ export interface Settings {
 }
 
 /** Flags that bring data for network 2. */
-const secondData: readonly FlagName[] = ["train_data_dir_2", "in_json_2"];
+const secondData: readonly FlagName[] = ["train_data_dir_2", "in_json_2", "dataset_config_2"];
 
 /**
  * Completes what a command line says with the settings file and the defaults.

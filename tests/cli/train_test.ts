@@ -102,7 +102,13 @@ Deno.test("freezing without weights trains network 1 first, then network 2 again
 
 Deno.test("train leaves with 2 and names the flag where something is missing or wrong", () =>
   inNewFolder(async (folder) => {
-    const base = ["--pretrained_model_name_or_path=toy", "--train_data_dir=a", "--output_dir=out", "--resolution=64"];
+    await smallFolders(folder);
+    const base = [
+      "--pretrained_model_name_or_path=toy",
+      "--train_data_dir=character",
+      "--output_dir=out",
+      "--resolution=64",
+    ];
     const cases: [string[], string][] = [
       [
         ["--output_dir=out"],
@@ -120,7 +126,10 @@ Deno.test("train leaves with 2 and names the flag where something is missing or 
         base.filter((word) => !word.startsWith("--output")),
         "--output_dir is missing: the folder that the LoRA files are written to",
       ],
-      [base.slice(0, 3), "--resolution is missing: a size in pixels, such as 512 or 512,768"],
+      [
+        base.slice(0, 3),
+        "--resolution: Cannot make the data set of network 1: resolution is missing; give width and height in pixels",
+      ],
       [[...base, "--learning_rate=0"], "--learning_rate: Cannot train: learningRate is 0, must be a number above 0"],
       [[...base, "--network_dim=0"], "--network_dim: Cannot make a network: rank is 0, must be a whole number above 0"],
       [
