@@ -30,6 +30,7 @@ export { saveNetworks, type SaveNetworksOptions } from "./steps/save_networks.ts
 export { type Network2Options, trainBoth, type TrainBothOptions } from "./steps/train_both.ts";
 export { type CoupledTrainingOptions, trainNetwork2, type TrainNetwork2Options } from "./steps/train_network_2.ts";
 export { trainNetwork2WithoutOrthogonality } from "./steps/train_network_2_without_orthogonality.ts";
+export { type HubOptions } from "./models/checkpoint/hub.ts";
 export { writeReport, type WriteReportOptions } from "./steps/write_report.ts";
 export { type BaseNames, type LoadedBases, NoAdapterError, type OpenedBases } from "./steps/values/bases.ts";
 export { checkOptions, type OptionNames } from "./steps/values/check_options.ts";

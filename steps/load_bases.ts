@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { defineStep } from "../pipeline/mod.ts";
+import type { HubOptions } from "../models/checkpoint/hub.ts";
 import { bases } from "./things.ts";
 import { checkOptions } from "./values/check_options.ts";
 import { type BaseNames, loadBasesOn, openBases } from "./values/bases.ts";
@@ -22,11 +23,15 @@ export function loadBases(options: LoadBasesOptions) {
     network2: true,
     vae: true,
     config: true,
+    hub: true,
     precision: true,
     clipSkip: true,
   });
-  const { precision = "f32", clipSkip = 1, ...names } = options;
-  for (const [option, value] of Object.entries(names)) {
+  const { precision = "f32", clipSkip = 1, ...names } = options, { hub, ...paths } = names;
+  if (hub !== undefined) {
+    checkOptions<HubOptions>(name, hub, { revision: true, cacheFolder: true, endpoint: true, offline: true }, "hub");
+  }
+  for (const [option, value] of Object.entries(paths)) {
     if (value === undefined || (typeof value === "string" && value !== "")) continue;
     throw new TypeError(`Cannot load bases: ${option} is ${JSON.stringify(value)}, must be a path`);
   }
@@ -63,15 +68,17 @@ export function loadBases(options: LoadBasesOptions) {
       };
     },
     run: async (_, run) => {
-      const megabytes = (bytes: number) => Math.round(bytes / 1e6);
-      const onLoaded = (doneBytes: number, totalBytes: number) =>
-        run.progress({
-          done: megabytes(doneBytes),
-          total: megabytes(totalBytes),
-          unit: "MB",
-          message: "loading weights",
-        });
-      return { bases: await loadBasesOn(names, { precision, clipSkip }, { warn: run.warn, onLoaded }) };
+      const report = (message: string) => (doneBytes: number, totalBytes: number) => {
+        run.signal.throwIfAborted();
+        const [done, total] = [doneBytes, totalBytes].map((bytes) => Math.round(bytes / 1e6));
+        run.progress({ done, total, unit: "MB", message });
+      };
+      const events = {
+        warn: run.warn,
+        onLoaded: report("loading weights"),
+        onFetched: (file: string, done: number, total: number) => report(`fetching ${file}`)(done, total),
+      };
+      return { bases: await loadBasesOn(names, { precision, clipSkip }, events) };
     },
   });
 }

@@ -4,11 +4,13 @@
  *
  * @module
  */
+import { existsSync } from "node:fs";
 import { launchEnvironment } from "./launch_environment.ts";
+import { networkFlags } from "./network_flags.ts";
 import { projectFolder } from "./project_files.ts";
 import { setUpOrExit } from "./setup.ts";
 
-/** What every program here may do: files, the environment, and the native code of installed packages; no network. */
+/** What every program here may do: files, the environment, and the native code of installed packages. The network comes to it for models on the hub alone. */
 export const permissionFlags: readonly string[] = [
   "--no-prompt",
   "--allow-read",
@@ -41,7 +43,7 @@ if (import.meta.main) {
   }
   await setUpOrExit();
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", ...permissionFlags, ...Deno.args],
+    args: ["run", ...permissionFlags, ...networkFlags(Deno.args, existsSync), ...Deno.args],
     env: launchEnvironment(),
     stdin: "inherit",
   }).spawn();

@@ -11,7 +11,7 @@ import { countTests } from "./test_summary.ts";
 
 await setUpOrExit();
 const child = new Deno.Command(Deno.execPath(), {
-  args: ["test", "--doc", ...permissionFlags, `--allow-run=${Deno.execPath()}`, ...Deno.args],
+  args: ["test", "--doc", ...permissionFlags, "--allow-net=127.0.0.1", `--allow-run=${Deno.execPath()}`, ...Deno.args],
   env: { ...launchEnvironment(), ...Deno.stdout.isTerminal() ? { FORCE_COLOR: "1" } : {} },
   stdin: "null",
   stdout: "piped",

@@ -4,6 +4,7 @@ import { type TensorFile, TensorFileError } from "../../formats/tensor_file.ts";
 import { type ConfigJson, ConfigReader, readConfigJson } from "../config_reader.ts";
 import { readUNetConfig } from "../unet/config.ts";
 import { readVaeConfig } from "../vae/config.ts";
+import { hubFolder, type HubOptions, isHubId } from "./hub.ts";
 import { ldmPrefixes, type PartName } from "./ldm_keys.ts";
 import { localFolder, type ModelFolder } from "./model_folder.ts";
 import { diffusersNames, folderPart, ldmNames, type PartFiles, type PartNames } from "./part_files.ts";
@@ -15,10 +16,12 @@ import sd15Vae from "./sd15/vae.json" with { type: "json" };
 
 /** What is taken from elsewhere than the checkpoint. */
 export interface CheckpointOptions {
-  /** Another VAE: a folder, a file. */
+  /** Another VAE: a folder, a file, or the name of one on the hub. */
   readonly vae?: string;
   /** A Diffusers folder whose configurations and tokenizer a single file is read with. Left out: those of SD v1.5. */
   readonly config?: string;
+  /** Where models on the hub come from. */
+  readonly hub?: HubOptions;
 }
 
 /** A base model as it lies on the disk: its parts, and what else comes with it. Only configurations and names have been read. */
@@ -33,6 +36,8 @@ export interface Checkpoint {
   readonly scheduler: ConfigJson | null;
   /** The folder with the tokenizer's files, and their paths in it; null where there is none. */
   readonly tokenizer: { readonly folder: ModelFolder; readonly files: readonly string[] } | null;
+  /** What the user should know of how it was found. */
+  readonly notes: readonly string[];
 }
 
 type Configs = Readonly<Record<PartName, ConfigJson>>;
@@ -45,15 +50,22 @@ const sd15: Configs = {
 const sd15Schedule: ConfigJson = { file: "SD v1.5's scheduler/scheduler_config.json", json: sd15Scheduler };
 
 /**
- * Finds the parts of a base model: of a Diffusers folder, or of a single file in the original layout (`.safetensors`, `.ckpt`).
+ * Finds the parts of a base model: of a Diffusers folder, of a single file in the original layout (`.safetensors`, `.ckpt`), or of a
+ * model on the hub (`owner/name`, `owner/name@revision`). Of that, only configurations are fetched.
  *
  * @throws {Error} If it is not there, is another kind of file or model, or is not complete: what it is, and what to do.
  */
 export async function openCheckpoint(name: string, options: CheckpointOptions = {}): Promise<Checkpoint> {
-  const found = await findModel(name);
+  const found = await findModel(name, options.hub);
   const checkpoint = found.folder ? await ofFolder(found.folder) : await ofFile(found.file, options.config);
   if (options.vae === undefined) return checkpoint;
-  return { ...checkpoint, vae: await openVae(options.vae, checkpoint.vae?.config ?? sd15.vae) };
+  const other = await findModel(options.vae, options.hub), own = checkpoint.vae?.config ?? sd15.vae;
+  const vae = other.folder ? await folderVae(options.vae, other.folder) : await fileVae(other.file, own);
+  return { ...checkpoint, vae, notes: [...checkpoint.notes, ...notesOf(other.folder)] };
+}
+
+function notesOf(folder: ModelFolder | undefined): string[] {
+  return folder?.note ? [folder.note] : [];
 }
 
 type Found = { readonly folder: ModelFolder; readonly file?: undefined } | {
@@ -61,13 +73,14 @@ type Found = { readonly folder: ModelFolder; readonly file?: undefined } | {
   readonly file: string;
 };
 
-async function findModel(name: string): Promise<Found> {
+async function findModel(name: string, hub?: HubOptions): Promise<Found> {
   const found = await stat(name).catch((error) => {
     if (error.code === "ENOENT") return null;
     throw error;
   });
   if (found?.isDirectory()) return { folder: await localFolder(name) };
   if (found) return { file: name };
+  if (isHubId(name)) return { folder: await hubFolder(name, hub) };
   throw new Error(`Cannot load ${name}: it is not there; wanted a Diffusers folder, or a .safetensors or .ckpt file`);
 }
 
@@ -90,6 +103,7 @@ async function ofFolder(folder: ModelFolder): Promise<Checkpoint> {
     vae: vae && folderPart("vae", folder, "vae/", vae),
     scheduler: await config("scheduler/scheduler_config.json"),
     tokenizer: tokenizerOf(folder),
+    notes: notesOf(folder),
   };
 }
 
@@ -123,6 +137,7 @@ async function ofFile(file: string, config: string | undefined): Promise<Checkpo
     vae: hasVae ? part("vae") : null,
     scheduler: given === null ? sd15Schedule : given.scheduler,
     tokenizer: given && given.tokenizer,
+    notes: [],
   };
 }
 
@@ -130,36 +145,37 @@ function filePart(part: PartName, file: string, config: ConfigJson, names: PartN
   return { part, name: file, config, names, revision: null, weightFiles: () => Promise.resolve([file]) };
 }
 
-/**
- * A VAE that takes the place of a checkpoint's own: a Diffusers folder or its `vae` folder, or a file.
- *
- * @param own What a file is read with: the configuration of the VAE whose place it takes.
- */
-async function openVae(name: string, own: ConfigJson): Promise<PartFiles> {
-  const { folder, file } = await findModel(name);
-  if (folder) {
-    const at = ["vae/", ""].find((at) => folder.files.has(`${at}config.json`));
-    if (at === undefined) {
-      throw new Error(
-        `Cannot load the VAE ${name}: it has neither vae/config.json nor config.json; wanted a VAE's folder`,
-      );
-    }
-    const config = await readConfigJson(await folder.path(`${at}config.json`));
-    // Another part's folder would be found out only when its weights are looked for.
-    readVaeConfig(reader(config));
-    return folderPart("vae", folder, at, config);
+/** A VAE that takes the place of a checkpoint's own: of a Diffusers folder, or in a folder of its own. */
+async function folderVae(name: string, folder: ModelFolder): Promise<PartFiles> {
+  const at = ["vae/", ""].find((at) => folder.files.has(`${at}config.json`));
+  if (at === undefined) {
+    throw new Error(
+      `Cannot load the VAE ${name}: it has neither vae/config.json nor config.json; wanted a VAE's folder`,
+    );
   }
+  const config = await readConfigJson(await folder.path(`${at}config.json`));
+  // Another part's folder would be found out only when its weights are looked for.
+  readVaeConfig(reader(config));
+  return folderPart("vae", folder, at, config);
+}
+
+/**
+ * A VAE that takes the place of a checkpoint's own: in a file.
+ *
+ * @param config What it is read with.
+ */
+async function fileVae(file: string, config: ConfigJson): Promise<PartFiles> {
   const { kind, hasVae } = await recognize(file);
   if (!hasVae) {
     const { what } = kind.kind === "other" ? kind : { what: "a checkpoint without its VAE" };
     throw new Error(
-      `Cannot load the VAE ${name}: it is ${what}; wanted a VAE's file or folder, or a checkpoint with one`,
+      `Cannot load the VAE ${file}: it is ${what}; wanted a VAE's file or folder, or a checkpoint with one`,
     );
   }
-  if (kind.kind === "vae" && kind.names === "diffusers") return filePart("vae", file, own, diffusersNames("vae"));
-  const sizes = { unet: readUNetConfig(reader(sd15.unet)), vae: readVaeConfig(reader(own)) };
+  if (kind.kind === "vae" && kind.names === "diffusers") return filePart("vae", file, config, diffusersNames("vae"));
+  const sizes = { unet: readUNetConfig(reader(sd15.unet)), vae: readVaeConfig(reader(config)) };
   const hasPrefix = kind.kind !== "vae" || kind.names === "original";
-  return filePart("vae", file, own, ldmNames("vae", sizes, { hasPrefix }));
+  return filePart("vae", file, config, ldmNames("vae", sizes, { hasPrefix }));
 }
 
 async function recognize(file: string): Promise<{ kind: FileKind; hasVae: boolean }> {

@@ -12,6 +12,8 @@ export interface ModelFolder {
   readonly files: ReadonlySet<string>;
   /** The commit that fixes all content of a folder on the hub; null for a folder on this machine. */
   readonly revision: string | null;
+  /** What the user should know of how it was found; null if nothing. */
+  readonly note: string | null;
   /** Path of one of the files on this machine; fetched first where it is not there yet. */
   path(file: string, onBytes?: OnBytes): Promise<string>;
 }
@@ -32,5 +34,5 @@ export async function localFolder(folder: string): Promise<ModelFolder> {
     if (found?.isFile()) files.add(name);
     if (found?.isDirectory()) { for (const inner of await readdir(join(folder, name))) files.add(`${name}/${inner}`); }
   }
-  return { name: folder, files, revision: null, path: (file) => Promise.resolve(join(folder, file)) };
+  return { name: folder, files, revision: null, note: null, path: (file) => Promise.resolve(join(folder, file)) };
 }

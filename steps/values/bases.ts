@@ -2,6 +2,8 @@ import { dirname } from "node:path";
 import { Device, NoAdapterError } from "../../engine/mod.ts";
 import { BaseModel, type BaseModelOptions } from "../../models/base_model.ts";
 import { type Checkpoint, openCheckpoint } from "../../models/checkpoint/checkpoint.ts";
+import type { OnBytes } from "../../models/checkpoint/model_folder.ts";
+import type { HubOptions } from "../../models/checkpoint/hub.ts";
 import { clipTokenizer, clipVocabularySize } from "../../models/clip/clip_vocabulary.ts";
 import { Tokenizer } from "../../models/clip/tokenizer.ts";
 import { VaeModel } from "../../models/vae_model.ts";
@@ -28,12 +30,17 @@ export interface LoadedBases extends OpenedBases {
 
 /** Where the bases are: one for both networks, or one each. */
 export interface BaseNames {
-  /** A Diffusers folder, or a single file in the original layout (`.safetensors`, `.ckpt`), or `toy`. */
+  /**
+   * A Diffusers folder, a single file in the original layout (`.safetensors`, `.ckpt`), `toy`, or the name of a model on the hub: `owner/name`,
+   * `owner/name@revision`. Only for that is the network used.
+   */
   readonly network1: string;
   /** Network 1's when left out. */
   readonly network2?: string;
-  /** A VAE that takes the place of the bases' own: a folder or a file (`.safetensors`, `.ckpt`, `.pt`). */
+  /** A VAE that takes the place of the bases' own: a folder, a file (`.safetensors`, `.ckpt`, `.pt`), or one on the hub. */
   readonly vae?: string;
+  /** Where models on the hub come from. */
+  readonly hub?: HubOptions;
   /** A Diffusers folder whose configurations and tokenizer single files are read with; SD v1.5's when left out. */
   readonly config?: string;
 }
@@ -45,11 +52,12 @@ export function baseFolder(name: string): string {
 
 /** Opens configurations; no device is asked for. A base that both networks name is opened once. */
 export async function openBases(names: BaseNames, options: BaseModelOptions): Promise<OpenedBases> {
-  const { network1: first, network2: second = first, config, vae } = names;
+  const { network1: first, network2: second = first, config, vae, hub } = names;
   const open = async (name: string) => {
     const checkpoint = await openCheckpoint(baseFolder(name), {
       ...config === undefined ? {} : { config: baseFolder(config) },
       ...vae === undefined ? {} : { vae: baseFolder(vae) },
+      ...hub === undefined ? {} : { hub },
     });
     if (checkpoint.vae === null) {
       throw new Error(`Cannot load ${checkpoint.name}: it has no VAE; name one with the option vae`);
@@ -88,6 +96,8 @@ export interface LoadingEvents {
   warn(message: string): void;
   /** Bytes of weights that are on the device, and all of them. */
   onLoaded?(doneBytes: number, totalBytes: number): void;
+  /** Bytes of a file that came from the hub. */
+  onFetched?: OnBytes;
 }
 
 /**
@@ -98,7 +108,7 @@ export interface LoadingEvents {
 export async function loadBasesOn(
   names: BaseNames,
   options: BaseModelOptions,
-  { warn, onLoaded }: LoadingEvents,
+  { warn, onLoaded, onFetched }: LoadingEvents,
 ): Promise<LoadedBases> {
   const device = await Device.open();
   try {
@@ -110,8 +120,12 @@ export async function loadBasesOn(
     const tokenizers: Tokenizer[] = [];
     let doneBytes = 0;
     for (const base of distinct) {
+      base.checkpoint.notes.forEach(warn);
       tokenizers.push(await openTokenizer(base));
-      const progress = { onLoaded: (sizeBytes: number) => onLoaded?.(doneBytes += sizeBytes, totalBytes) };
+      const progress = {
+        onLoaded: (sizeBytes: number) => onLoaded?.(doneBytes += sizeBytes, totalBytes),
+        ...onFetched ? { onFetched } : {},
+      };
       (await base.load(device, progress)).warnings.forEach(warn);
     }
     const [tokenizer1, tokenizer2 = tokenizer1] = tokenizers;

@@ -11,15 +11,13 @@ import { hashLargeFile } from "./file_hashes.ts";
 export async function contentOf(checkpoint: Checkpoint): Promise<Record<string, unknown>> {
   const { scheduler, tokenizer } = checkpoint, parts: unknown[] = [];
   for (const part of partsOf(checkpoint)) {
-    const files = part.revision === null ? await hashesOf(await part.weightFiles()) : [part.name, part.revision];
+    const files = part.revision === null ? await hashesOf(await part.weightFiles()) : part.revision;
     parts.push({ part: part.part, config: part.config.json, files });
   }
   let tokens: unknown = null;
   if (tokenizer) {
-    const { folder, files } = tokenizer, isRemote = folder.revision !== null;
-    tokens = isRemote
-      ? [folder.name, folder.revision]
-      : await hashesOf(await Promise.all(files.map((each) => folder.path(each))));
+    const { folder, files } = tokenizer;
+    tokens = folder.revision ?? await hashesOf(await Promise.all(files.map((each) => folder.path(each))));
   }
   return { parts, scheduler: scheduler && scheduler.json, tokenizer: tokens };
 }
