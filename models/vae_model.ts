@@ -1,26 +1,38 @@
 import { createHash } from "node:crypto";
-import { type CompiledProgram, type Device, input, plan } from "../engine/mod.ts";
+import { type CompiledProgram, type Device, input, plan, type Program, SlotPool } from "../engine/mod.ts";
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { OpenedPart, readElements } from "./checkpoint/opened_part.ts";
 import { ConfigReader } from "./config_reader.ts";
 import { loadWeights } from "./load.ts";
 import { Source } from "./source.ts";
-import { AutoencoderKL, type Posterior } from "./vae/autoencoder_kl.ts";
+import { AutoencoderKL } from "./vae/autoencoder_kl.ts";
 import { readVaeConfig, vaeFactor } from "./vae/config.ts";
+import { type Encoding, type EncodingOptions, planEncoding } from "./vae/encoding.ts";
+import { blendTiles, type PictureSize, type Tile, tilesOf } from "./vae/tiles.ts";
 import { Weights } from "./weights.ts";
 
 /** Pixels of pictures that are decoded in one go: eight of 128×128. */
 const decodedPixels = 8 * 128 ** 2;
 
+/** What the VAE makes of a picture: `mean` and `logvar`, each `[height / 8, width / 8, 4]`. */
+export interface EncodedPicture {
+  readonly mean: Float32Array;
+  readonly logvar: Float32Array;
+}
+
 /** The VAE of a base model, ready to encode and decode pictures; always in f32, where real checkpoints overflow in f16. */
 export class VaeModel {
   private readonly programs = new Map<string, CompiledProgram>();
+  /** Programs for pictures of different sizes take turns. */
+  private readonly pool: SlotPool;
 
   private constructor(
     private readonly device: Device,
     private readonly model: AutoencoderKL,
     private readonly weights: Weights,
-  ) {}
+  ) {
+    this.pool = new SlotPool(device);
+  }
 
   /**
    * Reads a checkpoint's VAE and puts it on the device.
@@ -55,27 +67,70 @@ export class VaeModel {
   }
 
   /**
-   * The mean of each picture's latents, or a draw when noise is given.
+   * How pictures of a size are encoded on this device.
+   *
+   * @throws {RangeError} If not even tiles fit.
+   */
+  planEncoding(size: PictureSize, options: Omit<EncodingOptions, "limits"> = {}): Encoding {
+    return planEncoding(this.model, size, { ...options, limits: this.device.facts });
+  }
+
+  /**
+   * The distribution of each picture's latents.
    *
    * @param pictures Each `[height, width, 3]`, RGB in −1…1, all of one size.
-   * @returns `mean` and `logvar` of each, `[height / 8, width / 8, 4]`, as the VAE gives them.
+   * @param encoding How, as `planEncoding` gave it for this size; all at once if they fit, when left out.
    */
   async encode(
     pictures: readonly Float32Array[],
-    size: { width: number; height: number },
-  ): Promise<{ mean: Float32Array; logvar: Float32Array }[]> {
-    const shape = [pictures.length, size.height, size.width, 3];
-    const program = await this.program(`encode ${shape}`, () => {
-      const { mean, logvar }: Posterior = this.model.encode(input("pictures", shape));
-      return { mean, logvar };
-    });
-    program.run({ pictures: joined(pictures) });
-    const { mean, logvar } = await program.read("mean", "logvar");
-    const each = mean.length / pictures.length;
+    size: PictureSize,
+    encoding: Encoding = this.planEncoding(size, { batch: pictures.length }),
+  ): Promise<EncodedPicture[]> {
+    const { batch, tile } = encoding, encoded: EncodedPicture[] = [];
+    if (tile !== null) {
+      for (const picture of pictures) encoded.push(await this.encodeInTiles(picture, size, tile, encoding.program));
+      return encoded;
+    }
+    for (let at = 0; at < pictures.length; at += batch) {
+      const part = pictures.slice(at, at + batch);
+      const { program } = part.length === batch ? encoding : this.planEncoding(size, { batch: part.length });
+      encoded.push(...await this.encodeTogether(part, size, program));
+    }
+    return encoded;
+  }
+
+  private async encodeTogether(
+    pictures: readonly Float32Array[],
+    { height, width }: PictureSize,
+    program: Program,
+  ): Promise<EncodedPicture[]> {
+    const compiled = await this.program(`encode ${[pictures.length, height, width]}`, () => program);
+    compiled.run({ pictures: joined(pictures) });
+    const { mean, logvar } = await compiled.read("mean", "logvar"), each = mean.length / pictures.length;
     return pictures.map((_, i) => ({
       mean: mean.slice(i * each, (i + 1) * each) as Float32Array,
       logvar: logvar.slice(i * each, (i + 1) * each) as Float32Array,
     }));
+  }
+
+  private async encodeInTiles(
+    picture: Float32Array,
+    size: PictureSize,
+    tile: PictureSize,
+    program: Program,
+  ): Promise<EncodedPicture> {
+    const { factor } = this,
+      inCells = ({ height, width }: PictureSize) => {
+        return { height: height / factor, width: width / factor };
+      };
+    const cells = inCells(size), tiles = tilesOf(cells, inCells(tile)), encoded: EncodedPicture[] = [];
+    for (const each of tiles) {
+      encoded.push(...await this.encodeTogether([cut(picture, size.width, each, factor)], tile, program));
+    }
+    return {
+      mean: blendTiles(tiles, encoded.map(({ mean }) => mean), cells),
+      logvar: blendTiles(tiles, encoded.map(({ logvar }) => logvar), cells),
+    };
   }
 
   /**
@@ -95,7 +150,7 @@ export class VaeModel {
       const part = latents.slice(at, at + together), shape = [part.length, size.height, size.width, 4];
       const program = await this.program(
         `decode ${shape}`,
-        () => ({ pictures: this.model.decode(input("latents", shape)) }),
+        () => plan({ outputs: { pictures: this.model.decode(input("latents", shape)) } }),
       );
       program.run({ latents: joined(part).map((value) => value / scalingFactor) });
       const { pictures } = await program.read("pictures"), each = pictures.length / part.length;
@@ -111,13 +166,14 @@ export class VaeModel {
   free(): void {
     for (const program of this.programs.values()) this.device.release(program);
     this.programs.clear();
+    this.pool.dispose();
     this.device.free(this.weights.all.map((spec) => spec.variable));
   }
 
-  private async program(key: string, trace: () => Parameters<typeof plan>[0]["outputs"]): Promise<CompiledProgram> {
+  private async program(key: string, planned: () => Program): Promise<CompiledProgram> {
     let program = this.programs.get(key);
     if (!program) {
-      program = await this.device.compile(plan({ outputs: trace() }));
+      program = await this.device.compile(planned(), { pool: this.pool });
       this.programs.set(key, program);
     }
     return program;
@@ -140,4 +196,14 @@ function joined(parts: readonly Float32Array[]): Float32Array {
     at += part.length;
   }
   return result;
+}
+
+/** A tile's pixels, out of a picture's. */
+function cut(picture: Float32Array, width: number, { top, left, ...cells }: Tile, factor: number): Float32Array {
+  const rowLength = cells.width * factor * 3, pixels = new Float32Array(cells.height * factor * rowLength);
+  for (let row = 0; row < cells.height * factor; row++) {
+    const start = ((top * factor + row) * width + left * factor) * 3;
+    pixels.set(picture.subarray(start, start + rowLength), row * rowLength);
+  }
+  return pixels;
 }
