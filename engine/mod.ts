@@ -19,6 +19,7 @@ export { plan, pooledBytes, type Program, programText } from "./plan/plan.ts";
 export { type AdapterFacts, NoAdapterError } from "./gpu/adapter.ts";
 export { Device, DeviceLostError, type HostArray } from "./gpu/device.ts";
 export { CompiledProgram, Recorder } from "./gpu/compiled_program.ts";
+export { Profiler, type ProgramTimes } from "./gpu/profiler.ts";
 export { absMax } from "./ops/abs_max.ts";
 export { SlotPool } from "./gpu/slot_pool.ts";
 export { add } from "./ops/add.ts";
