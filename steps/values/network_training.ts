@@ -165,6 +165,7 @@ export async function trainNetworks(
   const { networks, options, freezing, orthogonality } = task;
   const { device } = bases, seed = options.seed ?? 1;
   const loras: LoraNetwork[] = [];
+  using opened = await latents.open(bases);
   try {
     const sides = networks.map((network): TrainingSide => {
       const { number, start } = network, base = bases[`network${number}`];
@@ -180,7 +181,7 @@ export async function trainNetworks(
         tokenizer: bases[`tokenizer${number}`],
       };
     });
-    const { state, log } = await runTraining(bases, sides, latents, {
+    const { state, log } = await runTraining(bases, sides, opened, {
       ...options,
       ...orthogonalityOptions(orthogonality),
     }, {
