@@ -7,6 +7,7 @@ export * from "./pipeline/mod.ts";
 /** The kinds of values that steps hand on to each other, for steps of your own. */
 export * as things from "./steps/things.ts";
 export { cacheLatents, type CacheLatentsOptions } from "./steps/cache_latents.ts";
+export { debugDataset, type DebugDatasetOptions } from "./steps/debug_dataset.ts";
 export { encodeLatents } from "./steps/encode_latents.ts";
 export { freezeNetwork1, type FreezeNetwork1Options } from "./steps/freeze_network_1.ts";
 export { loadBases, type LoadBasesOptions } from "./steps/load_bases.ts";

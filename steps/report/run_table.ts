@@ -1,5 +1,5 @@
 import type { DatasetDescription } from "../../data/describe_dataset.ts";
-import { durationText } from "../../pipeline/mod.ts";
+import { durationText, sizeText } from "../../pipeline/mod.ts";
 
 /** How long a run is, and what it takes. */
 export interface RunLength {
@@ -101,25 +101,23 @@ export function runTable(datasets: readonly DatasetDescription[], length: RunLen
       }${isPair ? ", those of the longer data set" : ""}`,
     ),
     one("the run", `${plural(totalSteps, "step")} = ${plural(epochs, "epoch")}${last}`),
-    ...peakGpuBytes === undefined
-      ? []
-      : [one("memory", `${(peakGpuBytes / 2 ** 30).toFixed(2)} GiB on the GPU at most`)],
+    ...peakGpuBytes === undefined ? [] : [one("memory", `${sizeText(peakGpuBytes)} on the GPU at most`)],
     ...secondsPerStep === undefined
       ? []
       : [one("time", `about ${durationText(secondsPerStep * totalSteps)}, ${secondsPerStep.toFixed(2)} s a step`)],
   ];
 }
 
-/** The table as lines of text, in columns; a value for the whole run takes the room of both. */
-export function runTableLines(rows: readonly RunTableRow[], networks: number): string[] {
+/**
+ * The table as lines of text, in columns; a value for the whole run takes the room of both.
+ *
+ * @param names Headings of the columns; one alone has none.
+ */
+export function runTableLines(rows: readonly RunTableRow[], names: readonly string[]): string[] {
   const labels = Math.max(...rows.map(({ label }) => label.length)) + 2;
-  const widths = Array.from(
-    { length: networks },
-    (_, at) =>
-      Math.max(...rows.filter(({ values }) => values.length === networks).map(({ values }) => values[at].length)) + 2,
-  );
+  const apart = rows.filter(({ values }) => values.length === names.length);
+  const widths = names.map((_, at) => Math.max(...apart.map(({ values }) => values[at].length)) + 2);
   const write = (label: string, values: readonly string[]) =>
     (label.padEnd(labels) + values.map((text, at) => text.padEnd(widths[at])).join("")).trimEnd();
-  const heading = networks > 1 ? [write("", Array.from({ length: networks }, (_, at) => `network ${at + 1}`))] : [];
-  return [...heading, ...rows.map(({ label, values }) => write(label, values))];
+  return [...names.length > 1 ? [write("", names)] : [], ...rows.map(({ label, values }) => write(label, values))];
 }

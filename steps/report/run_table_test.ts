@@ -23,7 +23,7 @@ Deno.test("runTable() says of two networks what is shown, what a step and an epo
     ...{ stepsPerEpoch: 30, epochs: 5, totalSteps: 130, accumulationSteps: 2 },
     ...{ peakGpuBytes: 3 * 2 ** 29, secondsPerStep: 0.5 },
   });
-  deepEqual(runTableLines(rows, 2), [
+  deepEqual(runTableLines(rows, ["network 1", "network 2"]), [
     "                               network 1                                  network 2",
     "training pictures in an epoch  12 pictures × 10 repeats = 120 shown       8 pictures × 3 or 2 repeats = 21 shown",
     "regularization pictures        200 pictures, 120 shown, 80 of them never  none",
@@ -33,7 +33,7 @@ Deno.test("runTable() says of two networks what is shown, what a step and an epo
     "a step                         2 batches of each network, gathered, then the weights change once",
     "an epoch                       30 steps: 60 batches / 2, those of the longer data set",
     "the run                        130 steps = 5 epochs, the last one cut off after 10 of its 30 steps",
-    "memory                         1.50 GiB on the GPU at most",
+    "memory                         1.5 GiB on the GPU at most",
     "time                           about 1 min 5 s, 0.50 s a step",
   ]);
 });

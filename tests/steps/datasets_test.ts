@@ -56,7 +56,10 @@ Deno.test("networks train on buckets of different shapes in one step; a stopped 
     );
     equal((await runRecorded(recipe, { folder: stopped })).error, null);
     for (const name of ["network1", "network2"]) {
-      const [a, b] = [await keptNetwork(whole, "train-both-networks", name), await keptNetwork(stopped, "train-both-networks", name)];
+      const [a, b] = [
+        await keptNetwork(whole, "train-both-networks", name),
+        await keptNetwork(stopped, "train-both-networks", name),
+      ];
       ok(a.weights.every(Number.isFinite));
       deepEqual(b.weights, a.weights);
       deepEqual(b.log, a.log);
@@ -150,7 +153,6 @@ Deno.test("encodeLatents() draws latents by sample, and takes the mean of held-o
       ok(spread > 0.01 && Math.abs(bias) < 5 * spread / Math.sqrt(middle.length), `bias ${bias}, spread ${spread}`);
     } finally {
       values.bases.release();
-
     }
   }));
 
