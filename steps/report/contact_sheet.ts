@@ -125,7 +125,7 @@ class SheetDrawing {
       return { input: Buffer.from(pixels), raw: { width, height, channels: 3 as const }, left, top };
     });
     const drawn = sharp({ create: { width, height, channels: 3, background: paper }, limitInputPixels: false })
-      .composite([...pictures, { input: Buffer.from(svg), limitInputPixels: false }]);
+      .composite([...pictures, { input: Buffer.from(svg), limitInputPixels: false }]).removeAlpha();
     return new Uint8Array(await drawn.png({ compressionLevel: 9 }).toBuffer());
   }
 }
