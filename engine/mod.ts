@@ -11,15 +11,15 @@ export {
   type Sample,
 } from "./graph/op.ts";
 export { guaranteedBindingBytes, input, type Node, pack, reshape, Tensor, Variable, window } from "./graph/tensor.ts";
+export { type ActivationFormat, storingActivations } from "./graph/activations.ts";
 export { checkpointed } from "./graph/checkpoint.ts";
 export { currentScope, scoped } from "./graph/scope.ts";
 export { dependsOn, type GradientOptions, gradients } from "./autodiff/gradients.ts";
 export { type BufferLimits, checkLimits } from "./plan/limits.ts";
 export { plan, pooledBytes, type Program, programText } from "./plan/plan.ts";
-export { type AdapterFacts, adapterLimits, NoAdapterError } from "./gpu/adapter.ts";
+export { type AdapterFacts, NoAdapterError } from "./gpu/adapter.ts";
 export { Device, DeviceLostError, type HostArray } from "./gpu/device.ts";
 export { CompiledProgram, Recorder } from "./gpu/compiled_program.ts";
-export { Profiler, type ProgramTimes } from "./gpu/profiler.ts";
 export { absMax } from "./ops/abs_max.ts";
 export { SlotPool } from "./gpu/slot_pool.ts";
 export { add } from "./ops/add.ts";

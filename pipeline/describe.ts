@@ -34,17 +34,14 @@ class UnplannedError extends Error {
   }
 }
 
-/** A step's plan, and the name of the needed thing that stopped it. */
-interface PlannedStep {
-  readonly plan: Plan<Record<string, unknown>>;
-  readonly unplanned?: string;
-}
-
 /** Plans each step in order, each with what the earlier ones could say. */
-export async function* planSteps(steps: readonly AnyStep[]): AsyncGenerator<PlannedStep, void> {
-  const { sources } = linkSteps(steps);
+export async function describeSteps(
+  recipe: { readonly name: string; readonly steps: readonly AnyStep[] },
+): Promise<Description> {
+  const { sources } = linkSteps(recipe.steps);
   const known: Record<string, unknown>[] = [];
-  for (const [index, step] of steps.entries()) {
+  const steps: StepDescription[] = [];
+  for (const [index, step] of recipe.steps.entries()) {
     const planned = {};
     for (const [name, source] of Object.entries(sources[index])) {
       Object.defineProperty(planned, name, {
@@ -64,17 +61,7 @@ export async function* planSteps(steps: readonly AnyStep[]): AsyncGenerator<Plan
       unplanned = error.thing;
     }
     known[index] = plan.gives ?? {};
-    yield { plan, ...(unplanned === undefined ? {} : { unplanned }) };
-  }
-}
-
-/** What a recipe's steps say of themselves before they run. */
-export async function describeSteps(
-  recipe: { readonly name: string; readonly steps: readonly AnyStep[] },
-): Promise<Description> {
-  const steps: StepDescription[] = [];
-  for await (const { plan, unplanned } of planSteps(recipe.steps)) {
-    const step = recipe.steps[steps.length], given = Object.keys(step.gives);
+    const given = Object.keys(step.gives);
     steps.push({
       name: step.name,
       options: step.options,

@@ -1,3 +1,4 @@
+import { storingActivations } from "../graph/activations.ts";
 import { byName, inputNames, nextNodeId } from "../graph/op.ts";
 import { atScope } from "../graph/scope.ts";
 import { type Node, reshape, Tensor } from "../graph/tensor.ts";
@@ -67,7 +68,7 @@ export function gradients(y: Tensor, by: readonly Tensor[], options: GradientOpt
     if (!depends.has(node) || dys.every((dy) => dy === null)) continue;
     const where = `Cannot differentiate ${node.op.name}${node.scope ? ` in ${node.scope}` : ""}`;
     if (!node.op.gradient) throw new TypeError(`${where}: it has no gradient`);
-    atScope(node.scope, () => {
+    inPlaceOf(node, () => {
       const names = inputNames(node.op);
       const wants = byName(names, node.inputs.map(dependsOn));
       const part = node.checkpoint;
@@ -96,6 +97,11 @@ export function gradients(y: Tensor, by: readonly Tensor[], options: GradientOpt
     });
   }
   return by.map((tensor) => found.get(tensor) ?? null);
+}
+
+/** Runs a node's rule: what it adds belongs to the node's scope, and is f32 whatever activations are stored in. */
+function inPlaceOf({ scope }: Node, body: () => void): void {
+  storingActivations("f32", () => atScope(scope, body));
 }
 
 /** For each tensor of `by`, whether `y` depends on it: what `gradients` would give is null where it does not. */

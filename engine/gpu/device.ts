@@ -7,8 +7,8 @@ import { type AdapterFacts, requestDevice } from "./adapter.ts";
 import { CompiledProgram } from "./compiled_program.ts";
 import type { SlotPool } from "./slot_pool.ts";
 
-/** Elements as the host holds them: one kind of array for each dtype. */
-export type HostArray = Float32Array | Float16Array | Uint32Array | Int32Array;
+/** Elements as the host holds them: one kind of array for each dtype. JavaScript has no bf16; of such elements it holds the bits, in a `Uint16Array`. */
+export type HostArray = Float32Array | Float16Array | Uint16Array | Uint32Array | Int32Array;
 
 /** The device went away or failed: nothing on it can be read any more. A run goes on from its last saved state. */
 export class DeviceLostError extends Error {
@@ -22,6 +22,8 @@ export function hostArray(dtype: DType, bytes: ArrayBuffer, count: number): Host
       return new Float32Array(bytes, 0, count);
     case "f16":
       return new Float16Array(bytes, 0, count);
+    case "bf16":
+      return new Uint16Array(bytes, 0, count);
     case "u32":
       return new Uint32Array(bytes, 0, count);
     case "i32":
@@ -30,7 +32,7 @@ export function hostArray(dtype: DType, bytes: ArrayBuffer, count: number): Host
 }
 
 /**
- * The bytes to upload for a tensor of this type; numbers of another format are converted.
+ * The bytes to upload for a tensor of this type; numbers of another format are converted, but not to bf16: of that the bits are wanted.
  *
  * @throws {TypeError} If the number of elements differs: `Cannot upload latents: 12 elements, f32 [2, 3] wants 6`.
  */
@@ -38,6 +40,9 @@ export function uploadBytes(name: string, type: TensorType, data: ArrayLike<numb
   const count = elementCount(type.shape);
   if (data.length !== count) {
     throw new TypeError(`Cannot upload ${name}: ${data.length} elements, ${typeText(type)} wants ${count}`);
+  }
+  if (type.dtype === "bf16" && !(data instanceof Uint16Array)) {
+    throw new TypeError(`Cannot upload ${name}: ${typeText(type)} wants the elements' bits, in a Uint16Array`);
   }
   const buffer = new ArrayBuffer(byteLength(type));
   hostArray(type.dtype, buffer, count).set(data);

@@ -1,4 +1,5 @@
 import { currentCheckpoint } from "./checkpoint.ts";
+import { activationFormat } from "./activations.ts";
 import type { Kernel, KernelTarget } from "./kernel.ts";
 import { currentScope } from "./scope.ts";
 import { type Node, originOf, Tensor } from "./tensor.ts";
@@ -75,6 +76,8 @@ export interface OpDefinition<Names extends readonly string[], Attributes extend
    * change, and the kernel binds inputs only, the overwritten ones as read_write.
    */
   readonly overwrites?: number;
+  /** How many leading outputs are activations: f32, or what `storingActivations` says. */
+  readonly narrows?: number;
   readonly samples: readonly Sample<Names, Attributes>[];
 }
 
@@ -148,7 +151,9 @@ function apply(op: AnyOp, args: readonly unknown[]): Tensor[] {
   let types: readonly TensorType[];
   try {
     const found = op.type(byName(names, inputs) as never, attributes);
-    types = Array.isArray(found) ? found : [found as TensorType];
+    types = (Array.isArray(found) ? found : [found as TensorType]).map((type, output) =>
+      output < (op.narrows ?? 0) ? narrowed(type) : type
+    );
   } catch (error) {
     if (error instanceof TypeError) throw new TypeError(`${where}: ${error.message}`, { cause: error });
     throw error;
@@ -164,6 +169,11 @@ function apply(op: AnyOp, args: readonly unknown[]): Tensor[] {
   const outputs = types.map((type, output) => new Tensor(type, { kind: "node", node, output }));
   show(outputs);
   return outputs;
+}
+
+/** An activation's type. In 16 bits elements may have to be stored in pairs, so what does not come in fours stays f32. */
+function narrowed(type: TensorType): TensorType {
+  return type.dtype === "f32" && (type.shape.at(-1) ?? 1) % 4 === 0 ? { ...type, dtype: activationFormat() } : type;
 }
 
 /** An object of values under the inputs' names. */

@@ -1,5 +1,5 @@
-/** Number formats that a tensor's elements can have. `f16` is storage only: kernels widen it to f32 before computing. */
-export type DType = "f32" | "f16" | "u32" | "i32";
+/** Number formats that a tensor's elements can have. `f16` and `bf16` are storage only: kernels widen them to f32 before computing. */
+export type DType = "f32" | "f16" | "bf16" | "u32" | "i32";
 
 /** Sizes of a tensor's axes, outermost first; `[]` is a scalar. Tensors are always contiguous, row-major. */
 export type Shape = readonly number[];
@@ -11,7 +11,17 @@ export interface TensorType {
 }
 
 /** Bytes of one element. */
-export const bytesPerElement: Readonly<Record<DType, number>> = { f32: 4, f16: 2, u32: 4, i32: 4 };
+export const bytesPerElement: Readonly<Record<DType, number>> = { f32: 4, f16: 2, bf16: 2, u32: 4, i32: 4 };
+
+/** Whether elements of this format take 16 bits. */
+export function isHalf(dtype: DType): boolean {
+  return bytesPerElement[dtype] === 2;
+}
+
+/** The format that kernels compute in with elements of this one. */
+export function computedIn(dtype: DType): "f32" | "u32" | "i32" {
+  return dtype === "u32" || dtype === "i32" ? dtype : "f32";
+}
 
 /** Number of elements of a shape; 1 for a scalar. */
 export function elementCount(shape: Shape): number {

@@ -1,7 +1,8 @@
 import { defineOp } from "../graph/op.ts";
 import { reshape, type Tensor } from "../graph/tensor.ts";
 import { elementCount } from "../graph/types.ts";
-import { binding, enables, grid, widen } from "./kernels/wgsl.ts";
+import { buffers, Stored } from "./kernels/storage.ts";
+import { grid } from "./kernels/wgsl.ts";
 
 /** Invocations that look for a maximum at the same time. */
 const sharedBy = 1024;
@@ -10,13 +11,12 @@ const partialAbsMax = defineOp<readonly ["x"], { readonly parts: number }>({
   name: "abs_max",
   inputs: ["x"],
   type: (_, { parts }) => ({ shape: [parts], dtype: "f32" }),
-  kernel: ({ inputs: { x }, attributes: { parts }, target }) => {
+  kernel: ({ inputs: { x }, output, attributes: { parts }, target }) => {
     const lines = grid(parts, target);
+    const values = new Stored("x", x, 1, target), result = new Stored("result", output, 1, target);
     return {
       workgroups: lines.workgroups,
-      wgsl: `${enables([x])}
-${binding(0, "x", x.dtype, "read")}
-${binding(1, "result", "f32", "read_write")}
+      wgsl: `${buffers([values], [result])}
 const COUNT = ${elementCount(x.shape)}u;
 const PARTS = ${parts}u;
 
@@ -27,9 +27,9 @@ fn main(${lines.parameters}) {
   // As whole numbers the bits of magnitudes have the magnitudes' order, with infinity and then NaN on top.
   var most = 0u;
   for (var at = i; at < COUNT; at += PARTS) {
-    most = max(most, bitcast<u32>(${widen(x.dtype, "x[at]")}) & 0x7fffffffu);
+    most = max(most, bitcast<u32>(${values.load("at")}) & 0x7fffffffu);
   }
-  result[i] = bitcast<f32>(most);
+  ${result.store("i", "bitcast<f32>(most)")}
 }
 `,
     };

@@ -1,5 +1,5 @@
 import { defineOp } from "../graph/op.ts";
-import { elementCount, sameShape } from "../graph/types.ts";
+import { elementCount, sameShape, typeText } from "../graph/types.ts";
 import { binding, grid } from "./kernels/wgsl.ts";
 
 /** Overwrites a variable: `total = keep · total + x`; `keep: 0` stores x. */
@@ -11,6 +11,7 @@ export const accumulate = defineOp<readonly ["total", "x"], { readonly keep: 0 |
     if (!sameShape(total.shape, x.shape)) {
       throw new TypeError(`shapes differ: total is [${total.shape.join(", ")}], x is [${x.shape.join(", ")}]`);
     }
+    if (x.dtype !== "f32") throw new TypeError(`x is ${typeText(x)}, wanted f32`);
     return { shape: total.shape, dtype: "f32" };
   },
   kernel: ({ inputs: { total }, attributes: { keep }, target }) => {

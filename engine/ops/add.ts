@@ -4,6 +4,7 @@ import { broadcastType, elementwise } from "./kernels/elementwise.ts";
 /** `a + b`; the smaller shape broadcasts. */
 export const add = defineOp({
   name: "add",
+  narrows: 1,
   inputs: ["a", "b"],
   type: broadcastType,
   kernel: elementwise("a + b"),

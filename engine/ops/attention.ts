@@ -1,6 +1,6 @@
 import { defineMultiOp, defineOp } from "../graph/op.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import type { TensorType } from "../graph/types.ts";
+import type { DType, TensorType } from "../graph/types.ts";
 import {
   attentionDelta as deltaKernel,
   attentionForward,
@@ -20,6 +20,10 @@ function shapeOf(q: TensorType, k: TensorType, { heads, causal = false }: Attent
   return { batch, queries, keys: k.shape[1], heads, size: channels / heads, causal };
 }
 
+function formatsOf(types: Readonly<Record<string, TensorType>>): Record<string, DType> {
+  return Object.fromEntries(Object.entries(types).map(([name, { dtype }]) => [name, dtype]));
+}
+
 /**
  * Attention with what its gradient needs: `o = softmax(q·kᵀ/√size)·v` and, for each query, the logarithm of the sum of exponentials.
  *
@@ -30,6 +34,7 @@ function shapeOf(q: TensorType, k: TensorType, { heads, causal = false }: Attent
  */
 const attentionWithStatistics = defineMultiOp<readonly ["q", "k", "v"], AttentionAttributes>({
   name: "attention",
+  narrows: 1,
   inputs: ["q", "k", "v"],
   type: ({ q, k, v }, { heads }) => {
     const [batch, queries, channels] = q.shape, [, keys] = k.shape;
@@ -45,7 +50,8 @@ const attentionWithStatistics = defineMultiOp<readonly ["q", "k", "v"], Attentio
     }
     return [{ shape: q.shape, dtype: "f32" }, { shape: [batch, heads, queries], dtype: "f32" }];
   },
-  kernel: ({ inputs: { q, k }, attributes, target }) => attentionForward(shapeOf(q, k, attributes), target),
+  kernel: ({ inputs: { q, k, v }, output, attributes, target }) =>
+    attentionForward({ ...shapeOf(q, k, attributes), dtypes: formatsOf({ q, k, v, o: output }) }, target),
   // p = exp(score − lse), ds = p ⊙ (do·vᵀ − delta + dlse) / √size with delta = Σ channels do ⊙ o:  dq = ds·k, dk = dsᵀ·q, dv = pᵀ·do
   gradient: (dy, { q, k, v }, { outputs: [o, lse], attributes, wants }) => {
     const [dOutput, dStatistics] = dy as unknown as (Tensor | null)[];
@@ -64,7 +70,8 @@ export const attentionDelta = defineOp<readonly ["dy", "o"], AttentionAttributes
   name: "attention_delta",
   inputs: ["dy", "o"],
   type: ({ dy: { shape: [batch, queries] } }, { heads }) => ({ shape: [batch, heads, queries], dtype: "f32" }),
-  kernel: ({ inputs: { dy }, attributes, target }) => deltaKernel(shapeOf(dy, dy, attributes), target),
+  kernel: ({ inputs: { dy, o }, attributes, target }) =>
+    deltaKernel({ ...shapeOf(dy, dy, attributes), dtypes: formatsOf({ dy, o }) }, target),
   samples: [{
     inputs: { dy: [1, 2, 6], o: [1, 2, 6] },
     attributes: { heads: 2 },
@@ -73,6 +80,9 @@ export const attentionDelta = defineOp<readonly ["dy", "o"], AttentionAttributes
   }],
 });
 
+/** For the samples of one channel: the softmax's weight, which is at most 1 since lse is at least every score. */
+const weightOf = ([q]: number[], [k]: number[], [lse]: number[]) => Math.exp(Math.min(q * k - lse, 0));
+
 const gradientInputs = ["q", "k", "v", "dy", "lse", "delta"] as const;
 
 /** Gradient of attention by the queries; see `attentionWithStatistics`. */
@@ -80,13 +90,12 @@ export const attentionQueryGradient = defineOp<typeof gradientInputs, AttentionA
   name: "attention_query_gradient",
   inputs: gradientInputs,
   type: ({ q }) => ({ shape: q.shape, dtype: "f32" }),
-  kernel: ({ inputs: { q, k }, attributes, target }) => queryGradientKernel(shapeOf(q, k, attributes), target),
+  kernel: ({ inputs, attributes, target }) =>
+    queryGradientKernel({ ...shapeOf(inputs.q, inputs.k, attributes), dtypes: formatsOf(inputs) }, target),
   samples: [{
     inputs: { q: [1, 1, 1], k: [1, 1, 1], v: [1, 1, 1], dy: [1, 1, 1], lse: [1, 1, 1], delta: [1, 1, 1] },
     attributes: { heads: 1 },
-    // In use lse is at least every score, so that no exponential is above 1; independent values of 100 would be far from it.
-    extremes: [-4, 4],
-    expect: (q, k, v, dy, lse, delta) => [Math.exp(q[0] * k[0] - lse[0]) * (dy[0] * v[0] - delta[0]) * k[0]],
+    expect: (q, k, v, dy, lse, delta) => [weightOf(q, k, lse) * (dy[0] * v[0] - delta[0]) * k[0]],
   }],
 });
 
@@ -95,14 +104,13 @@ export const attentionKeyValueGradient = defineMultiOp<typeof gradientInputs, At
   name: "attention_key_value_gradient",
   inputs: gradientInputs,
   type: ({ k }) => [{ shape: k.shape, dtype: "f32" }, { shape: k.shape, dtype: "f32" }],
-  kernel: ({ inputs: { q, k }, attributes, target }) => keyValueGradientKernel(shapeOf(q, k, attributes), target),
+  kernel: ({ inputs, attributes, target }) =>
+    keyValueGradientKernel({ ...shapeOf(inputs.q, inputs.k, attributes), dtypes: formatsOf(inputs) }, target),
   samples: [{
     inputs: { q: [1, 1, 1], k: [1, 1, 1], v: [1, 1, 1], dy: [1, 1, 1], lse: [1, 1, 1], delta: [1, 1, 1] },
     attributes: { heads: 1 },
-    // In use lse is at least every score, so that no exponential is above 1; independent values of 100 would be far from it.
-    extremes: [-4, 4],
     expect: (q, k, v, dy, lse, delta) => {
-      const p = Math.exp(q[0] * k[0] - lse[0]);
+      const p = weightOf(q, k, lse);
       return [[p * (dy[0] * v[0] - delta[0]) * q[0]], [p * dy[0]]];
     },
   }],

@@ -1,6 +1,7 @@
 import { defineOp, type Gradients } from "../graph/op.ts";
 import { elementCount, type TensorType, typeText } from "../graph/types.ts";
-import { binding, divide, enables, grid, modulo, vectorType, vectorWidth } from "./kernels/wgsl.ts";
+import { buffers, copiedIn, Stored } from "./kernels/storage.ts";
+import { divide, grid, modulo, vectorWidth } from "./kernels/wgsl.ts";
 import { slice } from "./slice.ts";
 
 /** Sizes of both inputs' rows, a row being all that lies side by side from the axis on. */
@@ -18,18 +19,18 @@ export const concat = defineOp<readonly ["a", "b"], { readonly axis: number }>({
     if (!fits) {
       throw new TypeError(`shapes differ: a is ${typeText(a)}, b is ${typeText(b)}, joined along axis ${axis}`);
     }
-    return { shape: a.shape.map((size, place) => place === axis ? size + b.shape[axis] : size), dtype: a.dtype };
+    const { sizeA, sizeB } = rowSizes(a, b, axis), dtype = copiedIn(a.dtype, vectorWidth(sizeA, sizeB));
+    return { shape: a.shape.map((size, place) => place === axis ? size + b.shape[axis] : size), dtype };
   },
   kernel: ({ inputs: { a, b }, output, attributes: { axis }, target }) => {
     const { sizeA, sizeB } = rowSizes(a, b, axis), width = vectorWidth(sizeA, sizeB);
     const unitsA = sizeA / width, unitsB = sizeB / width, all = unitsA + unitsB;
     const count = elementCount(output.shape) / width, lines = grid(count, target, 128);
+    const left = new Stored("a", a, width, target), right = new Stored("b", b, width, target);
+    const result = new Stored("result", output, width, target);
     return {
       workgroups: lines.workgroups,
-      wgsl: `${enables([a])}
-${binding(0, "a", vectorType(a.dtype, width), "read")}
-${binding(1, "b", vectorType(b.dtype, width), "read")}
-${binding(2, "result", vectorType(output.dtype, width), "read_write")}
+      wgsl: `${buffers([left, right], [result])}
 const COUNT = ${count}u;
 const UNITS_A = ${unitsA}u;
 const UNITS_B = ${unitsB}u;
@@ -41,9 +42,9 @@ fn main(${lines.parameters}) {
   let row = ${divide("i", all, count)};
   let unit = ${modulo("i", all, count)};
   if (unit < UNITS_A) {
-    result[i] = a[row * UNITS_A + unit];
+    ${result.store("i", left.load("row * UNITS_A + unit"))}
   } else {
-    result[i] = b[row * UNITS_B + unit - UNITS_A];
+    ${result.store("i", right.load("row * UNITS_B + unit - UNITS_A"))}
   }
 }
 `,

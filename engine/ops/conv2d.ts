@@ -47,11 +47,12 @@ function check(x: TensorType, weight: TensorType): void {
 /**
  * Convolution `x * weight + bias + addend` over NHWC pictures.
  *
- * `x` is `[batch, height, width, in]`, `weight` `[kernel height, kernel width, in, out]` (f16 or f32), `bias` `[out]`; `addend` has the output's
+ * `x` is `[batch, height, width, in]`, `weight` `[kernel height, kernel width, in, out]`, `bias` `[out]`; `addend` has the output's
  * shape, such as a residual.
  */
 export const conv2d = defineOp<readonly ["x", "weight", "bias?", "addend?"], Conv2dAttributes>({
   name: "conv2d",
+  narrows: 1,
   inputs: ["x", "weight", "bias?", "addend?"],
   type: ({ x, weight, bias, addend }, { stride, padding: [top, left, bottom, right] }) => {
     check(x, weight);
@@ -65,13 +66,14 @@ export const conv2d = defineOp<readonly ["x", "weight", "bias?", "addend?"], Con
     }
     return { shape, dtype: "f32" };
   },
-  kernel: ({ inputs: { x, weight, bias, addend }, attributes, target }) =>
+  kernel: ({ inputs: { x, weight, bias, addend }, output, attributes, target }) =>
     conv2dForward({
       ...sizesOf(x.shape, weight.shape, attributes),
       dtypeX: floatType(x),
       dtypeWeight: floatType(weight),
       bias: bias && floatType(bias),
       addend: addend && floatType(addend),
+      result: floatType(output),
     }, target),
   // y = x * w + b + a:  dx is the transposed convolution of dy with w, dw the correlation of x with dy, db = Σ pixels dy, da = dy
   gradient: (dy, { x, weight }, { attributes, wants }): Gradients => ({
@@ -124,9 +126,10 @@ export const conv2dInputGradient = defineOp<readonly ["dy", "weight"], GradientA
   name: "conv2d_input_gradient",
   inputs: ["dy", "weight"],
   type: (_, { shape }) => ({ shape, dtype: "f32" }),
-  kernel: ({ inputs: { weight }, attributes, target }) =>
+  kernel: ({ inputs: { dy, weight }, attributes, target }) =>
     conv2dInputGradientKernel({
       ...sizesOf(attributes.shape, weight.shape, attributes),
+      dtypeGradient: floatType(dy),
       dtypeWeight: floatType(weight),
     }, target),
   samples: [{
@@ -141,8 +144,12 @@ export const conv2dWeightGradient = defineOp<readonly ["x", "dy"], GradientAttri
   name: "conv2d_weight_gradient",
   inputs: ["x", "dy"],
   type: (_, { shape }) => ({ shape, dtype: "f32" }),
-  kernel: ({ inputs: { x }, attributes, target }) =>
-    conv2dWeightGradientKernel(sizesOf(x.shape, attributes.shape, attributes), target),
+  kernel: ({ inputs: { x, dy }, attributes, target }) =>
+    conv2dWeightGradientKernel({
+      ...sizesOf(x.shape, attributes.shape, attributes),
+      dtypeX: floatType(x),
+      dtypeGradient: floatType(dy),
+    }, target),
   samples: [{
     inputs: { x: [1, 1, 1, 1], dy: [1, 1, 1, 1] },
     attributes: { ...same, shape: [3, 3, 1, 1] },

@@ -1,7 +1,8 @@
 import { defineOp } from "../graph/op.ts";
 import { bindingAlignmentBytes, guaranteedBindingBytes, type Tensor, window } from "../graph/tensor.ts";
 import { bytesPerElement, elementCount, type TensorType, typeText } from "../graph/types.ts";
-import { binding, divide, enables, grid, modulo, vectorType, vectorWidth } from "./kernels/wgsl.ts";
+import { buffers, Stored } from "./kernels/storage.ts";
+import { divide, grid, modulo, vectorWidth } from "./kernels/wgsl.ts";
 
 const partNames = ["table", "table2?", "table3?", "table4?"] as const;
 
@@ -12,6 +13,7 @@ const partNames = ["table", "table2?", "table3?", "table4?"] as const;
  */
 export const embeddingOfParts = defineOp({
   name: "embedding",
+  narrows: 1,
   inputs: ["ids", ...partNames],
   type: ({ ids, ...tables }) => {
     for (const table of partsOf(tables)) {
@@ -23,20 +25,19 @@ export const embeddingOfParts = defineOp({
     return { shape: [...ids.shape, tables.table.shape[1]], dtype: "f32" };
   },
   kernel: ({ inputs: { ids, ...tables }, output, target }) => {
-    const parts = partsOf(tables), [{ dtype, shape: [rows, size] }] = parts;
+    const parts = partsOf(tables), [{ shape: [rows, size] }] = parts;
     const count = parts.reduce((sum, { shape }) => sum + shape[0], 0);
-    const width = vectorWidth(size), units = size / width, vector = vectorType("f32", width);
+    const width = vectorWidth(size), units = size / width;
     const elements = elementCount(output.shape) / width, lines = grid(elements, target, 128);
-    const reads = parts.map((_, i) => {
-      const read = `result[i] = ${vector}(table_${i}[(id - ${i * rows}u) * UNITS + unit]);`;
+    const numbers = new Stored("ids", ids, 1, target), result = new Stored("result", output, width, target);
+    const stored = parts.map((part, i) => new Stored(`table_${i}`, part, width, target));
+    const reads = stored.map((part, i) => {
+      const read = result.store("i", part.load(`(id - ${i * rows}u) * UNITS + unit`));
       return i === parts.length - 1 ? `{ ${read} }` : `if (id < ${(i + 1) * rows}u) { ${read} }`;
     });
     return {
       workgroups: lines.workgroups,
-      wgsl: `${enables(parts)}
-${binding(0, "ids", ids.dtype, "read")}
-${parts.map((_, i) => binding(1 + i, `table_${i}`, vectorType(dtype, width), "read")).join("\n")}
-${binding(1 + parts.length, "result", vector, "read_write")}
+      wgsl: `${buffers([numbers, ...stored], [result])}
 const COUNT = ${elements}u;
 const ROWS = ${count}u;
 const UNITS = ${units}u;
@@ -45,7 +46,7 @@ ${lines.attribute}
 fn main(${lines.parameters}) {
   ${lines.index}
   if (i >= COUNT) { return; }
-  let id = min(u32(ids[${divide("i", units, elements)}]), ROWS - 1u);
+  let id = min(u32(${numbers.load(divide("i", units, elements))}), ROWS - 1u);
   let unit = ${modulo("i", units, elements)};
   ${reads.join(" else ")}
 }

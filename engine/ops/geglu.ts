@@ -3,14 +3,17 @@ import { elementCount, type TensorType } from "../graph/types.ts";
 import type { KernelTarget } from "../graph/kernel.ts";
 import { geluOf } from "./gelu.ts";
 import { geluWgsl } from "./kernels/activations.ts";
-import { binding, divide, enables, grid, modulo, vectorType, vectorWidth } from "./kernels/wgsl.ts";
+import { buffers, Stored } from "./kernels/storage.ts";
+import { divide, grid, modulo, vectorType, vectorWidth } from "./kernels/wgsl.ts";
 
 /** Halves of `x` side by side in each row: one invocation handles up to four neighbours of both. */
 function halves(x: TensorType, target: KernelTarget) {
   const size = x.shape[x.shape.length - 1] / 2, width = vectorWidth(size), units = size / width;
   const count = elementCount(x.shape) / 2 / width, lines = grid(count, target, 128);
+  const stored = new Stored("x", x, width, target);
   return {
     width,
+    stored,
     lines,
     head: `alias V = ${vectorType("f32", width)};
 const COUNT = ${count}u;
@@ -21,8 +24,8 @@ fn main(${lines.parameters}) {
   ${lines.index}
   if (i >= COUNT) { return; }
   let value_at = ${divide("i", units, count)} * (2u * UNITS) + ${modulo("i", units, count)};
-  let value = V(x[value_at]);
-  let gate = V(x[value_at + UNITS]);`,
+  let value = ${stored.load("value_at")};
+  let gate = ${stored.load("value_at + UNITS")};`,
   };
 }
 
@@ -30,19 +33,17 @@ const gegluGradient = defineOp({
   name: "geglu_gradient",
   inputs: ["x", "dy"],
   type: ({ x }) => ({ shape: x.shape, dtype: "f32" }),
-  kernel: ({ inputs: { x, dy }, target }) => {
-    const { width, lines, head, main } = halves(x, target);
+  kernel: ({ inputs: { x, dy }, output, target }) => {
+    const { width, stored, lines, head, main } = halves(x, target);
+    const gradient = new Stored("dy", dy, width, target), dx = new Stored("dx", output, width, target);
     return {
       workgroups: lines.workgroups,
-      wgsl: `${enables([x, dy])}
-${binding(0, "x", vectorType(x.dtype, width), "read")}
-${binding(1, "dy", vectorType(dy.dtype, width), "read")}
-${binding(2, "dx", vectorType("f32", width), "read_write")}
+      wgsl: `${buffers([stored, gradient], [dx])}
 ${head}
 ${main}
-  let d = V(dy[i]);
-  dx[value_at] = d * gelu(gate);
-  dx[value_at + UNITS] = d * value * geluSlope(gate);
+  let d = ${gradient.load("i")};
+  ${dx.store("value_at", "d * gelu(gate)")}
+  ${dx.store("value_at + UNITS", "d * value * geluSlope(gate)")}
 }
 `,
     };
@@ -58,22 +59,22 @@ ${main}
  */
 export const geglu = defineOp({
   name: "geglu",
+  narrows: 1,
   inputs: ["x"],
   type: ({ x }) => {
     const last = x.shape[x.shape.length - 1];
     if (!last || last % 2) throw new TypeError(`x is [${x.shape.join(", ")}], wanted an even last axis`);
     return { shape: [...x.shape.slice(0, -1), last / 2], dtype: "f32" };
   },
-  kernel: ({ inputs: { x }, target }) => {
-    const { width, lines, head, main } = halves(x, target);
+  kernel: ({ inputs: { x }, output, target }) => {
+    const { width, stored, lines, head, main } = halves(x, target);
+    const result = new Stored("result", output, width, target);
     return {
       workgroups: lines.workgroups,
-      wgsl: `${enables([x])}
-${binding(0, "x", vectorType(x.dtype, width), "read")}
-${binding(1, "result", vectorType("f32", width), "read_write")}
+      wgsl: `${buffers([stored], [result])}
 ${head}
 ${main}
-  result[i] = value * gelu(gate);
+  ${result.store("i", "value * gelu(gate)")}
 }
 `,
     };

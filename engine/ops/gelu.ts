@@ -13,6 +13,7 @@ const geluGradient = defineOp({
 /** `x·Φ(x)` with the normal distribution function Φ itself, not its tanh approximation. */
 export const gelu = defineOp({
   name: "gelu",
+  narrows: 1,
   inputs: ["x"],
   type: ({ x }) => ({ shape: x.shape, dtype: "f32" }),
   kernel: elementwise("gelu(x)", geluWgsl),

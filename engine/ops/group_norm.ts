@@ -65,20 +65,21 @@ const groupNormGradient = defineOp<
   name: "group_norm_gradient",
   inputs: ["x", "dy", "statistics", "means", "weight?", "bias?"],
   type: ({ x }) => ({ shape: x.shape, dtype: "f32" }),
-  kernel: ({ inputs, attributes: { groups, silu = false }, target }) =>
-    gradientKernel(inputs, groupNormSizes(inputs.x, groups), silu, target),
+  kernel: ({ inputs, output, attributes: { groups, silu = false }, target }) =>
+    gradientKernel(inputs, output, groupNormSizes(inputs.x, groups), silu, target),
   samples: [],
 });
 
 const groupNormApply = defineOp<readonly ["x", "statistics", "weight?", "bias?"], GroupNormAttributes>({
   name: "group_norm",
+  narrows: 1,
   inputs: ["x", "statistics", "weight?", "bias?"],
   type: ({ x, weight, bias }, { groups }) => {
     checkShapes(x, weight, bias, groups);
     return { shape: x.shape, dtype: "f32" };
   },
-  kernel: ({ inputs, attributes: { groups, silu = false }, target }) =>
-    applyKernel(inputs, groupNormSizes(inputs.x, groups), silu, target),
+  kernel: ({ inputs, output, attributes: { groups, silu = false }, target }) =>
+    applyKernel(inputs, output, groupNormSizes(inputs.x, groups), silu, target),
   // z = n·weight + bias, n = (x − mean)·inverse, y = silu(z) or z.  With dz = silu'(z)·dy and g = weight·dz:
   // dx = inverse·(g − mean(g) − n·mean(g·n)),  dweight = Σ dz·n,  dbias = Σ dz over batch and positions
   gradient: (dy, { x, statistics, weight, bias }, { attributes, wants }): Gradients => {

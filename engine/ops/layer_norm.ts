@@ -26,9 +26,9 @@ const layerNormGradient = defineOp<readonly ["x", "dy", "weight?"], LayerNormAtt
   name: "layer_norm_gradient",
   inputs: ["x", "dy", "weight?"],
   type: ({ x }) => ({ shape: x.shape, dtype: "f32" }),
-  kernel: ({ inputs: { x, dy, weight }, attributes: { epsilon }, target }) => {
+  kernel: ({ inputs: { x, dy, weight }, output, attributes: { epsilon }, target }) => {
     const g = weight ? "(dy * weight)" : "dy", n = "((x - mean) * inverse)";
-    return rowKernel({ target, rows: { x, dy }, columns: { weight } }, (row) => [
+    return rowKernel({ target, output, rows: { x, dy }, columns: { weight } }, (row) => [
       ...statistics(row, epsilon),
       row.sums(["gradients", "products"], [g, `${g} * ${n}`]),
       row.write(`inverse * (${g} - gradients / SIZE - ${n} * (products / SIZE))`),
@@ -46,6 +46,7 @@ const layerNormGradient = defineOp<readonly ["x", "dy", "weight?"], LayerNormAtt
  */
 export const layerNorm = defineOp<readonly ["x", "weight?", "bias?"], LayerNormAttributes>({
   name: "layer_norm",
+  narrows: 1,
   inputs: ["x", "weight?", "bias?"],
   type: ({ x, weight, bias }) => {
     const size = x.shape[x.shape.length - 1];
@@ -56,8 +57,8 @@ export const layerNorm = defineOp<readonly ["x", "weight?", "bias?"], LayerNormA
     }
     return { shape: x.shape, dtype: "f32" };
   },
-  kernel: ({ inputs: { x, weight, bias }, attributes: { epsilon }, target }) =>
-    rowKernel({ target, rows: { x }, columns: { weight, bias } }, (row) => [
+  kernel: ({ inputs: { x, weight, bias }, output, attributes: { epsilon }, target }) =>
+    rowKernel({ target, output, rows: { x }, columns: { weight, bias } }, (row) => [
       ...statistics(row, epsilon),
       row.write(`(x - mean) * inverse${weight ? " * weight" : ""}${bias ? " + bias" : ""}`),
     ]),

@@ -6,8 +6,8 @@ const logSoftmaxGradient = defineOp({
   name: "log_softmax_gradient",
   inputs: ["y", "dy"],
   type: ({ y }) => ({ shape: y.shape, dtype: "f32" }),
-  kernel: ({ inputs: { y, dy }, target }) =>
-    rowKernel({ target, rows: { y, dy } }, (row) => [row.sum("total", "dy"), row.write("dy - exp(y) * total")]),
+  kernel: ({ inputs: { y, dy }, output, target }) =>
+    rowKernel({ target, output, rows: { y, dy } }, (row) => [row.sum("total", "dy"), row.write("dy - exp(y) * total")]),
   samples: [],
 });
 
@@ -16,8 +16,8 @@ export const logSoftmax = defineOp({
   name: "log_softmax",
   inputs: ["x"],
   type: rowType,
-  kernel: ({ inputs: { x }, target }) =>
-    rowKernel({ target, rows: { x } }, (row) => [
+  kernel: ({ inputs: { x }, output, target }) =>
+    rowKernel({ target, output, rows: { x } }, (row) => [
       row.max("largest", "x"),
       row.sum("total", "exp(x - largest)"),
       row.write("x - largest - log(total)"),

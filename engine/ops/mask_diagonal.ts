@@ -1,6 +1,7 @@
 import { defineOp, type Gradients } from "../graph/op.ts";
 import { elementCount } from "../graph/types.ts";
-import { binding, grid } from "./kernels/wgsl.ts";
+import { buffers, Stored } from "./kernels/storage.ts";
+import { grid } from "./kernels/wgsl.ts";
 
 /** Zeroes a batch of square matrices on the diagonal (`keep: "rest"`, x ⊙ (1 − I)) or off it (`keep: "diagonal"`, x ⊙ I). */
 export const maskDiagonal = defineOp<readonly ["x"], { readonly keep: "diagonal" | "rest" }>({
@@ -13,12 +14,12 @@ export const maskDiagonal = defineOp<readonly ["x"], { readonly keep: "diagonal"
     }
     return { shape: x.shape, dtype: "f32" };
   },
-  kernel: ({ inputs: { x }, attributes: { keep }, target }) => {
+  kernel: ({ inputs: { x }, output, attributes: { keep }, target }) => {
     const n = x.shape[x.shape.length - 1], count = elementCount(x.shape), lines = grid(count, target);
+    const matrix = new Stored("x", x, 1, target), result = new Stored("result", output, 1, target);
     return {
       workgroups: lines.workgroups,
-      wgsl: `${binding(0, "x", "f32", "read")}
-${binding(1, "result", "f32", "read_write")}
+      wgsl: `${buffers([matrix], [result])}
 const COUNT = ${count}u;
 const N = ${n}u;
 
@@ -28,7 +29,7 @@ fn main(${lines.parameters}) {
   if (i >= COUNT) { return; }
   let place = i % (N * N);
   let diagonal = place / N == place % N;
-  result[i] = select(0.0, x[i], ${keep === "diagonal" ? "diagonal" : "!diagonal"});
+  ${result.store("i", `select(0.0, ${matrix.load("i")}, ${keep === "diagonal" ? "diagonal" : "!diagonal"})`)}
 }
 `,
     };

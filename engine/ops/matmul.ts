@@ -31,10 +31,11 @@ function sizes(a: TensorType, b: TensorType, { transposeA, transposeB }: MatmulA
  * Matrix product `scale * a·b + bias + addend`, of matrices or of a batch of them, summed in f32.
  *
  * `a` is `[m, k]` or `[batch, m, k]`, `b` is `[k, n]` or `[batch, k, n]` (or stored transposed), `bias` is `[n]`, `addend` and the result are
- * `[m, n]` or `[batch, m, n]`. Operands may be f16; the result is f32.
+ * `[m, n]` or `[batch, m, n]`.
  */
 export const matmul = defineOp<readonly ["a", "b", "bias?", "addend?"], MatmulAttributes>({
   name: "matmul",
+  narrows: 1,
   inputs: ["a", "b", "bias?", "addend?"],
   type: ({ a, b, bias, addend }, attributes) => {
     if (a.shape.length !== b.shape.length || (a.shape.length !== 2 && a.shape.length !== 3)) {
@@ -56,7 +57,7 @@ export const matmul = defineOp<readonly ["a", "b", "bias?", "addend?"], MatmulAt
     }
     return { shape, dtype: "f32" };
   },
-  kernel: ({ inputs: { a, b, bias, addend }, attributes, target }) => {
+  kernel: ({ inputs: { a, b, bias, addend }, output, attributes, target }) => {
     const { transposeA, transposeB, scale } = attributes, { batch, m, n, k } = sizes(a, b, attributes);
     return gemm({
       batch,
@@ -70,6 +71,7 @@ export const matmul = defineOp<readonly ["a", "b", "bias?", "addend?"], MatmulAt
       dtypeB: floatType(b),
       bias: bias && floatType(bias),
       addend: addend && floatType(addend),
+      result: floatType(output),
     }, target);
   },
   // C = s·AB + bias + addend:  dA = s·dC·Bᵀ,  dB = s·Aᵀ·dC,  dbias = Σ rows dC,  daddend = dC; transposed storage swaps the factors.

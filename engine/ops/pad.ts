@@ -1,6 +1,7 @@
 import { defineOp, type Gradients } from "../graph/op.ts";
-import { elementCount, typeText } from "../graph/types.ts";
-import { binding, divide, enables, grid, modulo, vectorType, vectorWidth } from "./kernels/wgsl.ts";
+import { elementCount, type TensorType, typeText } from "../graph/types.ts";
+import { buffers, copiedIn, Stored } from "./kernels/storage.ts";
+import { divide, grid, modulo, vectorWidth } from "./kernels/wgsl.ts";
 import { slice } from "./slice.ts";
 
 /** How many zeros go where. */
@@ -8,6 +9,12 @@ export interface PadAttributes {
   readonly axis: number;
   readonly before: number;
   readonly after: number;
+}
+
+/** Elements that lie side by side from the axis on: of all, before the part, and in it. */
+function rowSizes({ shape }: TensorType, { axis, before, after }: PadAttributes): number[] {
+  const inner = elementCount(shape.slice(axis + 1));
+  return [inner * (before + shape[axis] + after), inner * before, inner * shape[axis]];
 }
 
 /** Zeros before and after `x` along one axis. */
@@ -18,19 +25,17 @@ export const pad = defineOp<readonly ["x"], PadAttributes>({
     if (!(axis in x.shape) || before < 0 || after < 0) {
       throw new TypeError(`x is ${typeText(x)}, wanted ${before} and ${after} zeros around axis ${axis}`);
     }
-    return { shape: x.shape.map((size, place) => place === axis ? before + size + after : size), dtype: x.dtype };
+    const dtype = copiedIn(x.dtype, vectorWidth(...rowSizes(x, { axis, before, after })));
+    return { shape: x.shape.map((size, place) => place === axis ? before + size + after : size), dtype };
   },
-  kernel: ({ inputs: { x }, output, attributes: { axis, before }, target }) => {
-    const inner = elementCount(x.shape.slice(axis + 1));
-    const sizes = [inner * output.shape[axis], inner * before, inner * x.shape[axis]], width = vectorWidth(...sizes);
+  kernel: ({ inputs: { x }, output, attributes, target }) => {
+    const sizes = rowSizes(x, attributes), width = vectorWidth(...sizes);
     const [all, first, kept] = sizes.map((size) => size / width);
     const count = elementCount(output.shape) / width, lines = grid(count, target, 128);
-    const type = vectorType(x.dtype, width);
+    const part = new Stored("x", x, width, target), result = new Stored("result", output, width, target);
     return {
       workgroups: lines.workgroups,
-      wgsl: `${enables([x])}
-${binding(0, "x", type, "read")}
-${binding(1, "result", type, "read_write")}
+      wgsl: `${buffers([part], [result])}
 const COUNT = ${count}u;
 const FIRST = ${first}u;
 const KEPT = ${kept}u;
@@ -41,9 +46,9 @@ fn main(${lines.parameters}) {
   if (i >= COUNT) { return; }
   let unit = ${modulo("i", all, count)};
   if (unit >= FIRST && unit < FIRST + KEPT) {
-    result[i] = x[${divide("i", all, count)} * KEPT + unit - FIRST];
+    ${result.store("i", part.load(`${divide("i", all, count)} * KEPT + unit - FIRST`))}
   } else {
-    result[i] = ${type}(0);
+    ${result.store("i", `${result.type}()`)}
   }
 }
 `,

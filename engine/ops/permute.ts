@@ -1,6 +1,7 @@
 import { defineOp, type Gradients } from "../graph/op.ts";
 import { elementCount, type Shape, stridesOf, typeText } from "../graph/types.ts";
-import { binding, divide, enables, grid, modulo, vectorType, vectorWidth } from "./kernels/wgsl.ts";
+import { buffers, copiedIn, Stored } from "./kernels/storage.ts";
+import { divide, grid, modulo, vectorWidth } from "./kernels/wgsl.ts";
 
 /** WGSL of the element of the input, of these strides along the output's axes, that the output's element `i` is. */
 function sourceIndex(shape: Shape, strides: readonly number[]): string {
@@ -22,13 +23,15 @@ export const permute = defineOp<readonly ["x"], { readonly order: readonly numbe
     if (order.length !== x.shape.length || x.shape.some((_, axis) => !order.includes(axis))) {
       throw new TypeError(`x is ${typeText(x)}, wanted as many axes as in the order [${order.join(", ")}]`);
     }
-    return { shape: order.map((axis) => x.shape[axis]), dtype: x.dtype };
+    const shape = order.map((axis) => x.shape[axis]);
+    return { shape, dtype: copiedIn(x.dtype, vectorWidth(shape.at(-1) ?? 1)) };
   },
   kernel: ({ inputs: { x }, output, attributes: { order }, target }) => {
     const last = order.length - 1, keepsLast = order[last] === last;
     const width = vectorWidth(output.shape[last] ?? 1);
     // Four neighbours of the result: one vector of x where the last axis stays, else four elements of it, gathered.
-    const read = keepsLast ? width : 1, type = vectorType(output.dtype, width);
+    const read = keepsLast ? width : 1;
+    const from = new Stored("x", x, read, target), result = new Stored("result", output, width, target);
     const units = output.shape.map((size, axis) => axis === last ? size / width : size);
     const strides = stridesOf(x.shape);
     const steps = order.map((axis, place) => {
@@ -37,14 +40,14 @@ export const permute = defineOp<readonly ["x"], { readonly order: readonly numbe
     });
     const apart = strides[order[last]] ?? 1;
     const values = read === width
-      ? "x[source]"
-      : `${type}(${Array.from({ length: width }, (_, part) => `x[source + ${part * apart}u]`).join(", ")})`;
+      ? from.load("source")
+      : `${result.type}(${
+        Array.from({ length: width }, (_, part) => from.load(`source + ${part * apart}u`)).join(", ")
+      })`;
     const lines = grid(elementCount(units), target, 128);
     return {
       workgroups: lines.workgroups,
-      wgsl: `${enables([x])}
-${binding(0, "x", vectorType(x.dtype, read), "read")}
-${binding(1, "result", type, "read_write")}
+      wgsl: `${buffers([from], [result])}
 const COUNT = ${elementCount(units)}u;
 
 ${lines.attribute}
@@ -52,7 +55,7 @@ fn main(${lines.parameters}) {
   ${lines.index}
   if (i >= COUNT) { return; }
   let source = ${sourceIndex(units, steps)};
-  result[i] = ${values};
+  ${result.store("i", values)}
 }
 `,
     };

@@ -13,6 +13,7 @@ const quickGeluGradient = defineOp({
 /** `x·σ(1.702·x)`: the approximation of GELU that CLIP was trained with. */
 export const quickGelu = defineOp({
   name: "quick_gelu",
+  narrows: 1,
   inputs: ["x"],
   type: ({ x }) => ({ shape: x.shape, dtype: "f32" }),
   kernel: elementwise("x * sigmoid(1.702 * x)", siluWgsl),

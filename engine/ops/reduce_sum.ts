@@ -4,7 +4,8 @@ import { reshape, type Tensor } from "../graph/tensor.ts";
 import { elementCount, type Shape, type TensorType } from "../graph/types.ts";
 import { broadcastTo } from "./broadcast_to.ts";
 import { acrossVector, reduction } from "./kernels/reduction.ts";
-import { binding, divide, enables, grid, modulo, vectorType, vectorWidth } from "./kernels/wgsl.ts";
+import { buffers, Stored } from "./kernels/storage.ts";
+import { divide, grid, modulo, vectorType, vectorWidth } from "./kernels/wgsl.ts";
 import { scale } from "./scale.ts";
 import { slice } from "./slice.ts";
 
@@ -22,11 +23,10 @@ function sharedKernel(x: TensorType, outer: number, length: number, chunk: numbe
   const width = vectorWidth(length, chunk), parts = Math.ceil(length / chunk), count = outer * parts;
   const { workgroupSize, functions } = reduction(target, chunk / width, ["reduceSum"]);
   const across = Math.min(count, target.maxWorkgroupsPerDimension);
+  const terms = new Stored("x", x, width, target), result = new Stored("result", { dtype: "f32" }, 1, target);
   return {
     workgroups: [across, Math.ceil(count / across), 1],
-    wgsl: `${enables([x])}
-${binding(0, "x", vectorType(x.dtype, width), "read")}
-${binding(1, "result", "f32", "read_write")}
+    wgsl: `${buffers([terms], [result])}
 alias V = ${vectorType("f32", width)};
 const COUNT = ${count}u;
 const LENGTH = ${length / width}u;
@@ -41,9 +41,9 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   let first = ${modulo("i", parts)} * CHUNK;
   let end = row * LENGTH + min(first + CHUNK, LENGTH);
   var sum = V(0.0);
-  for (var at = row * LENGTH + first + lane; at < end; at += ${workgroupSize}u) { sum += V(x[at]); }
+  for (var at = row * LENGTH + first + lane; at < end; at += ${workgroupSize}u) { sum += ${terms.load("at")}; }
   let total = reduceSum(${acrossVector("sum", width)}, lane);
-  if (lane == 0u) { result[i] = total; }
+  if (lane == 0u) { ${result.store("i", "total")} }
 }
 `,
   };
@@ -54,11 +54,10 @@ function columnKernel(x: TensorType, chunk: number, target: KernelTarget): Kerne
   const [outer, length, inner] = x.shape, parts = Math.ceil(length / chunk);
   const width = vectorWidth(inner), units = inner / width, count = outer * parts * units;
   const lines = grid(count, target);
+  const terms = new Stored("x", x, width, target), result = new Stored("result", { dtype: "f32" }, width, target);
   return {
     workgroups: lines.workgroups,
-    wgsl: `${enables([x])}
-${binding(0, "x", vectorType(x.dtype, width), "read")}
-${binding(1, "result", vectorType("f32", width), "read_write")}
+    wgsl: `${buffers([terms], [result])}
 alias V = ${vectorType("f32", width)};
 const COUNT = ${count}u;
 const LENGTH = ${length}u;
@@ -73,8 +72,8 @@ fn main(${lines.parameters}) {
   let start = ${divide("part", parts)} * (LENGTH * UNITS) + ${modulo("i", units)};
   let first = ${modulo("part", parts)} * CHUNK;
   var sum = V(0.0);
-  for (var k = first; k < min(first + CHUNK, LENGTH); k++) { sum += V(x[start + k * UNITS]); }
-  result[i] = sum;
+  for (var k = first; k < min(first + CHUNK, LENGTH); k++) { sum += ${terms.load("start + k * UNITS")}; }
+  ${result.store("i", "sum")}
 }
 `,
   };

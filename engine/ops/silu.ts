@@ -21,6 +21,7 @@ export const siluGradient = defineOp({
 /** `x·σ(x)`, also called swish. */
 export const silu = defineOp({
   name: "silu",
+  narrows: 1,
   inputs: ["x"],
   type: ({ x }) => ({ shape: x.shape, dtype: "f32" }),
   kernel: elementwise("silu(x)", siluWgsl),

@@ -1,6 +1,7 @@
 import { defineOp, type Gradients } from "../graph/op.ts";
-import { elementCount, typeText } from "../graph/types.ts";
-import { binding, divide, enables, grid, modulo, vectorType, vectorWidth } from "./kernels/wgsl.ts";
+import { elementCount, type TensorType, typeText } from "../graph/types.ts";
+import { buffers, copiedIn, Stored } from "./kernels/storage.ts";
+import { divide, grid, modulo, vectorWidth } from "./kernels/wgsl.ts";
 import { pad } from "./pad.ts";
 
 /** Which part of an axis. */
@@ -8,6 +9,12 @@ export interface SliceAttributes {
   readonly axis: number;
   readonly start: number;
   readonly length: number;
+}
+
+/** Elements that lie side by side from the axis on: of all, before the part, and in it. */
+function rowSizes({ shape }: TensorType, { axis, start, length }: SliceAttributes): number[] {
+  const inner = elementCount(shape.slice(axis + 1));
+  return [inner * shape[axis], inner * start, inner * length];
 }
 
 /** `length` neighbours along one axis, from `start` on. */
@@ -18,18 +25,18 @@ export const slice = defineOp<readonly ["x"], SliceAttributes>({
     if (!(axis in x.shape) || !(start >= 0 && length > 0 && start + length <= x.shape[axis])) {
       throw new TypeError(`x is ${typeText(x)}, wanted ${start} to ${start + length} along axis ${axis}`);
     }
-    return { shape: x.shape.map((size, place) => place === axis ? length : size), dtype: x.dtype };
+    const dtype = copiedIn(x.dtype, vectorWidth(...rowSizes(x, { axis, start, length })));
+    return { shape: x.shape.map((size, place) => place === axis ? length : size), dtype };
   },
   kernel: ({ inputs: { x }, output, attributes: { axis, start, length }, target }) => {
-    const inner = elementCount(x.shape.slice(axis + 1));
-    const sizes = [inner * x.shape[axis], inner * start, inner * length], width = vectorWidth(...sizes);
+    const sizes = rowSizes(x, { axis, start, length }), width = vectorWidth(...sizes);
     const [all, first, kept] = sizes.map((size) => size / width);
     const count = elementCount(output.shape) / width, lines = grid(count, target, 128);
+    const whole = new Stored("x", x, width, target), result = new Stored("result", output, width, target);
+    const from = `${divide("i", kept, count)} * ALL + FIRST + ${modulo("i", kept, count)}`;
     return {
       workgroups: lines.workgroups,
-      wgsl: `${enables([x])}
-${binding(0, "x", vectorType(x.dtype, width), "read")}
-${binding(1, "result", vectorType(output.dtype, width), "read_write")}
+      wgsl: `${buffers([whole], [result])}
 const COUNT = ${count}u;
 const ALL = ${all}u;
 const FIRST = ${first}u;
@@ -38,7 +45,7 @@ ${lines.attribute}
 fn main(${lines.parameters}) {
   ${lines.index}
   if (i >= COUNT) { return; }
-  result[i] = x[${divide("i", kept, count)} * ALL + FIRST + ${modulo("i", kept, count)}];
+  ${result.store("i", whole.load(from))}
 }
 `,
     };

@@ -5,8 +5,11 @@ const softmaxGradient = defineOp({
   name: "softmax_gradient",
   inputs: ["y", "dy"],
   type: ({ y }) => ({ shape: y.shape, dtype: "f32" }),
-  kernel: ({ inputs: { y, dy }, target }) =>
-    rowKernel({ target, rows: { y, dy } }, (row) => [row.sum("total", "y * dy"), row.write("y * (dy - total)")]),
+  kernel: ({ inputs: { y, dy }, output, target }) =>
+    rowKernel(
+      { target, output, rows: { y, dy } },
+      (row) => [row.sum("total", "y * dy"), row.write("y * (dy - total)")],
+    ),
   samples: [],
 });
 
@@ -15,8 +18,8 @@ export const softmax = defineOp({
   name: "softmax",
   inputs: ["x"],
   type: rowType,
-  kernel: ({ inputs: { x }, target }) =>
-    rowKernel({ target, rows: { x } }, (row) => [
+  kernel: ({ inputs: { x }, output, target }) =>
+    rowKernel({ target, output, rows: { x } }, (row) => [
       row.max("largest", "x"),
       row.sum("total", "exp(x - largest)"),
       row.write("exp(x - largest) / total"),

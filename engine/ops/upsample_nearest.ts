@@ -1,7 +1,8 @@
 import { defineOp, type Gradients } from "../graph/op.ts";
 import { elementCount, type TensorType, typeText } from "../graph/types.ts";
 import type { KernelTarget } from "../graph/kernel.ts";
-import { binding, divide, enables, grid, modulo, vectorType, vectorWidth } from "./kernels/wgsl.ts";
+import { buffers, Stored } from "./kernels/storage.ts";
+import { divide, grid, modulo, vectorWidth } from "./kernels/wgsl.ts";
 
 /** One invocation a unit of the small picture; `corners` are its four places in the large one, `[batch, 2h, 2w, c]`. */
 function squares(small: TensorType, target: KernelTarget) {
@@ -11,8 +12,7 @@ function squares(small: TensorType, target: KernelTarget) {
     width,
     lines,
     corners: ["corner", "corner + UNITS", "corner + ROW", "corner + ROW + UNITS"],
-    main: `alias V = ${vectorType("f32", width)};
-const COUNT = ${count}u;
+    main: `const COUNT = ${count}u;
 const UNITS = ${units}u;
 const ROW = ${2 * columns * units}u;
 
@@ -35,13 +35,12 @@ const upsampleNearestGradient = defineOp({
   },
   kernel: ({ inputs: { dy }, output, target }) => {
     const { width, lines, corners, main } = squares(output, target);
+    const large = new Stored("dy", dy, width, target), result = new Stored("result", output, width, target);
     return {
       workgroups: lines.workgroups,
-      wgsl: `${enables([dy])}
-${binding(0, "dy", vectorType(dy.dtype, width), "read")}
-${binding(1, "result", vectorType("f32", width), "read_write")}
+      wgsl: `${buffers([large], [result])}
 ${main}
-  result[i] = ${corners.map((place) => `V(dy[${place}])`).join(" + ")};
+  ${result.store("i", corners.map((place) => large.load(place)).join(" + "))}
 }
 `,
     };
@@ -54,22 +53,22 @@ ${main}
  */
 export const upsampleNearest = defineOp({
   name: "upsample_nearest",
+  narrows: 1,
   inputs: ["x"],
   type: ({ x }) => {
     if (x.shape.length !== 4) throw new TypeError(`x is ${typeText(x)}, wanted [batch, height, width, channels]`);
     const [batch, height, width, channels] = x.shape;
     return { shape: [batch, 2 * height, 2 * width, channels], dtype: "f32" };
   },
-  kernel: ({ inputs: { x }, target }) => {
+  kernel: ({ inputs: { x }, output, target }) => {
     const { width, lines, corners, main } = squares(x, target);
+    const small = new Stored("x", x, width, target), result = new Stored("result", output, width, target);
     return {
       workgroups: lines.workgroups,
-      wgsl: `${enables([x])}
-${binding(0, "x", vectorType(x.dtype, width), "read")}
-${binding(1, "result", vectorType("f32", width), "read_write")}
+      wgsl: `${buffers([small], [result])}
 ${main}
-  let value = V(x[i]);
-${corners.map((place) => `  result[${place}] = value;`).join("\n")}
+  let value = ${small.load("i")};
+${corners.map((place) => `  ${result.store(place, "value")}`).join("\n")}
 }
 `,
     };

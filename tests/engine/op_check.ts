@@ -1,19 +1,24 @@
-import { ok } from "node:assert/strict";
+import { equal, ok } from "node:assert/strict";
 import { type AnyOp, inputNames, type Sample } from "../../engine/graph/op.ts";
 import {
+  type ActivationFormat,
   add,
   Device,
+  type DType,
   elementCount,
   gradients,
   input,
   type KernelTarget,
   multiply,
   plan,
+  storingActivations,
   sum,
   type Tensor,
   type TensorType,
   Variable,
 } from "../../engine/mod.ts";
+
+import { decodeFloat32, encodeFloat32 } from "../../formats/element_types.ts";
 
 /** An op, or a function composed of several, which has neither shape rule nor kernel of its own. */
 type Checked = Pick<AnyOp, "name" | "inputs" | "samples"> & Partial<AnyOp>;
@@ -56,24 +61,41 @@ function differentiable(op: Checked): boolean {
   return op.gradient !== undefined || op.kernel === undefined;
 }
 
-function typesOf(op: Checked, sample: AnySample): (TensorType | null)[] {
+/** Types of a sample's inputs. What it says is f32 is `stored` instead, where that can hold it: see `storingActivations`. */
+function typesOf(op: Checked, sample: AnySample, stored: ActivationFormat = "f32"): (TensorType | null)[] {
   return inputNames(op as AnyOp).map((name) => {
     const given = (sample.inputs as Record<string, readonly number[] | TensorType | undefined>)[name];
     if (!given) return null;
-    return "dtype" in given ? given : { shape: given as readonly number[], dtype: "f32" };
+    if ("dtype" in given) return given;
+    const shape = given as readonly number[];
+    return { shape, dtype: (shape.at(-1) ?? 1) % 4 === 0 ? stored : "f32" };
   });
 }
 
 /** Elements of every input: those that the sample gives, else random ones; null where it is left out. */
-function drawValues(op: AnyOpFunction, sample: AnySample): (number[] | null)[] {
+function drawValues(op: AnyOpFunction, sample: AnySample, stored?: ActivationFormat): (number[] | null)[] {
   const names = inputNames(op.definition as AnyOp);
-  return typesOf(op.definition, sample).map((type, i) =>
+  return typesOf(op.definition, sample, stored).map((type, i) =>
     type && (givenValues(sample, names[i]) ?? draw(type, i, sample))
   );
 }
 
 function givenValues(sample: AnySample, name: string): number[] | undefined {
   return (sample.values as Record<string, number[]> | undefined)?.[name];
+}
+
+/** Numbers as a tensor of this format holds them. */
+function rounded(values: number[], dtype: DType): number[] {
+  if (dtype === "f16") return [...new Float16Array(values)];
+  return dtype === "bf16" ? [...decodeFloat32(encodeFloat32(Float32Array.from(values), "BF16"), "BF16")] : values;
+}
+
+/** What is uploaded for numbers that a tensor of this format holds, and the other way round. */
+function fed(values: ArrayLike<number>, dtype: DType): ArrayLike<number> {
+  return dtype === "bf16" ? new Uint16Array(encodeFloat32(Float32Array.from(values), "BF16").buffer) : values;
+}
+function read(values: ArrayLike<number>, dtype: DType): ArrayLike<number> {
+  return dtype === "bf16" ? decodeFloat32(new Uint8Array((values as Uint16Array).buffer), "BF16") : values;
 }
 
 /** Runs the op on the device, and its gradients by all f32 inputs against given gradients of the outputs. */
@@ -83,14 +105,19 @@ async function onDevice(
   sample: AnySample,
   values: (number[] | null)[],
   cotangents: number[][],
+  stored: ActivationFormat,
 ) {
-  const types = typesOf(op.definition, sample), names = inputNames(op.definition as AnyOp);
+  const types = typesOf(op.definition, sample, stored), names = inputNames(op.definition as AnyOp);
   const inputs = types.map((type, i) => type && input(names[i], type.shape, type.dtype));
-  const found = (op as unknown as (...args: unknown[]) => Tensor | Tensor[])(...inputs, sample.attributes ?? {});
+  const apply = op as unknown as (...args: unknown[]) => Tensor | Tensor[];
+  const found = storingActivations(stored, () => apply(...inputs, sample.attributes ?? {}));
   const outputs = Array.isArray(found) ? found : [found];
+  for (const { shape, dtype } of outputs.slice(0, op.definition.narrows ?? 0)) {
+    equal(dtype, (shape.at(-1) ?? 1) % 4 === 0 ? stored : "f32", `${op.definition.name} stores its activations so`);
+  }
   const wanted: Record<string, Tensor> = Object.fromEntries(outputs.map((output, i) => [`output ${i}`, output]));
   const feeds: Record<string, ArrayLike<number>> = {};
-  for (const [i, name] of names.entries()) if (values[i]) feeds[name] = values[i];
+  for (const [i, name] of names.entries()) if (values[i]) feeds[name] = fed(values[i], types[i]!.dtype);
   if (differentiable(op.definition)) {
     // d/dx of Σ c·y is the vector-Jacobian product with c.
     let total: Tensor | null = null;
@@ -112,30 +139,43 @@ async function onDevice(
   compiled.run(Object.fromEntries(Object.entries(feeds).filter(([name]) => known.has(name))));
   const results = await compiled.read(...Object.keys(wanted));
   device.release(compiled);
-  return results;
+  return Object.fromEntries(Object.entries(results).map(([name, found]) => [name, read(found, wanted[name].dtype)]));
 }
 
 /** The values of a sample's input, as its format holds them. */
 function draw({ shape, dtype }: TensorType, seed: number, { integersBelow, range }: AnySample): number[] {
   const count = elementCount(shape);
   if (dtype === "u32" || dtype === "i32") return numbers(count, seed, [0, integersBelow!]).map(Math.floor);
-  const values = numbers(count, seed, range);
-  return dtype === "f16" ? [...new Float16Array(values)] : values;
+  return rounded(numbers(count, seed, range), dtype);
 }
 
-/** Checks one sample: values, gradients against central differences of the sample's own arithmetic, finite at ±100. */
-export async function checkSample(device: Device, op: AnyOpFunction, sample: AnySample): Promise<void> {
-  const { definition } = op, names = inputNames(definition as AnyOp), types = typesOf(definition, sample);
-  const what = `${definition.name} ${JSON.stringify(sample.inputs)} ${JSON.stringify(sample.attributes ?? {})}`;
-  const tolerance = sample.tolerance ?? 1e-5;
-  const values = drawValues(op, sample);
+/** Largest error, relative to the largest element, of a number that is stored in a format. */
+const roundingErrors: Readonly<Record<ActivationFormat, number>> = { f32: 0, f16: 2 ** -11, bf16: 2 ** -8 };
+
+/**
+ * Checks one sample: values, and gradients against central differences of the sample's own arithmetic.
+ *
+ * @param stored What f32 inputs, and outputs that are activations, are stored in.
+ */
+export async function checkSample(
+  device: Device,
+  op: AnyOpFunction,
+  sample: AnySample,
+  stored: ActivationFormat = "f32",
+): Promise<void> {
+  const { definition } = op, names = inputNames(definition as AnyOp), types = typesOf(definition, sample, stored);
+  const what = `${definition.name} ${JSON.stringify(sample.inputs)} ${
+    JSON.stringify(sample.attributes ?? {})
+  } ${stored}`;
+  const tolerance = (sample.tolerance ?? 1e-5) + roundingErrors[stored];
+  const values = drawValues(op, sample, stored);
   const reference = (given: (number[] | null)[]) => {
     const found = sample.expect(...given as number[][]);
     return (Array.isArray(found[0]) ? found : [found]) as number[][];
   };
   const expected = reference(values);
   const cotangents = expected.map((output, i) => numbers(output.length, 100 + i));
-  const found = await onDevice(device, op, sample, values, cotangents);
+  const found = await onDevice(device, op, sample, values, cotangents, stored);
   for (const [i, output] of expected.entries()) {
     const off = difference(found[`output ${i}`], output);
     ok(off <= tolerance, `${what}: output ${i} is off by ${off}, limit ${tolerance}`);
@@ -150,7 +190,7 @@ export async function checkSample(device: Device, op: AnyOpFunction, sample: Any
     const type = types[place];
     if (!type || type.dtype === "u32" || type.dtype === "i32") continue;
     // A rule that gives none says that it is zero; the central differences must agree.
-    const gradient = found[`gradient ${name}`] ?? new Float32Array(elementCount(type.shape));
+    const gradient = Array.from(found[`gradient ${name}`] ?? new Float32Array(elementCount(type.shape)));
     const step = 1e-4,
       places = [...new Set(numbers(Math.min(24, gradient.length), place + 7, [0, gradient.length]).map(Math.floor))];
     const numeric = places.map((j) => {
@@ -187,9 +227,15 @@ export async function checkOverwriting(device: Device, op: AnyOpFunction, sample
   device.free(variables);
 }
 
-/** Checks that outputs and gradients stay finite when every input is ±100, or the sample's own extremes. */
-export async function checkExtremes(device: Device, op: AnyOpFunction, sample: AnySample): Promise<void> {
-  const types = typesOf(op.definition, sample), extremes = sample.extremes ?? [100, 100, -100];
+/** Checks that outputs and gradients stay finite when every input is ±100, or the sample's own extremes, or those given. */
+export async function checkExtremes(
+  device: Device,
+  op: AnyOpFunction,
+  sample: AnySample,
+  stored: ActivationFormat = "f32",
+  extremes: readonly number[] = sample.extremes ?? [100, 100, -100],
+): Promise<void> {
+  const types = typesOf(op.definition, sample, stored);
   const values = types.map((type, i) => {
     if (!type) return null;
     const given = givenValues(sample, inputNames(op.definition as AnyOp)[i]);
@@ -201,10 +247,10 @@ export async function checkExtremes(device: Device, op: AnyOpFunction, sample: A
   const lengths = (Array.isArray(outputs[0]) ? outputs as number[][] : [outputs as number[]]).map((output) =>
     output.length
   );
-  const results = await onDevice(device, op, sample, values, lengths.map((length) => Array(length).fill(1)));
+  const results = await onDevice(device, op, sample, values, lengths.map((length) => Array(length).fill(1)), stored);
   for (const [name, found] of Object.entries(results)) {
     ok(
-      found.every(Number.isFinite),
+      Array.from(found).every(Number.isFinite),
       `${op.definition.name} ${JSON.stringify(sample.inputs)}: ${name} is not finite at ${extremes}`,
     );
   }

@@ -1,4 +1,5 @@
 import { ok } from "node:assert/strict";
+import { type AnyOp, inputNames } from "../../engine/graph/op.ts";
 import { type AnyOpFunction, checkExtremes, checkOverwriting, checkSample, openAs } from "./op_check.ts";
 
 const folder = new URL("../../engine/ops/", import.meta.url);
@@ -17,7 +18,17 @@ async function allOps(): Promise<AnyOpFunction[]> {
 const ops = await allOps();
 // Kernels differ by adapter. A GPU's, without subgroups, run on a CPU adapter as well, if slowly.
 const devices = { "this adapter": await openAs({}), "a GPU": await openAs({ cpu: false, subgroupSize: 0 }) };
-addEventListener("unload", () => Object.values(devices).forEach((device) => device.dispose()));
+const gpuWithoutF16 = await openAs({ cpu: false, subgroupSize: 0, f16: false });
+addEventListener("unload", () => [...Object.values(devices), gpuWithoutF16].forEach((device) => device.dispose()));
+
+/** Formats of 16 bits with a device for each: WGSL's own f16, and elements in pairs, by kernels of both kinds. */
+const storedOn = [
+  { how: "f16", stored: "f16", device: devices["this adapter"] },
+  { how: "bf16", stored: "bf16", device: devices["this adapter"] },
+  { how: "f16 on a GPU that lacks it", stored: "f16", device: gpuWithoutF16 },
+] as const;
+/** Ops that real checkpoints' largest activations go through. */
+const takesLargest = ["attention", "group_norm", "layer_norm", "softmax", "log_softmax"];
 
 for (const op of ops) {
   const { name, samples, overwrites } = op.definition;
@@ -35,6 +46,23 @@ for (const op of ops) {
         if (sample.ownKernelsOnly && target !== "this adapter") continue;
         await checkSample(device, op, sample);
         await checkExtremes(device, op, sample);
+      }
+    });
+  }
+  // Optimizers keep and read f32 alone.
+  if (overwrites || inputNames(op.definition as AnyOp).includes("halted")) continue;
+  for (const { how, stored, device } of storedOn) {
+    Deno.test(`${name} computes its samples from inputs and to activations in ${how}, its gradients match differences`, async () => {
+      for (const sample of samples) {
+        if (sample.ownKernelsOnly && device === gpuWithoutF16) continue;
+        await checkSample(device, op, sample, stored);
+      }
+    });
+    if (stored !== "f16" || !(op.definition.narrows || takesLargest.includes(name))) continue;
+    Deno.test(`${name} and its gradients stay finite where values are ±60,000 in ${how}`, async () => {
+      for (const sample of samples) {
+        if (sample.ownKernelsOnly && device === gpuWithoutF16) continue;
+        await checkExtremes(device, op, sample, stored, [60_000, 60_000, -60_000]);
       }
     });
   }

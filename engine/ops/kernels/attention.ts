@@ -1,9 +1,12 @@
 import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
+import type { DType } from "../../graph/types.ts";
 import { type AttentionParts, maskedScore } from "./attention_parts.ts";
 import { attentionOnCpu } from "./attention_rows.ts";
 import { attentionOnGpu } from "./attention_stream.ts";
+import { acrossVector } from "./reduction.ts";
 import { range } from "./register_tile.ts";
-import { binding, divide, float, grid, modulo } from "./wgsl.ts";
+import { buffers, Stored } from "./storage.ts";
+import { divide, float, grid, modulo, vectorType, vectorWidth } from "./wgsl.ts";
 
 /** Sizes of an attention: q is `[batch, queries, heads · size]`, k and v are `[batch, keys, heads · size]`. */
 export interface AttentionShape {
@@ -27,10 +30,10 @@ export interface AttentionShape {
  *
  * @see Dao et al. 2022, FlashAttention, https://arxiv.org/abs/2205.14135
  */
-export function attentionForward(shape: AttentionShape, target: KernelTarget): Kernel {
+export function attentionForward(shape: AttentionShape & AttentionFormats, target: KernelTarget): Kernel {
   return backend({
     ...overKeys(shape),
-    bindings: ["q", "k", "v", "o", "lse"],
+    tensors: { ...formats(shape, "q", "k", "v", "o"), lse: "f32" },
     outputs: ["o", "lse"],
     products: [["q", "k"]],
     gathers: [{ output: "o", weight: "p", tensor: "v" }],
@@ -61,16 +64,19 @@ export function attentionForward(shape: AttentionShape, target: KernelTarget): K
  * Bindings: dy, o, delta `[batch, heads, queries]`.
  */
 export function attentionDelta(
-  { batch, heads, queries, size }: Pick<AttentionShape, "batch" | "heads" | "queries" | "size">,
+  { batch, heads, queries, size, ...shape }:
+    & Pick<AttentionShape, "batch" | "heads" | "queries" | "size">
+    & AttentionFormats,
   target: KernelTarget,
 ): Kernel {
-  const count = batch * heads * queries, lines = grid(count, target), vectors = size % 4 === 0;
-  const type = vectors ? "vec4<f32>" : "f32", steps = vectors ? size / 4 : size;
+  const count = batch * heads * queries, lines = grid(count, target), width = vectorWidth(size), steps = size / width;
+  const dtypes = formats(shape, "dy", "o");
+  const dy = new Stored("dy", { dtype: dtypes.dy }, width, target),
+    o = new Stored("o", { dtype: dtypes.o }, width, target);
+  const delta = new Stored("delta", { dtype: "f32" }, 1, target);
   return {
     workgroups: lines.workgroups,
-    wgsl: `${binding(0, "dy", type, "read")}
-${binding(1, "o", type, "read")}
-${binding(2, "delta", "f32", "read_write")}
+    wgsl: `${buffers([dy, o], [delta])}
 
 ${lines.attribute}
 fn main(${lines.parameters}) {
@@ -79,10 +85,12 @@ fn main(${lines.parameters}) {
   let query = ${modulo("i", queries)};
   let head = ${modulo(divide("i", queries), heads)};
   let first = ((${divide("i", queries * heads)} * ${queries}u + query) * ${heads}u + head) * ${steps}u;
-  var sum = ${type}();
+  var sum = ${vectorType("f32", width)}();
   // No constant bound: a CPU's compiler would unroll the loop and take many times longer.
-  for (var e = 0u; e < select(${steps}u, 0u, at.z > 0u); e++) { sum = fma(dy[first + e], o[first + e], sum); }
-  delta[i] = ${vectors ? "(sum.x + sum.y) + (sum.z + sum.w)" : "sum"};
+  for (var e = 0u; e < select(${steps}u, 0u, at.z > 0u); e++) {
+    sum = fma(${dy.load("first + e")}, ${o.load("first + e")}, sum);
+  }
+  ${delta.store("i", acrossVector("sum", width))}
 }
 `,
   };
@@ -93,10 +101,10 @@ fn main(${lines.parameters}) {
  *
  * Bindings: q, k, v, dy, lse, delta, dq.
  */
-export function attentionQueryGradient(shape: AttentionShape, target: KernelTarget): Kernel {
+export function attentionQueryGradient(shape: AttentionShape & AttentionFormats, target: KernelTarget): Kernel {
   return backend({
     ...overKeys(shape),
-    bindings: ["q", "k", "v", "dy", "lse", "delta", "dq"],
+    tensors: { ...formats(shape, "q", "k", "v", "dy"), lse: "f32", delta: "f32", dq: "f32" },
     outputs: ["dq"],
     products: [["q", "k"], ["dy", "v"]],
     gathers: [{ output: "dq", weight: "slope", tensor: "k" }],
@@ -104,7 +112,7 @@ export function attentionQueryGradient(shape: AttentionShape, target: KernelTarg
     weigh: ({ rows, columns }) =>
       range(rows).flatMap((r) =>
         range(columns).map((c) =>
-          `let slope${r}_${c} = exp(score${r}_${c} - lse${r}) * (product${r}_${c} - delta${r}) * ${
+          `let slope${r}_${c} = ${weightOf(`score${r}_${c}`, `lse${r}`)} * (product${r}_${c} - delta${r}) * ${
             float(scaleOf(shape))
           };`
         )
@@ -117,14 +125,14 @@ export function attentionQueryGradient(shape: AttentionShape, target: KernelTarg
  *
  * Bindings: q, k, v, dy, lse, delta, dk, dv.
  */
-export function attentionKeyValueGradient(shape: AttentionShape, target: KernelTarget): Kernel {
+export function attentionKeyValueGradient(shape: AttentionShape & AttentionFormats, target: KernelTarget): Kernel {
   const { queries, keys, causal } = shape;
   return backend({
     ...shape,
     scale: scaleOf(shape),
     ownRows: keys,
     streamedRows: queries,
-    bindings: ["q", "k", "v", "dy", "lse", "delta", "dk", "dv"],
+    tensors: { ...formats(shape, "q", "k", "v", "dy"), lse: "f32", delta: "f32", dk: "f32", dv: "f32" },
     outputs: ["dk", "dv"],
     statistics: ["lse", "delta"],
     products: [["k", "q"], ["v", "dy"]],
@@ -135,7 +143,7 @@ export function attentionKeyValueGradient(shape: AttentionShape, target: KernelT
     weigh: ({ rows, columns }) =>
       range(rows).flatMap((r) =>
         range(columns).flatMap((c) => [
-          `let p${r}_${c} = exp(score${r}_${c} - lse${c});`,
+          `let p${r}_${c} = ${weightOf(`score${r}_${c}`, `lse${c}`)};`,
           `let slope${r}_${c} = p${r}_${c} * (product${r}_${c} - delta${c}) * ${float(scaleOf(shape))};`,
         ])
       ),
@@ -143,7 +151,24 @@ export function attentionKeyValueGradient(shape: AttentionShape, target: KernelT
 }
 
 function backend(parts: AttentionParts, target: KernelTarget): Kernel {
-  return target.cpu && target.subgroupSize > 0 ? attentionOnCpu(parts, target) : attentionOnGpu(parts);
+  return target.cpu && target.subgroupSize > 0 ? attentionOnCpu(parts, target) : attentionOnGpu(parts, target);
+}
+
+/** Formats of tensors that are not f32. */
+export interface AttentionFormats {
+  readonly dtypes?: Readonly<Record<string, DType>>;
+}
+
+function formats<Name extends string>({ dtypes = {} }: AttentionFormats, ...names: Name[]): Record<Name, DType> {
+  return Object.fromEntries(names.map((name) => [name, dtypes[name] ?? "f32"])) as Record<Name, DType>;
+}
+
+/**
+ * WGSL of a weight of the softmax from its score and the log-sum-exp: at most 1. Of scores as large as 10¹⁰ the two keep few digits behind the point, and
+ * the score, which is summed in another order here, could come out far above.
+ */
+function weightOf(score: string, lse: string): string {
+  return `exp(min(${score} - ${lse}, 0.0))`;
 }
 
 const scaleOf = ({ scale, size }: AttentionShape) => scale ?? 1 / Math.sqrt(size);

@@ -1,3 +1,8 @@
+import type { KernelTarget } from "../../graph/kernel.ts";
+import type { DType } from "../../graph/types.ts";
+import { buffers, Stored } from "./storage.ts";
+import { vectorType, vectorWidth } from "./wgsl.ts";
+
 /**
  * A kernel of attention in parts that a backend puts together: own rows meet streamed rows, products of their channels give weights,
  * and streamed rows are gathered by these weights. The output gathers values over keys; the gradients gather likewise.
@@ -13,8 +18,8 @@ export interface AttentionParts {
   readonly streamedRows: number;
   /** Factor on the scores. */
   readonly scale: number;
-  /** All bindings in order: `[batch, rows, heads · size]`, but the statistics, `[batch, heads, rows]`. */
-  readonly bindings: readonly string[];
+  /** Formats of all tensors, in the order of the bindings, outputs last: `[batch, rows, heads · size]`, but the statistics, `[batch, heads, rows]`. */
+  readonly tensors: Readonly<Record<string, DType>>;
   readonly outputs: readonly string[];
   readonly statistics: readonly string[];
   /** Pairs of an own and a streamed tensor whose rows are multiplied: first the scores, `score<r>_<c>`, then `product<r>_<c>`. */
@@ -55,7 +60,30 @@ export interface AttentionTile {
 export const maskedScore = "-1e30";
 
 /** Widest vector that divides a head: elements per vector, and its WGSL type. */
-export function headVectors(size: number): { unit: number; type: string } {
-  const unit = size % 4 === 0 ? 4 : size % 2 === 0 ? 2 : 1;
-  return { unit, type: unit === 1 ? "f32" : `vec${unit}<f32>` };
+export function headVectors(size: number): { unit: 1 | 2 | 4; type: string } {
+  const unit = vectorWidth(size);
+  return { unit, type: vectorType("f32", unit) };
+}
+
+/** The tensors as they are bound, by name: `width` elements at a time, outputs and statistics as said. */
+export function boundTensors(
+  parts: AttentionParts,
+  target: Pick<KernelTarget, "f16">,
+  widths: { readonly input: 1 | 2 | 4; readonly output: (name: string) => 1 | 2 | 4 },
+): { readonly of: (name: string) => Stored; readonly declarations: string } {
+  const stored = new Map(
+    Object.entries(parts.tensors).map(([name, dtype]) => {
+      const width = parts.statistics.includes(name)
+        ? 1
+        : parts.outputs.includes(name)
+        ? widths.output(name)
+        : widths.input;
+      return [name, new Stored(name, { dtype }, width, target)];
+    }),
+  );
+  const of = (name: string) => stored.get(name)!;
+  const [inputs, outputs] = [false, true].map((isOutput) =>
+    [...stored.values()].filter(({ name }) => parts.outputs.includes(name) === isOutput)
+  );
+  return { of, declarations: buffers(inputs, outputs) };
 }

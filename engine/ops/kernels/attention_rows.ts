@@ -1,7 +1,8 @@
 import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
-import { type AttentionParts, type AttentionTile, headVectors, maskedScore } from "./attention_parts.ts";
+import { type AttentionParts, type AttentionTile, boundTensors, headVectors, maskedScore } from "./attention_parts.ts";
 import { range } from "./register_tile.ts";
-import { binding, divide, float, modulo } from "./wgsl.ts";
+import { isPacked } from "./storage.ts";
+import { divide, float, modulo } from "./wgsl.ts";
 
 /**
  * Kernel for CPUs: a subgroup is a workgroup and owns a few rows. It multiplies them with a block of streamed rows, a lane having a row
@@ -12,12 +13,12 @@ import { binding, divide, float, modulo } from "./wgsl.ts";
  * unroll them.
  */
 export function attentionOnCpu(parts: AttentionParts, target: KernelTarget): Kernel {
-  const { size, heads, ownRows, streamedRows, statistics, outputs } = parts;
+  const { size, heads, ownRows, streamedRows } = parts;
   const { ownStatistics = [], streamedStatistics = [] } = parts;
   const lanes = target.subgroupSize, rows = Math.min(lanes, 8, ownRows);
   // Wide blocks run a fifth faster and compile twice as long, which only pays where there is much to do.
   const columns = ownRows * streamedRows >= 128 * 128 ? 2 : 1;
-  const { unit, type } = headVectors(size);
+  const { unit } = headVectors(size);
   const vectors = Math.ceil(size / lanes), block = lanes * columns, pitch = heads * size;
   const tile: AttentionTile = {
     rows,
@@ -29,12 +30,14 @@ export function attentionOnCpu(parts: AttentionParts, target: KernelTarget): Ker
   const clamp = (row: string) => streamedRows % block ? `min(${row}, ${streamedRows - 1}u)` : row;
   const loop = (index: string, from: string, to: string, by: number) =>
     `for (var ${index} = ${from}; ${index} < select(${to}, 0u, lane > ${lanes}u); ${index} += ${by}u) {`;
-  const bindings = parts.bindings.map((name, at) => {
-    const output = outputs.includes(name);
-    return binding(at, name, statistics.includes(name) || output ? "f32" : type, output ? "read_write" : "read");
+  // Lanes own single channels of an output; what can only be stored in pairs is stored by every other lane.
+  const inPairs = (name: string) => isPacked(parts.tensors[name], target);
+  const { of, declarations } = boundTensors(parts, target, {
+    input: unit,
+    output: (name) => inPairs(name) ? 2 : 1,
   });
   const lines = [
-    ...bindings,
+    declarations,
     `@compute @workgroup_size(${lanes})`,
     "fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {",
     `let firstRow = group.x * ${rows}u;`,
@@ -79,8 +82,8 @@ export function attentionOnCpu(parts: AttentionParts, target: KernelTarget): Ker
     const names = ["raw", "product"].slice(0, parts.products.length);
     const pairs = range(rows).flatMap((r) => range(columns).map((c) => [r, c] as const));
     const products = parts.products.flatMap(([own, streamed], p) => [
-      `let own${p} = ${own}[ownVector];`,
-      ...range(columns).map((c) => `let streamed${p}_${c} = ${streamed}[vector${c}];`),
+      `let own${p} = ${of(own).load("ownVector")};`,
+      ...range(columns).map((c) => `let streamed${p}_${c} = ${of(streamed).load(`vector${c}`)};`),
       ...range(rows).flatMap((r) => [
         `let row${p}_${r} = subgroupBroadcast(own${p}, ${r}u);`,
         ...range(columns).flatMap((c) =>
@@ -115,11 +118,12 @@ export function attentionOnCpu(parts: AttentionParts, target: KernelTarget): Ker
 
   /** Row j of each lane's columns times its weights. */
   function gather(): string[] {
-    const element = (at: string) => unit === 1 ? `[${at}]` : `[${divide(at, unit)}][${modulo(at, unit)}]`;
+    const element = (tensor: string, at: string) =>
+      of(tensor).load(divide(at, unit)) + (unit === 1 ? "" : `[${modulo(at, unit)}]`);
     return range(columns).flatMap((c) => [
       `let place${c} = ${clamp(`(block + ${c * lanes}u + j)`)} * ${pitch}u + streamedBase;`,
       ...parts.gathers.flatMap(({ output, weight, tensor }) => [
-        ...range(vectors).map((v) => `let ${output}Value${c}_${v} = ${tensor}${element(`place${c} + channel${v}`)};`),
+        ...range(vectors).map((v) => `let ${output}Value${c}_${v} = ${element(tensor, `place${c} + channel${v}`)};`),
         ...range(rows).flatMap((r) => [
           `let ${output}Weight${c}_${r} = subgroupShuffle(${weight}${r}_${c}, j);`,
           ...range(vectors).map((v) => {
@@ -138,8 +142,16 @@ export function attentionOnCpu(parts: AttentionParts, target: KernelTarget): Ker
     const stores = parts.gathers.flatMap(({ output }) =>
       range(vectors).map((v) => {
         const factor = parts.factor ? ` * ${pick((r) => `${parts.factor}${r}`, "r")}` : "";
-        const line = `${output}[place + channel${v}] = ${pick((r) => `${output}${r}_${v}`, "r")}${factor};`;
-        return (v + 1) * lanes > size ? `if (lane < ${size - v * lanes}u) { ${line} }` : line;
+        const value = `${pick((r) => `${output}${r}_${v}`, "r")}${factor}`, name = `${output}Stored${v}`;
+        const isOwn = (v + 1) * lanes > size ? `lane < ${size - v * lanes}u` : "";
+        if (!inPairs(output)) {
+          const line = of(output).store(`place + channel${v}`, value);
+          return isOwn ? `if (${isOwn}) { ${line} }` : line;
+        }
+        const pair = of(output).store(`(place + channel${v}) >> 1u`, `vec2f(${name}, ${name}Beside)`);
+        return `let ${name} = ${value};
+let ${name}Beside = subgroupShuffle(${name}, lane | 1u);
+if (${["(lane & 1u) == 0u", isOwn].filter((test) => test).join(" && ")}) { ${pair} }`;
       })
     );
     const { result } = parts;

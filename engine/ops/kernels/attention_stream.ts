@@ -1,7 +1,7 @@
-import type { Kernel } from "../../graph/kernel.ts";
-import { type AttentionParts, type AttentionTile, headVectors, maskedScore } from "./attention_parts.ts";
+import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
+import { type AttentionParts, type AttentionTile, boundTensors, headVectors, maskedScore } from "./attention_parts.ts";
 import { range } from "./register_tile.ts";
-import { binding, divide, float, modulo } from "./wgsl.ts";
+import { divide, float, modulo } from "./wgsl.ts";
 
 /** Channels of a head that one invocation holds at most, before several share a row: beyond it registers run out. */
 const mostChannels = 40;
@@ -12,8 +12,8 @@ const invocations = 64;
  * Kernel for GPUs: an invocation, or a team of a few for a large head, owns a row in registers, and blocks of streamed rows pass by in
  * workgroup memory.
  */
-export function attentionOnGpu(parts: AttentionParts): Kernel {
-  const { size, heads, ownRows, streamedRows, statistics, outputs } = parts;
+export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Kernel {
+  const { size, heads, ownRows, streamedRows } = parts;
   const { ownStatistics = [], streamedStatistics = [] } = parts;
   const { unit, type } = headVectors(size);
   const perRow = size / unit, team = teamSize(size, perRow), elements = perRow / team;
@@ -30,13 +30,11 @@ export function attentionOnGpu(parts: AttentionParts): Kernel {
     ...new Set([...parts.products.map(([, streamed]) => streamed), ...parts.gathers.map((g) => g.tensor)]),
   ];
   const owned = parts.products.map(([own]) => own);
-  const bindings = parts.bindings.map((name, at) =>
-    binding(at, name, statistics.includes(name) ? "f32" : type, outputs.includes(name) ? "read_write" : "read")
-  );
+  const { of, declarations } = boundTensors(parts, target, { input: unit, output: () => unit });
   const passing = (tensor: string, j: number, e: number) =>
     `${tensor}Tile[${j * perRow}u + part * ${elements}u + ${e}u]`;
   const lines = [
-    ...bindings,
+    declarations,
     ...tensors.map((tensor) => `var<workgroup> ${tensor}Tile: array<${type}, ${block * perRow}>;`),
     team > 1 ? `var<workgroup> partial: array<f32, ${invocations * block * parts.products.length}>;` : "",
     `@compute @workgroup_size(${invocations})`,
@@ -51,7 +49,9 @@ export function attentionOnGpu(parts: AttentionParts): Kernel {
     `let streamedBase = (picture * ${streamedRows * heads}u + head) * ${perRow}u;`,
     `let ownStatistic = (picture * ${heads}u + head) * ${ownRows}u + ownRow;`,
     `let streamedStatistics = (picture * ${heads}u + head) * ${streamedRows}u;`,
-    ...owned.flatMap((tensor) => range(elements).map((e) => `let ${tensor}_${e} = ${tensor}[place + ${e}u];`)),
+    ...owned.flatMap((tensor) =>
+      range(elements).map((e) => `let ${tensor}_${e} = ${of(tensor).load(`place + ${e}u`)};`)
+    ),
     ...ownStatistics.map((name) => `let ${name}0 = ${name}[ownStatistic];`),
     ...parts.gathers.flatMap(({ output }) => range(elements).map((e) => `var ${output}0_${e} = ${type}();`)),
     ...(parts.before?.(tile) ?? []),
@@ -63,7 +63,7 @@ export function attentionOnGpu(parts: AttentionParts): Kernel {
     `let source = streamedBase + ${clamp(`(block + ${divide("i", perRow)})`)} * ${perRow * heads}u + ${
       modulo("i", perRow)
     };`,
-    ...tensors.map((tensor) => `${tensor}Tile[i] = ${tensor}[source];`),
+    ...tensors.map((tensor) => `${tensor}Tile[i] = ${of(tensor).load("source")};`),
     "}",
     ...streamedStatistics.flatMap((name) =>
       range(block).map((j) => `let ${name}${j} = ${name}[streamedStatistics + ${clamp(`(block + ${j}u)`)}];`)
@@ -83,7 +83,7 @@ export function attentionOnGpu(parts: AttentionParts): Kernel {
     `if (row < ${ownRows}u) {`,
     ...parts.gathers.flatMap(({ output }) =>
       range(elements).map((e) =>
-        `${output}[place + ${e}u] = ${output}0_${e}${parts.factor ? ` * ${parts.factor}0` : ""};`
+        of(output).store(`place + ${e}u`, `${output}0_${e}${parts.factor ? ` * ${parts.factor}0` : ""}`)
       )
     ),
     parts.result ? `if (part == 0u) { ${parts.result.name}[ownStatistic] = ${parts.result.value(0)}; }` : "",

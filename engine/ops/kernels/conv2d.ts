@@ -44,6 +44,7 @@ export function conv2dForward(
     readonly dtypeWeight?: OperandType;
     readonly bias?: OperandType | null;
     readonly addend?: OperandType | null;
+    readonly result?: OperandType;
   },
   target: KernelTarget,
 ): Kernel {
@@ -82,6 +83,7 @@ let inside${id} = (inY${id} < ${height}u) & (inX${id} < ${width}u);`,
     b: weight,
     bias: options.bias,
     addend: options.addend,
+    result: options.result,
     loops: {
       open: `for (var ky = 0u; ky < ${bound(kernelHeight)}; ky++) {
 for (var kx = 0u; kx < ${bound(kernelWidth)}; kx++) {`,
@@ -104,7 +106,7 @@ for (var kx = 0u; kx < ${bound(kernelWidth)}; kx++) {`,
  * Bindings: dy `[batch, outHeight, outWidth, outChannels]`, weight `[kernelHeight, kernelWidth, inChannels, outChannels]`, result.
  */
 export function conv2dInputGradient(
-  options: Conv2dShape & { readonly dtypeWeight?: OperandType },
+  options: Conv2dShape & { readonly dtypeGradient?: OperandType; readonly dtypeWeight?: OperandType },
   target: KernelTarget,
 ): Kernel {
   const { batch, height, width, inChannels, outChannels, kernelHeight, kernelWidth, stride, padding } = options;
@@ -114,7 +116,7 @@ export function conv2dInputGradient(
   const tapsDown = Math.ceil(kernelHeight / stride), tapsAcross = Math.ceil(kernelWidth / stride);
   const dy: TileOperand = {
     name: "dy",
-    dtype: "f32",
+    dtype: options.dtypeGradient ?? "f32",
     contiguous: "sum",
     vectors: outChannels % 4 === 0,
     sumStride: 1,
@@ -178,12 +180,15 @@ for (var kx = firstKx; kx < ${bound(kernelWidth)}; kx += ${stride}u) {`,
  *
  * Bindings: x `[batch, height, width, inChannels]`, dy `[batch, outHeight, outWidth, outChannels]`, result.
  */
-export function conv2dWeightGradient(options: Conv2dShape, target: KernelTarget): Kernel {
+export function conv2dWeightGradient(
+  options: Conv2dShape & { readonly dtypeX?: OperandType; readonly dtypeGradient?: OperandType },
+  target: KernelTarget,
+): Kernel {
   const { batch, height, width, inChannels, outChannels, kernelHeight, kernelWidth, stride, padding } = options;
   const { outHeight, outWidth } = conv2dOutputSize(options);
   const x: TileOperand = {
     name: "x",
-    dtype: "f32",
+    dtype: options.dtypeX ?? "f32",
     contiguous: "tile",
     vectors: inChannels % 4 === 0,
     sumStride: stride * inChannels,
@@ -204,7 +209,7 @@ let inside${id} = inY${id} < ${height}u;`,
   };
   const dy: TileOperand = {
     name: "dy",
-    dtype: "f32",
+    dtype: options.dtypeGradient ?? "f32",
     contiguous: "tile",
     vectors: outChannels % 4 === 0,
     sumStride: outChannels,

@@ -1,7 +1,16 @@
 import type { Kernel } from "../../graph/kernel.ts";
 import type { KernelContext } from "../../graph/op.ts";
-import { broadcastShape, elementCount, sameShape, type Shape, type TensorType, typeText } from "../../graph/types.ts";
-import { binding, broadcastIndex, enables, grid, vectorType } from "./wgsl.ts";
+import {
+  broadcastShape,
+  computedIn,
+  elementCount,
+  sameShape,
+  type Shape,
+  type TensorType,
+  typeText,
+} from "../../graph/types.ts";
+import { buffers, Stored } from "./storage.ts";
+import { broadcastIndex, grid, vectorType } from "./wgsl.ts";
 
 type Values = Record<string, TensorType | null>;
 
@@ -29,21 +38,16 @@ export function elementwise(expression: string | ((attributes: any) => string), 
     const { width, shape, operands } = vectorize(present.map(([, type]) => type.shape), output.shape);
     const lines = grid(elementCount(shape), target, workgroupSize);
     const text = typeof expression === "string" ? expression : expression(attributes);
-    const declarations = present.map(([name, { dtype }], at) =>
-      binding(at, `${name}_in`, vectorType(dtype, operands[at].width), "read")
+    const read = present.map(([name, type], at) => new Stored(`${name}_in`, type, operands[at].width, target));
+    const result = new Stored("result", output, width, target);
+    const loads = present.map(([name, { dtype }], at) =>
+      `  let ${name} = ${vectorType(computedIn(dtype), width)}(${
+        read[at].load(broadcastIndex("i", operands[at].shape, shape))
+      });`
     );
-    const loads = present.map(([name, { dtype }], at) => {
-      const computed = dtype === "f16" ? "f32" : dtype;
-      const own = `${vectorType(computed, operands[at].width)}(${name}_in[${
-        broadcastIndex("i", operands[at].shape, shape)
-      }])`;
-      return `  let ${name} = ${vectorType(computed, width)}(${own});`;
-    });
     return {
       workgroups: lines.workgroups,
-      wgsl: `${enables([...present.map(([, type]) => type), output])}
-${declarations.join("\n")}
-${binding(present.length, "result", vectorType(output.dtype, width), "read_write")}
+      wgsl: `${buffers(read, [result])}
 alias V = ${vectorType("f32", width)};
 const COUNT = ${elementCount(shape)}u;
 ${functions}
@@ -52,21 +56,27 @@ fn main(${lines.parameters}) {
   ${lines.index}
   if (i >= COUNT) { return; }
 ${loads.join("\n")}
-  result[i] = ${vectorType(output.dtype, width)}(${text});
+  ${result.store("i", `${result.type}(${text})`)}
 }
 `,
     };
   };
 }
 
+/** A shape in units of so many elements. */
+interface Vectorized {
+  readonly width: 1 | 4;
+  readonly shape: Shape;
+}
+
 /** Shapes in units of the widest vector that fits output and inputs, and how wide each input is read: 1 where one element serves a vector. */
-function vectorize(inputs: readonly Shape[], output: Shape) {
-  const scalar = { width: 1, shape: output, operands: inputs.map((shape) => ({ width: 1, shape })) };
+function vectorize(inputs: readonly Shape[], output: Shape): Vectorized & { readonly operands: readonly Vectorized[] } {
+  const scalar = { width: 1, shape: output, operands: inputs.map((shape) => ({ width: 1, shape }) as const) } as const;
   const count = elementCount(output);
   if (count % 4 !== 0) return scalar;
   if (inputs.every((shape) => elementCount(shape) === count || elementCount(shape) === 1)) {
     const operands = inputs.map((shape) =>
-      elementCount(shape) === count ? { width: 4, shape: [count / 4] } : { width: 1, shape: [] }
+      elementCount(shape) === count ? { width: 4, shape: [count / 4] } as const : { width: 1, shape: [] } as const
     );
     return { width: 4, shape: [count / 4], operands };
   }
@@ -77,7 +87,7 @@ function vectorize(inputs: readonly Shape[], output: Shape) {
     width: 4,
     shape: quarter(output),
     operands: inputs.map((shape) =>
-      shape[shape.length - 1] === last ? { width: 4, shape: quarter(shape) } : { width: 1, shape }
+      shape[shape.length - 1] === last ? { width: 4, shape: quarter(shape) } as const : { width: 1, shape } as const
     ),
   };
 }

@@ -23,21 +23,23 @@ export interface GemmOptions {
   readonly bias?: OperandType | null;
   /** Element format of the addend `[batch, m, n]`; there is none when left out. */
   readonly addend?: OperandType | null;
+  /** Element format of the result; f32 when left out. */
+  readonly result?: OperandType;
   /** Factor on the product alone; 1 when left out. */
   readonly scale?: number;
 }
 
 /**
- * Kernel for `result[i, m, n] = scale * a[i]·b[i] + bias[n] + addend[i, m, n]`, summed and stored in f32.
+ * Kernel for `result[i, m, n] = scale * a[i]·b[i] + bias[n] + addend[i, m, n]`, summed in f32.
  *
  * Bindings: a, b, then bias and addend when there are any, then result.
  */
 export function gemm(options: GemmOptions, target: KernelTarget): Kernel {
   const { batch = 1, m, n, k, transposeA, transposeB, sharedA, sharedB, dtypeA = "f32", dtypeB = "f32" } = options;
-  const { bias, addend, scale } = options;
+  const { bias, addend, result, scale } = options;
   const a = matrixOperand("a", m, k, !transposeA, batch > 1 && !sharedA, dtypeA);
   const b = matrixOperand("b", n, k, !!transposeB, batch > 1 && !sharedB, dtypeB);
-  return productKernel({ batch, m, n, k, a, b, bias, addend, scale }, target);
+  return productKernel({ batch, m, n, k, a, b, bias, addend, result, scale }, target);
 }
 
 function matrixOperand(

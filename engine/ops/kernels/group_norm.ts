@@ -2,7 +2,8 @@ import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
 import { elementCount, type TensorType } from "../../graph/types.ts";
 import { siluWgsl } from "./activations.ts";
 import { acrossVector, reduction } from "./reduction.ts";
-import { binding, divide, enables, float, grid, modulo, vectorType, vectorWidth } from "./wgsl.ts";
+import { buffers, Stored } from "./storage.ts";
+import { divide, float, grid, modulo, vectorType, vectorWidth } from "./wgsl.ts";
 
 /** What the kernels of group normalization are generated from. */
 export interface GroupNormSizes {
@@ -91,6 +92,9 @@ function groupPerWorkgroup({ batch, groups }: GroupNormSizes, target: KernelTarg
   };
 }
 
+/** A value for each group of each picture: two figures side by side. */
+const figuresOf = (name: string, target: KernelTarget) => new Stored(name, { dtype: "f32" }, 2, target);
+
 const added = (names: readonly string[]) => names.join(" + ");
 
 /** Mean and 1 / standard deviation of every group, `[batch, groups, 2]`: one workgroup a group, two passes, centred. */
@@ -99,12 +103,11 @@ export function statisticsKernel(x: TensorType, sizes: GroupNormSizes, epsilon: 
   const { workgroupSize, functions } = reduction(target, 256, ["reduceSum"]);
   const { places, head, prologue, loop } = walk(sizes, target, workgroupSize);
   const parts = places.map((_, i) => `sum_${i}`), squares = places.map((_, i) => `squares_${i}`);
-  const load = (i: number) => `V(x[at + ${places[i].offset}])`;
+  const picture = new Stored("x", x, width, target);
+  const load = (i: number) => picture.load(`at + ${places[i].offset}`);
   return {
     workgroups,
-    wgsl: `${enables([x])}
-${binding(0, "x", vectorType(x.dtype, width), "read")}
-${binding(1, "statistics", "vec2f", "read_write")}
+    wgsl: `${buffers([picture], [figuresOf("statistics", target)])}
 alias V = ${vectorType("f32", width)};
 ${head}
 ${functions}
@@ -150,22 +153,21 @@ export function gradientMeansKernel(
   silu: boolean,
   target: KernelTarget,
 ): Kernel {
-  const { x, dy, weight, bias } = types;
+  const { weight, bias } = types;
   const { width } = units(sizes), { workgroups, slot } = groupPerWorkgroup(sizes, target);
   const { workgroupSize, functions } = reduction(target, 256, ["reduceSumPair"]);
   const { across, sideBySide, places, head, prologue, loop } = walk(sizes, target, workgroupSize);
-  const each = (name: string) =>
-    Array.from({ length: sideBySide }, (_, j) => `let ${name}_${j} = V(${name}[unit + ${j * across}u]);`).join("\n  ");
-  let next = 0;
+  const stored = storedInputs(types, width, target), dy = new Stored("dy", types.dy, width, target);
+  const each = (of: Stored) =>
+    Array.from({ length: sideBySide }, (_, j) => `let ${of.name}_${j} = ${of.load(`unit + ${j * across}u`)};`)
+      .join("\n  ");
   return {
     workgroups,
-    wgsl: `${enables([x, dy, weight, bias])}
-${binding(next++, "x", vectorType(x.dtype, width), "read")}
-${binding(next++, "dy", vectorType(dy.dtype, width), "read")}
-${binding(next++, "statistics", "vec2f", "read")}
-${weight ? binding(next++, "weight", vectorType(weight.dtype, width), "read") : ""}
-${bias ? binding(next++, "bias", vectorType(bias.dtype, width), "read") : ""}
-${binding(next, "means", "vec2f", "read_write")}
+    wgsl: `${
+      buffers([stored.x, dy, figuresOf("statistics", target), stored.weight, stored.bias], [
+        figuresOf("means", target),
+      ])
+    }
 alias V = ${vectorType("f32", width)};
 ${head}
 ${silu ? siluWgsl : ""}
@@ -176,18 +178,18 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   ${slot}
   ${prologue}
   let figures = statistics[slot];
-  ${weight ? each("weight") : ""}
-  ${bias && silu ? each("bias") : ""}
+  ${stored.weight ? each(stored.weight) : ""}
+  ${stored.bias && silu ? each(stored.bias) : ""}
   ${places.map((_, i) => `var g_sum_${i} = V(0.0); var product_sum_${i} = V(0.0);`).join("\n  ")}
   ${
       loop(
         places.map(({ unit, offset }, i) =>
-          `let n_${i} = (V(x[at + ${offset}]) - figures.x) * figures.y;
+          `let n_${i} = (${stored.x.load(`at + ${offset}`)} - figures.x) * figures.y;
     let g_${i} = ${
             gradientByNormalized(
               silu,
               `n_${i}`,
-              `V(dy[at + ${offset}])`,
+              dy.load(`at + ${offset}`),
               weight && `weight_${unit}`,
               bias && `bias_${unit}`,
             )
@@ -203,6 +205,15 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   if (lane == 0u) { means[slot] = sums / COUNT; }
 }
 `,
+  };
+}
+
+/** The inputs that forward and backward kernels share, as they are bound. */
+function storedInputs({ x, weight, bias }: Omit<GroupNormTypes, "dy">, width: 1 | 2 | 4, target: KernelTarget) {
+  return {
+    x: new Stored("x", x, width, target),
+    weight: weight && new Stored("weight", weight, width, target),
+    bias: bias && new Stored("bias", bias, width, target),
   };
 }
 
@@ -251,32 +262,29 @@ fn main(${lines.parameters}) {
 
 /** `n·weight + bias` with n = (x − mean)·inverse, and SiLU behind it: one invocation takes a few channels of a few positions. */
 export function applyKernel(
-  { x, weight, bias }: Omit<GroupNormTypes, "dy">,
+  types: Omit<GroupNormTypes, "dy">,
+  output: TensorType,
   sizes: GroupNormSizes,
   silu: boolean,
   target: KernelTarget,
 ): Kernel {
   const { width, workgroups, turns, figures, head, main } = columns(sizes, target);
-  let next = 0;
+  const { x, weight, bias } = storedInputs(types, width, target);
+  const result = new Stored("result", output, width, target);
   return {
     workgroups,
-    wgsl: `${enables([x, weight, bias])}
-${binding(next++, "x", vectorType(x.dtype, width), "read")}
-${binding(next++, "statistics", "vec2f", "read")}
-${weight ? binding(next++, "weight", vectorType(weight.dtype, width), "read") : ""}
-${bias ? binding(next++, "bias", vectorType(bias.dtype, width), "read") : ""}
-${binding(next, "result", vectorType("f32", width), "read_write")}
+    wgsl: `${buffers([x, figuresOf("statistics", target), weight, bias], [result])}
 alias V = ${vectorType("f32", width)};
 ${head}
 ${silu ? siluWgsl : ""}
 ${main}
   ${figures("statistics", ["mean", "inverse"])}
-  let slope = inverse${weight ? " * V(weight[unit])" : ""};
-  let shift = ${bias ? "V(bias[unit])" : "V(0.0)"};
+  let slope = inverse${weight ? ` * ${weight.load("unit")}` : ""};
+  let shift = ${bias ? bias.load("unit") : "V(0.0)"};
 ${
       turns.map((turn) => {
-        const place = `origin + ${turn}u * PER_POSITION`, y = `(V(x[${place}]) - mean) * slope + shift`;
-        return `  result[${place}] = ${silu ? `silu(${y})` : y};`;
+        const place = `origin + ${turn}u * PER_POSITION`, y = `(${x.load(place)} - mean) * slope + shift`;
+        return `  ${result.store(place, silu ? `silu(${y})` : y)}`;
       }).join("\n")
     }
 }
@@ -286,37 +294,32 @@ ${
 
 /** `dx = inverse·(g − mean(g) − n·mean(g·n))`, laid out as `applyKernel`. */
 export function gradientKernel(
-  { x, dy, weight, bias }: GroupNormTypes,
+  types: GroupNormTypes,
+  output: TensorType,
   sizes: GroupNormSizes,
   silu: boolean,
   target: KernelTarget,
 ): Kernel {
   const { width, workgroups, turns, figures, head, main } = columns(sizes, target);
-  let next = 0;
+  const { x, weight, bias } = storedInputs(types, width, target), dy = new Stored("dy", types.dy, width, target);
+  const result = new Stored("result", output, width, target);
   return {
     workgroups,
-    wgsl: `${enables([x, dy, weight, bias])}
-${binding(next++, "x", vectorType(x.dtype, width), "read")}
-${binding(next++, "dy", vectorType(dy.dtype, width), "read")}
-${binding(next++, "statistics", "vec2f", "read")}
-${binding(next++, "means", "vec2f", "read")}
-${weight ? binding(next++, "weight", vectorType(weight.dtype, width), "read") : ""}
-${bias ? binding(next++, "bias", vectorType(bias.dtype, width), "read") : ""}
-${binding(next, "result", vectorType("f32", width), "read_write")}
+    wgsl: `${buffers([x, dy, figuresOf("statistics", target), figuresOf("means", target), weight, bias], [result])}
 alias V = ${vectorType("f32", width)};
 ${head}
 ${silu ? siluWgsl : ""}
 ${main}
   ${figures("statistics", ["mean", "inverse"])}
   ${figures("means", ["mean_g", "mean_product"])}
-  ${weight ? "let w = V(weight[unit]);" : ""}
-  ${bias && silu ? "let b = V(bias[unit]);" : ""}
+  ${weight ? `let w = ${weight.load("unit")};` : ""}
+  ${bias && silu ? `let b = ${bias.load("unit")};` : ""}
 ${
       turns.map((turn) => {
         const place = `origin + ${turn}u * PER_POSITION`;
-        const g = gradientByNormalized(silu, `n_${turn}`, `V(dy[${place}])`, weight && "w", bias && "b");
-        return `  let n_${turn} = (V(x[${place}]) - mean) * inverse;
-  result[${place}] = inverse * (${g} - mean_g - n_${turn} * mean_product);`;
+        const g = gradientByNormalized(silu, `n_${turn}`, dy.load(place), weight && "w", bias && "b");
+        return `  let n_${turn} = (${x.load(place)} - mean) * inverse;
+  ${result.store(place, `inverse * (${g} - mean_g - n_${turn} * mean_product)`)}`;
       }).join("\n")
     }
 }

@@ -1,7 +1,9 @@
 import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
+import { isHalf } from "../../graph/types.ts";
 import { chooseRegisterTile, tileOutputs } from "./register_plan.ts";
-import { elementType, type OperandType, range, registerTile, type TileOperand } from "./register_tile.ts";
-import { binding, divide, float } from "./wgsl.ts";
+import { type OperandType, range, registerTile, storedOperand, type TileOperand } from "./register_tile.ts";
+import { buffers } from "./storage.ts";
+import { divide, float } from "./wgsl.ts";
 import { chooseWorkgroupTile, guardedStore, workgroupMemory, workgroupSize, workgroupTile } from "./workgroup_tile.ts";
 
 /** How a sum over several axes runs: outer loops around the inner sum, or one index along all of them. */
@@ -27,6 +29,8 @@ export interface Product {
   readonly b: TileOperand;
   readonly bias?: OperandType | null;
   readonly addend?: OperandType | null;
+  /** Element format of the result; f32 when left out. What is stored in pairs needs a number of columns that four divides. */
+  readonly result?: OperandType;
   readonly scale?: number;
   /** WGSL constants that depend on `matrix` alone. */
   readonly prologue?: string;
@@ -53,22 +57,31 @@ export function productKernel(product: Product, target: KernelTarget): Kernel {
 /** A subgroup is a workgroup and sums a tile of the result, or of its transpose, in registers. */
 function onCpu(product: Product, target: KernelTarget): Kernel {
   const { batch, m, n, k, loops } = product, lanes = target.subgroupSize;
-  const { swapped, ...choice } = chooseRegisterTile({ m, n, k, batch, a: product.a, b: product.b, lanes });
+  const { swapped, ...choice } = chooseRegisterTile({
+    m,
+    n,
+    k,
+    batch,
+    a: product.a,
+    b: product.b,
+    lanes,
+    inFours: isHalf(product.result ?? "f32") && n % 4 === 0,
+  });
   const [rowCount, columnCount] = swapped ? [n, m] : [m, n];
-  const tile = { ...choice, swapped, lanes, rowCount, columnCount, sumLength: loops?.length ?? k, ...loops };
+  const tile = { ...choice, target, swapped, lanes, rowCount, columnCount, sumLength: loops?.length ?? k, ...loops };
   const [a, b] = swapped ? [tile.columnOperand, tile.rowOperand] : [tile.rowOperand, tile.columnOperand];
-  const { vectors, outputs } = tileOutputs(tile);
+  const { vectors, outputs } = tileOutputs(tile), bound = boundBuffers(product, vectors, target);
   // In loops, since each store in the text becomes a branch for each lane: it is their number that decides how long a kernel compiles.
   const stores = outputs.map(({ values, row, column, condition }) => {
     const value = values.reduceRight((rest, value, i) => rest ? `select(${rest}, ${value}, i == ${i}u)` : value, "");
-    const line = storeLine(product, vectors, row, column, value);
+    const line = storeLine(product, bound, row, column, value);
     return `for (var i = 0u; i < select(${values.length}u, 0u, lane > ${lanes}u); i++) {
 ${condition ? `if (${condition}) { ${line} }` : line}
 }`;
   });
   return {
     workgroups: [Math.ceil(columnCount / (tile.columns * lanes)), Math.ceil(rowCount / tile.rows), batch],
-    wgsl: `${header(product, a, b, vectors)}
+    wgsl: `${buffers([storedOperand(a, target), storedOperand(b, target), bound.bias, bound.addend], [bound.result])}
 @compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
 let matrix = group.z;
@@ -84,7 +97,7 @@ ${stores.join("\n")}
 
 /** A workgroup sums a tile by way of workgroup memory, each invocation a few rows and columns of it. */
 function onGpu(product: Product, target: KernelTarget): Kernel {
-  const { batch, m, n, k, a, b } = product, vectors = n % 4 === 0;
+  const { batch, m, n, k, a, b } = product, vectors = n % 4 === 0, bound = boundBuffers(product, vectors, target);
   const shape = chooseWorkgroupTile({ rows: m, columns: n, sum: k, batch }, target);
   const body = workgroupTile(
     shape,
@@ -92,15 +105,15 @@ function onGpu(product: Product, target: KernelTarget): Kernel {
     { along: a.contiguous, load: "loadA" },
     { along: b.contiguous, load: "loadB" },
     (row, column, value) =>
-      guardedStore(m, n, vectors, row, column, value, (...at) => storeLine(product, vectors, ...at)),
+      guardedStore(m, n, vectors, row, column, value, (...at) => storeLine(product, bound, ...at)),
   );
   return {
     workgroups: [Math.ceil(n / shape.columns), Math.ceil(m / shape.rows), batch],
-    wgsl: `${header(product, a, b, vectors)}
+    wgsl: `${buffers([storedOperand(a, target), storedOperand(b, target), bound.bias, bound.addend], [bound.result])}
 ${workgroupMemory(shape)}
 var<private> matrix: u32;
-${loadFunction("loadA", a, m, product)}
-${loadFunction("loadB", b, n, product)}
+${loadFunction("loadA", a, m, product, target)}
+${loadFunction("loadB", b, n, product, target)}
 @compute @workgroup_size(${workgroupSize(shape)})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
 matrix = group.z;
@@ -113,39 +126,47 @@ ${body}
   };
 }
 
-/** The bindings. */
-function header({ bias, addend }: Product, a: TileOperand, b: TileOperand, vectors: boolean): string {
-  let at = 0;
-  return [
-    [a.dtype, b.dtype, bias, addend].includes("f16") ? "enable f16;" : "",
-    binding(at++, a.name, elementType(a), "read"),
-    binding(at++, b.name, elementType(b), "read"),
-    bias ? binding(at++, "bias", elementType({ dtype: bias, vectors }), "read") : "",
-    addend ? binding(at++, "addend", elementType({ dtype: addend, vectors }), "read") : "",
-    binding(at++, "result", elementType({ dtype: "f32", vectors }), "read_write"),
-  ].filter((line) => line).join("\n");
+/** What is bound beside the operands, four elements at a time when `vectors`. */
+function boundBuffers({ bias, addend, result = "f32" }: Product, vectors: boolean, target: KernelTarget) {
+  const stored = (name: string, dtype: OperandType) => storedOperand({ name, dtype, vectors }, target);
+  return {
+    bias: bias ? stored("bias", bias) : null,
+    addend: addend ? stored("addend", addend) : null,
+    result: stored("result", result),
+  };
 }
 
 /** Stores one value, or four side by side, with scale, bias and addend. */
-function storeLine(product: Product, vectors: boolean, row: string, column: string, value: string): string {
-  const { batch, m, n, bias, addend, scale = 1 } = product;
-  const unit = vectors ? 4 : 1, type = vectors ? "vec4f" : "f32";
+function storeLine(
+  product: Product,
+  { bias, addend, result }: ReturnType<typeof boundBuffers>,
+  row: string,
+  column: string,
+  value: string,
+): string {
+  const { batch, m, n, scale = 1 } = product, unit = result.width;
   const place = product.resultRow?.(row) ?? { row: batch > 1 ? `matrix * ${m}u + ${row}` : row };
   const terms = [
     scale === 1 ? value : `${value} * ${float(scale)}`,
-    bias ? `${type}(bias[${divide(column, unit)}])` : "",
-    addend ? `${type}(addend[index])` : "",
+    bias?.load(divide(column, unit)) ?? "",
+    addend?.load("index") ?? "",
   ];
   const line = `let index = (${place.row}) * ${n / unit}u + ${divide(column, unit)}; ` +
-    `result[index] = ${terms.filter((term) => term).join(" + ")};`;
+    result.store("index", terms.filter((term) => term).join(" + "));
   return place.condition ? `if (${place.condition}) { ${line} }` : `{ ${line} }`;
 }
 
 /** WGSL function that reads four neighbours of an operand for a workgroup's tile, zeros outside. */
-function loadFunction(name: string, operand: TileOperand, size: number, { k, prologue, loops }: Product): string {
-  const { dtype, vectors, contiguous, sumStride, valid, setup, locate } = operand;
+function loadFunction(
+  name: string,
+  operand: TileOperand,
+  size: number,
+  { k, prologue, loops }: Product,
+  target: KernelTarget,
+): string {
+  const { vectors, contiguous, sumStride, valid, setup, locate } = operand;
   const offset = `${operand.offset("at", "0")} + inner * ${sumStride}u`;
-  const element = `${operand.name}[${vectors ? divide(offset, 4) : offset}]`;
+  const element = storedOperand(operand, target).load(vectors ? divide(offset, 4) : offset);
   const zero = vectors ? "vec4f()" : "0.0", type = vectors ? "vec4f" : "f32";
   const read = `fn ${vectors ? name : `${name}Element`}(at: u32, step: u32) -> ${type} {
   if (at >= ${size}u || step >= ${k}u) { return ${zero}; }
@@ -154,7 +175,7 @@ function loadFunction(name: string, operand: TileOperand, size: number, { k, pro
   ${setup?.("at", "0") ?? ""}
   ${locate?.("at", "0") ?? ""}
   ${valid ? `if (!(${valid("at", "0", "inner")})) { return ${zero}; }` : ""}
-  return ${vectors || dtype === "f16" ? `${type}(${element})` : element};
+  return ${element};
 }`;
   if (vectors) return read;
   const elements = range(4).map((i) =>

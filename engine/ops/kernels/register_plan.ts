@@ -10,6 +10,8 @@ export interface ProductSizes {
   readonly a: TileOperand;
   readonly b: TileOperand;
   readonly lanes: number;
+  /** Results are stored four side by side only. */
+  readonly inFours?: boolean;
 }
 
 /** A tile's shape; `swapped` when the lanes own rows of the result (columns of its transpose). */
@@ -36,7 +38,7 @@ export function chooseRegisterTile(sizes: ProductSizes): TileChoice {
   return best!;
 }
 
-function* choices({ m, n, a, b, lanes }: ProductSizes): Generator<TileChoice> {
+function* choices({ m, n, a, b, lanes, inFours = false }: ProductSizes): Generator<TileChoice> {
   for (const swapped of [false, true]) {
     const rowCount = swapped ? n : m, columnCount = swapped ? m : n;
     const rowOperand = swapped ? b : a, columnOperand = swapped ? a : b;
@@ -45,9 +47,12 @@ function* choices({ m, n, a, b, lanes }: ProductSizes): Generator<TileChoice> {
       const acrossRows = rowOperand.contiguous === "tile";
       const wholeFours = rows % 4 === 0 && rows / 4 <= lanes && Number.isInteger(Math.log2(rows));
       const left = { ...rowOperand, vectors: rowOperand.vectors && (!acrossRows || wholeFours) };
-      if (columnCount % 4 === 0 && columnOperand.tileStride > 0) {
+      // See `tileOutputs`.
+      const canStore = (vectors: boolean) => !inFours || (swapped ? rows % 4 === 0 : vectors);
+      if (columnCount % 4 === 0 && columnOperand.tileStride > 0 && canStore(true)) {
         yield { swapped, rows, columns: 4, vectors: true, rowOperand: left, columnOperand };
       }
+      if (!canStore(false)) continue;
       for (const columns of [1, 2, 4].filter((count) => count === 1 || (count / 2) * lanes < columnCount)) {
         const vectors = columnOperand.vectors && columnOperand.contiguous === "sum";
         yield {

@@ -1,7 +1,10 @@
-import { divide, modulo, widen } from "./wgsl.ts";
+import type { KernelTarget } from "../../graph/kernel.ts";
+import type { DType } from "../../graph/types.ts";
+import { Stored } from "./storage.ts";
+import { divide, modulo } from "./wgsl.ts";
 
 /** Element formats of a matrix operand. */
-export type OperandType = "f32" | "f16";
+export type OperandType = Extract<DType, "f32" | "f16" | "bf16">;
 
 /** A matrix operand as the inner loop of a register tile sees it. The tile's axis is its rows or columns, the other one is summed over. */
 export interface TileOperand {
@@ -28,6 +31,7 @@ export interface TileOperand {
 
 /** A tile of a matrix product that one subgroup keeps in registers. */
 export interface RegisterTile {
+  readonly target: Pick<KernelTarget, "f16">;
   /** Invocations of the subgroup. */
   readonly lanes: number;
   /** Rows of the tile: their operand is loaded by the lanes together and broadcast. */
@@ -48,9 +52,12 @@ export interface RegisterTile {
 
 const components = ["x", "y", "z", "w"];
 
-/** WGSL type of a buffer's element. */
-export function elementType({ dtype, vectors }: Pick<TileOperand, "dtype" | "vectors">): string {
-  return vectors ? `vec4<${dtype}>` : dtype;
+/** How an operand is read. */
+export function storedOperand(
+  { name, dtype, vectors }: Pick<TileOperand, "name" | "dtype" | "vectors">,
+  target: Pick<KernelTarget, "f16">,
+): Stored {
+  return new Stored(name, { dtype }, vectors ? 4 : 1, target);
 }
 
 /**
@@ -110,7 +117,8 @@ export function registerTile(tile: RegisterTile): string {
 }
 
 /** The loads of the operand whose values are broadcast. */
-function rowLoads({ rows, lanes, rowCount, rowOperand: operand }: RegisterTile) {
+function rowLoads({ rows, lanes, rowCount, rowOperand: operand, target }: RegisterTile) {
+  const stored = storedOperand(operand, target);
   const { contiguous, vectors, sumStride } = operand;
   const acrossRows = contiguous === "tile" && vectors;
   // Across rows: a load fetches four rows of `groups` groups, for `steps` steps of the sum at once.
@@ -119,6 +127,7 @@ function rowLoads({ rows, lanes, rowCount, rowOperand: operand }: RegisterTile) 
   const load = (id: string, four: string, step: number) =>
     read(
       operand,
+      stored,
       `row${id}`,
       id,
       four,
@@ -155,15 +164,16 @@ function rowLoads({ rows, lanes, rowCount, rowOperand: operand }: RegisterTile) 
 }
 
 /** The loads of the operand that each lane has for its own columns. */
-function columnLoads({ columns, vectors: tileVectors, columnOperand: operand }: RegisterTile) {
+function columnLoads({ columns, vectors: tileVectors, columnOperand: operand, target }: RegisterTile) {
+  const stored = storedOperand(operand, target);
   const { contiguous, vectors, tileStride } = operand;
   const alongSum = contiguous === "sum" && vectors;
   const ids = tileVectors ? ["B"] : range(columns).map((c) => `B${c}`);
   const index = (id: string) => `column${id.slice(1)}`;
   const column = (c: number, four: string, step: number) => {
-    if (!tileVectors) return read(operand, index(`B${c}`), `B${c}`, four, step, `offsetB${c}`, "");
+    if (!tileVectors) return read(operand, stored, index(`B${c}`), `B${c}`, four, step, `offsetB${c}`, "");
     const beside = c === 0 ? "" : ` + ${alongSum ? tileStride / 4 * c : tileStride * c}u`;
-    return read(operand, "column", "B", four, step, "offsetB", beside);
+    return read(operand, stored, "column", "B", four, step, "offsetB", beside);
   };
   return {
     setup: ids.map((id) => operand.setup?.(index(id), id) ?? "").join("\n"),
@@ -196,6 +206,7 @@ function offset(operand: TileOperand, at: string, id: string): string {
 
 function read(
   operand: TileOperand,
+  stored: Stored,
   at: string,
   id: string,
   four: string,
@@ -204,11 +215,10 @@ function read(
   beside: string,
   ahead = "",
 ): string {
-  const { name, dtype, vectors, sumStride, contiguous, valid } = operand;
+  const { vectors, sumStride, contiguous, valid } = operand;
   const unit = vectors ? sumStride / 4 : sumStride;
   const along = vectors && contiguous === "sum" ? four : `${four} * ${unit * 4}u + ${unit * step}u`;
-  const element = `${name}[${offset} + ${along}${beside}]`;
-  const value = vectors ? (dtype === "f16" ? `vec4f(${element})` : element) : widen(dtype, element);
+  const value = stored.load(`${offset} + ${along}${beside}`);
   if (!valid) return value;
   return `select(${vectors ? "vec4f()" : "0.0"}, ${value}, ${valid(at, id, `(${four} * 4u + ${step}u${ahead})`)})`;
 }

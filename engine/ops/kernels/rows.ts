@@ -1,7 +1,8 @@
 import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
 import { elementCount, type TensorType } from "../../graph/types.ts";
 import { acrossVector, reduction } from "./reduction.ts";
-import { binding, enables, vectorType, vectorWidth } from "./wgsl.ts";
+import { buffers, Stored } from "./storage.ts";
+import { vectorType, vectorWidth } from "./wgsl.ts";
 
 /** WGSL for the elements of one row; each method gives statements. Terms are expressions over the inputs' names, as f32 vectors `V`. */
 export interface RowWriter {
@@ -22,6 +23,8 @@ export interface RowInputs {
   readonly rows: Readonly<Record<string, TensorType>>;
   /** Inputs with one value for each place in a row, bound after those. */
   readonly columns?: Readonly<Record<string, TensorType | null>>;
+  /** What is written, of the rows' shape. */
+  readonly output: TensorType;
 }
 
 /**
@@ -45,7 +48,10 @@ const mostInRegisters = 8;
  *
  * On a CPU adapter a workgroup is one subgroup, takes several rows in turn, and loads what belongs to the columns once.
  */
-export function rowKernel({ target, rows, columns = {} }: RowInputs, body: (row: RowWriter) => string[]): Kernel {
+export function rowKernel(
+  { target, rows, columns = {}, output }: RowInputs,
+  body: (row: RowWriter) => string[],
+): Kernel {
   const [first] = Object.values(rows), size = first.shape[first.shape.length - 1];
   const count = elementCount(first.shape) / size, width = vectorWidth(size), units = size / width;
   const perColumn = Object.entries(columns).filter((entry): entry is [string, TensorType] => entry[1] !== null);
@@ -53,6 +59,12 @@ export function rowKernel({ target, rows, columns = {} }: RowInputs, body: (row:
   const rowsPerGroup = target.cpu ? Math.max(1, Math.min(16, Math.floor(count / 32))) : 1;
   const groups = Math.ceil(count / rowsPerGroup);
   const groupsAcross = Math.min(groups, target.maxWorkgroupsPerDimension);
+  const bound = [...Object.entries(rows), ...perColumn].map(([name, type]) => ({
+    name,
+    stored: new Stored(`${name}_in`, type, width, target),
+  }));
+  const result = new Stored("result", output, width, target);
+  const read = (name: string, at: string) => `V(${bound.find((each) => each.name === name)!.stored.load(at)})`;
   const turns = Math.ceil(units / workgroupSize), inRegisters = turns <= mostInRegisters;
 
   const unit = (turn: number) => turn ? `lane + ${turn * workgroupSize}u` : "lane";
@@ -60,7 +72,7 @@ export function rowKernel({ target, rows, columns = {} }: RowInputs, body: (row:
     (turn + 1) * workgroupSize <= units ? statement : `if (${unit(turn)} < UNITS) { ${statement} }`;
   const safe = (turn: number) => (turn + 1) * workgroupSize <= units ? unit(turn) : `min(${unit(turn)}, UNITS - 1u)`;
   const load = (turn: number, names: readonly string[], at: string, from = "") =>
-    names.map((name) => `let ${name}_${turn} = V(${name}_in[${from}${at}]);`).join("\n  ");
+    names.map((name) => `let ${name}_${turn} = ${read(name, from + at)};`).join("\n  ");
   const named = (expression: string, turn: number | null) =>
     [...Object.keys(rows), ...perColumn.map(([name]) => name)].reduce(
       (text, name) => text.replaceAll(new RegExp(`\\b${name}\\b`, "g"), turn === null ? name : `${name}_${turn}`),
@@ -75,8 +87,8 @@ export function rowKernel({ target, rows, columns = {} }: RowInputs, body: (row:
       ).join("\n    ");
     }
     return `for (var unit = lane; unit < UNITS; unit += ${workgroupSize}u) {
-      ${Object.keys(rows).map((name) => `let ${name} = V(${name}_in[start + unit]);`).join(" ")}
-      ${perColumn.map(([name]) => `let ${name} = V(${name}_in[unit]);`).join(" ")}
+      ${Object.keys(rows).map((name) => `let ${name} = ${read(name, "start + unit")};`).join(" ")}
+      ${perColumn.map(([name]) => `let ${name} = ${read(name, "unit")};`).join(" ")}
       ${statement((term) => term, "unit")}
     }`;
   };
@@ -105,16 +117,13 @@ export function rowKernel({ target, rows, columns = {} }: RowInputs, body: (row:
     max: (name, term) =>
       `${total(name, term, "-3.4e38", (a, b) => `max(${a}, ${b})`)}
     let ${name} = reduceMax(${acrossVector(`${name}_parts`, width, "reduceMax")}, lane);`,
-    write: (value) => pass((expression, at) => `result[start + ${at}] = ${expression(value)};`),
+    write: (value) => pass((expression, at) => result.store(`start + ${at}`, expression(value))),
   };
   const registers = (names: readonly string[], from: string) =>
     inRegisters ? Array.from({ length: turns }, (_, turn) => load(turn, names, safe(turn), from)).join("\n  ") : "";
-  const bound = [...Object.entries(rows), ...perColumn];
   return {
     workgroups: [groupsAcross, Math.ceil(groups / groupsAcross), 1],
-    wgsl: `${enables(bound.map(([, type]) => type))}
-${bound.map(([name, type], at) => binding(at, `${name}_in`, vectorType(type.dtype, width), "read")).join("\n")}
-${binding(bound.length, "result", vectorType("f32", width), "read_write")}
+    wgsl: `${buffers(bound.map(({ stored }) => stored), [result])}
 alias V = ${vectorType("f32", width)};
 const ROWS = ${count}u;
 const SIZE = ${size}.0f;

@@ -13,21 +13,6 @@ export function binding(at: number, name: string, type: string, access: "read" |
   return `@group(0) @binding(${at}) var<storage, ${access}> ${name}: array<${type}>;`;
 }
 
-/** `enable f16;` when one of the types is f16: WGSL wants it on top. */
-export function enables(types: readonly (TensorType | null)[]): string {
-  return types.some((type) => type?.dtype === "f16") ? "enable f16;\n" : "";
-}
-
-/** An expression that widens a loaded element to the type that kernels compute in. */
-export function widen(dtype: DType, expression: string): string {
-  return dtype === "f16" ? `f32(${expression})` : expression;
-}
-
-/** An expression that narrows a computed value to the type that is stored. */
-export function narrow(dtype: DType, expression: string): string {
-  return `${dtype}(${expression})`;
-}
-
 /** Workgroups, and WGSL that gives each invocation its number `i`, for `count` invocations in a row. */
 export function grid(count: number, target: KernelTarget, workgroupSize = 64): {
   workgroups: [number, number, number];
@@ -95,7 +80,7 @@ export function broadcastIndex(i: string, from: Shape, to: Shape): string {
 }
 
 /** `f32` or `vec4<f32>`: the type of `width` elements side by side. */
-export function vectorType(dtype: DType, width: number): string {
+export function vectorType(dtype: Exclude<DType, "bf16">, width: number): string {
   return width === 1 ? dtype : `vec${width}<${dtype}>`;
 }
 
@@ -105,8 +90,8 @@ export function vectorWidth(...sizes: number[]): 4 | 2 | 1 {
 }
 
 /** The format of an operand of a product or convolution. */
-export function floatType({ dtype }: TensorType): "f32" | "f16" {
-  if (dtype !== "f32" && dtype !== "f16") throw new TypeError(`an operand is ${dtype}, wanted f32 or f16`);
+export function floatType({ dtype }: TensorType): "f32" | "f16" | "bf16" {
+  if (dtype === "u32" || dtype === "i32") throw new TypeError(`an operand is ${dtype}, wanted f32, f16 or bf16`);
   return dtype;
 }
 

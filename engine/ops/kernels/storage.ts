@@ -1,0 +1,128 @@
+import type { KernelTarget } from "../../graph/kernel.ts";
+import { computedIn, type DType, isHalf, type TensorType } from "../../graph/types.ts";
+import { vectorType } from "./wgsl.ts";
+
+/** Largest finite f16. */
+const largestF16 = "65504.0f";
+/** Bits of f32's exponent: all are set in NaN and infinity alone. */
+const exponentBits = "0x7f800000u";
+
+/**
+ * How a kernel reads and writes one tensor's buffer, `width` elements side by side at a time. Kernels compute in f32 whatever tensors are stored in.
+ *
+ * f16 is WGSL's own where the adapter has it. Without it, and for bf16, which WGSL lacks, elements lie in pairs in u32 words, so that one alone cannot
+ * be stored. What is stored in 16 bits is rounded to nearest, ties to even; a finite number beyond f16's range becomes the largest that f16 has;
+ * what is not finite stays so.
+ */
+export class Stored {
+  readonly dtype: DType;
+  /** Elements lie in pairs in u32 words. */
+  readonly isPacked: boolean;
+
+  constructor(
+    readonly name: string,
+    { dtype }: Pick<TensorType, "dtype">,
+    readonly width: 1 | 2 | 4,
+    target: Pick<KernelTarget, "f16">,
+  ) {
+    this.dtype = dtype;
+    this.isPacked = isPacked(dtype, target);
+  }
+
+  /** WGSL type of what `load` gives. */
+  get type(): string {
+    return vectorType(computedIn(this.dtype), this.width);
+  }
+
+  /** The declaration of the buffer. */
+  binding(at: number, access: "read" | "read_write"): string {
+    const { width } = this, dtype = this.dtype === "f16" ? "f16" : computedIn(this.dtype);
+    const type = this.isPacked ? vectorType("u32", width === 4 ? 2 : 1) : vectorType(dtype, width);
+    return `@group(0) @binding(${at}) var<storage, ${access}> ${this.name}: array<${type}>;`;
+  }
+
+  /** The elements at `index`, which counts in units of `width`: f32, or whole numbers where the tensor holds those. */
+  load(index: string): string {
+    if (this.isPacked) return `load_${this.name}(${index})`;
+    return this.dtype === "f16" ? `${this.type}(${this.name}[${index}])` : `${this.name}[${index}]`;
+  }
+
+  /** A statement that stores f32 elements, or whole numbers where the tensor holds those. */
+  store(index: string, value: string): string {
+    return isHalf(this.dtype) ? `store_${this.name}(${index}, ${value});` : `${this.name}[${index}] = ${value};`;
+  }
+
+  /** The WGSL function behind `load`, where there is one. */
+  loadFunction(): string {
+    if (!this.isPacked) return "";
+    const { name, width } = this, words = width === 4 ? ["words.x", "words.y"] : ["words"];
+    const pairs = words.map((word) =>
+      this.dtype === "f16" ? `unpack2x16float(${word})` : `bitcast<vec2f>(vec2u(${word} << 16u, ${word} & 0xffff0000u))`
+    );
+    const [index, value] = width === 1
+      ? ["i >> 1u", `${pairs[0]}[i & 1u]`]
+      : ["i", width === 2 ? pairs[0] : `vec4f(${pairs.join(", ")})`];
+    return `fn load_${name}(i: u32) -> ${this.type} {
+  let words = ${name}[${index}];
+  return ${value};
+}`;
+  }
+
+  /** The WGSL function behind `store`, where there is one. */
+  storeFunction(): string {
+    if (!isHalf(this.dtype)) return "";
+    const { name, width } = this;
+    if (this.isPacked && width === 1) {
+      throw new TypeError(`Cannot store single elements of ${name}: ${this.dtype} is stored in pairs here`);
+    }
+    return `fn store_${name}(i: u32, value: ${this.type}) {
+  ${this.dtype === "f16" ? this.f16Store() : this.bf16Store()}
+}`;
+  }
+
+  private f16Store(): string {
+    const { name, width, type: f } = this, u = vectorType("u32", width);
+    const stored = !this.isPacked
+      ? `${vectorType("f16", width)}(finite)`
+      : width === 4
+      ? "vec2u(pack2x16float(finite.xy), pack2x16float(finite.zw))"
+      : "pack2x16float(finite)";
+    return `let exponent = bitcast<${u}>(value) & ${u}(${exponentBits});
+  let finite = select(clamp(value, ${f}(-${largestF16}), ${f}(${largestF16})), value, exponent == ${u}(${exponentBits}));
+  ${name}[i] = ${stored};`;
+  }
+
+  private bf16Store(): string {
+    const { name, width } = this, u = vectorType("u32", width);
+    const pair = (low: string, high: string) => `(half.${low} >> 16u) | (half.${high} & 0xffff0000u)`;
+    // Adding 0x7fff and the lowest bit that stays carries into the bits that stay exactly where rounding to even goes up.
+    return `let bits = bitcast<${u}>(value);
+  let nearest = bits + ${u}(0x7fffu) + ((bits >> ${u}(16u)) & ${u}(1u));
+  let half = select(nearest, bits, (bits & ${u}(${exponentBits})) == ${u}(${exponentBits}));
+  ${name}[i] = ${width === 4 ? `vec2u(${pair("x", "y")}, ${pair("z", "w")})` : pair("x", "y")};`;
+  }
+}
+
+/** Whether elements of this format lie in pairs in u32 words on such an adapter. */
+export function isPacked(dtype: DType, target: Pick<KernelTarget, "f16">): boolean {
+  return dtype === "bf16" || (dtype === "f16" && !target.f16);
+}
+
+/** The format of a copy that is written `width` elements at a time: in 16 bits only in fours. */
+export function copiedIn(dtype: DType, width: number): DType {
+  return isHalf(dtype) && width !== 4 ? "f32" : dtype;
+}
+
+/**
+ * The top of a kernel's module: its buffers in the order of the bindings, inputs before outputs, and the functions that reading and writing them takes.
+ */
+export function buffers(inputs: readonly (Stored | null)[], outputs: readonly Stored[]): string {
+  const read = inputs.filter((stored) => stored !== null), all = [...read, ...outputs];
+  const isNative = all.some(({ dtype, isPacked }) => dtype === "f16" && !isPacked);
+  return [
+    isNative ? "enable f16;" : "",
+    ...all.map((stored, at) => stored.binding(at, at < read.length ? "read" : "read_write")),
+    ...read.map((stored) => stored.loadFunction()),
+    ...outputs.map((stored) => stored.storeFunction()),
+  ].filter((line) => line).join("\n");
+}
