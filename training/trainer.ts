@@ -288,7 +288,7 @@ export class Trainer {
   /** Learning rates by the names that logs use: one for each part of each network that trains. */
   private loggedRates(step: number, phase: EpochPhase): Record<string, number> {
     return Object.fromEntries(this.networks.flatMap(({ number, lora, settings }, k) => {
-      if (!trains(this.networks, k, phase)) return [];
+      if (!trains(this.networks, k, phase) || this.updaters[k].optimizer.ownRates) return [];
       const parts = [...new Set(lora.modules.map(({ part }) => part))], multiplier = this.multiplier(step, settings);
       return parts.map((part) => [`learning_rate_${part}_${number}`, partRate(part, settings) * multiplier]);
     }));

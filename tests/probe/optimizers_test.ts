@@ -1,5 +1,7 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
-import { optimizerGolden, type OptimizerRun, probeOptimizer, trajectory } from "../../tools/probe/optimizer.ts";
+import { optimizerGolden, probeOptimizer, shapes } from "../../tools/probe/optimizer.ts";
+import { type OptimizerRun, parameterByRule, trajectory } from "../../tools/probe/trajectory.ts";
+import type { NamedTensor, TensorSet } from "../../tools/probe/tensors.ts";
 import { goldenJson, goldenTensors, relativeError, sharedDevice } from "./golden_tensors.ts";
 
 const folder = "training/optimizers/";
@@ -7,28 +9,76 @@ const json = await goldenJson(`${folder}optimizers`);
 const { runs } = optimizerGolden(json) as { runs: Readonly<Record<string, OptimizerRun>> };
 
 Deno.test("the goldens' runs are all there", () => {
-  const left = Object.keys(json).filter((name) => !(name in runs));
-  ok(left.every((name) => name === "adamw8bit" || name.startsWith("adafactor")), `${left}`);
-  equal(Object.keys(runs).length, 19);
+  deepEqual(Object.keys(json).filter((name) => !(name in runs)), ["adamw8bit"]);
+  equal(Object.keys(runs).length, 23);
 });
+
+const golden = await goldenTensors(`${folder}trajectories`), layouts = await goldenTensors(`${folder}layouts`);
+
+/** Throws unless a tensor has moved from its start, in all steps or the last, as the golden's. */
+function closeMovement(name: string, found: NamedTensor, wanted: NamedTensor, start: ArrayLike<number>, limit: number) {
+  const last = found.data.subarray(found.data.length - wanted.data.length);
+  const moved = (values: ArrayLike<number>) => Float64Array.from(values, (v, i) => v - start[i % start.length]);
+  const error = relativeError(moved(last), moved(wanted.data));
+  ok(error <= limit, `${name}: relative error ${error} of the movement`);
+}
+
+function closeDistances(found: TensorSet, wanted: readonly number[]) {
+  const { data } = found.get("d")!;
+  for (const [step, d] of wanted.entries()) {
+    ok(Math.abs(data[step] / d - 1) <= 1e-4, `d is ${data[step]} after step ${step + 1}, wanted ${d}`);
+  }
+}
 
 for (const [name, run] of Object.entries(runs)) {
   const isAdaptive = "d" in json[name];
   Deno.test(`${name}: ${run.optimizer} moves weights for 20 steps as the original package's does`, async () => {
-    const golden = await goldenTensors(`${folder}trajectories`);
-    const found = await trajectory({ device: await sharedDevice(), salt: 0, options: {} }, run);
-    for (const tensor of ["a", "b", "c.step_20"]) {
-      const wanted = golden.get(`${name}.${tensor}`)!, start = golden.get(`start.${tensor[0]}`)!.data;
-      deepEqual(found.get(tensor)!.shape, wanted.shape);
-      const moved = (values: ArrayLike<number>) => Float64Array.from(values, (v, i) => v - start[i % start.length]);
-      const error = relativeError(moved(found.get(tensor)!.data), moved(wanted.data));
-      ok(error <= (isAdaptive ? 1e-3 : 1e-4), `${tensor}: relative error ${error} of the movement`);
+    const found = await trajectory(await sharedDevice(), run, { shapes, steps: 20, salt: 0 });
+    for (const tensor of ["a", "b", "c"]) {
+      const wanted = golden.get(`${name}.${tensor === "c" ? "c.step_20" : tensor}`)!;
+      closeMovement(tensor, found.get(tensor)!, wanted, golden.get(`start.${tensor}`)!.data, isAdaptive ? 1e-3 : 1e-4);
     }
-    if (!isAdaptive) return;
-    const d = found.get("d")!.data;
-    for (const [step, wanted] of json[name].d.entries()) {
-      const error = Math.abs(d[step] / wanted - 1);
-      ok(error <= 1e-4, `d is ${d[step]} after step ${step + 1}, wanted ${wanted}`);
+    if (run.optimizer === "AdaFactor") {
+      // The golden has a rate for each tensor; the first one's is logged.
+      for (const [step, [wanted]] of json[name].lr.entries()) {
+        const rate = found.get("learning_rate")!.data[step];
+        ok(Math.abs(rate / wanted - 1) <= 1e-4, `the rate is ${rate} in step ${step + 1}, wanted ${wanted}`);
+      }
+    }
+    if (isAdaptive) closeDistances(found, json[name].d);
+  });
+}
+
+const layoutJson = await goldenJson(`${folder}layouts`);
+const layoutRuns = {
+  ...(optimizerGolden(layoutJson) as { runs: Readonly<Record<string, OptimizerRun>> }).runs,
+  adamw8bit_layouts: { optimizer: "AdamW8bit", arguments: {}, lr: 1e-3 },
+};
+const convolutions = { e: [16, 32, 3, 3], f: [24, 5, 1, 1], g: [6, 40] };
+
+for (const [name, run] of Object.entries(layoutRuns)) {
+  for (const cuts of [[], ["f"], ["f", "g"]]) {
+    Deno.test(`${name}: ${run.optimizer} moves convolutions as the original does, in ${cuts.length + 1} parts`, async () => {
+      const found = await trajectory(await sharedDevice(), run, { shapes: convolutions, steps: 20, salt: 0, cuts });
+      const isAdaptive = "d" in layoutJson[name];
+      for (const [tensor, shape] of Object.entries(convolutions)) {
+        const start = parameterByRule({ name: tensor, sizeElements: shape.reduce((a, b) => a * b) }, 0);
+        const limit = isAdaptive || run.optimizer === "AdamW8bit" ? 1e-3 : 1e-4;
+        closeMovement(tensor, found.get(tensor)!, layouts.get(`${name}.${tensor}`)!, start, limit);
+      }
+      if (isAdaptive) closeDistances(found, layoutJson[name].d);
+    });
+  }
+}
+
+for (const [name, run] of Object.entries(runs)) {
+  Deno.test(`${name}: ${run.optimizer} moves weights in three parts as it does in one`, async () => {
+    const device = await sharedDevice(), options = { shapes, steps: 20, salt: 0 };
+    const whole = await trajectory(device, run, options);
+    const parted = await trajectory(device, run, { ...options, cuts: ["b", "c"] });
+    for (const tensor of ["a", "b", "c"]) {
+      const start = golden.get(`start.${tensor}`)!.data;
+      closeMovement(tensor, parted.get(tensor)!, whole.get(tensor)!, start, 1e-4);
     }
   });
 }

@@ -54,6 +54,8 @@ export interface Optimizer {
   readonly state: Readonly<Record<string, Variable>>;
   /** What variables hold in the beginning, those that `state` does not name too; all others begin at 0. */
   readonly initial: ReadonlyMap<Variable, ArrayLike<number>>;
+  /** Finds its learning rates itself, and logs one as `learning_rate`: those of the settings mean nothing to it. */
+  readonly ownRates?: true;
   update(step: OptimizerUpdate): TracedUpdate;
 }
 

@@ -1,5 +1,7 @@
 import { Variable } from "../../engine/mod.ts";
 import { ArgumentReader, type OptimizerArguments } from "./arguments.ts";
+import { adafactor } from "./adafactor.ts";
+import { adamw8bit, pagedAdamw8bit } from "./adamw_8bit.ts";
 import { adamw } from "./adamw.ts";
 import { dadaptAdam, dadaptAdamPreprint } from "./dadapt_adam.ts";
 import { dadaptAdan, dadaptAdanIp } from "./dadapt_adan.ts";
@@ -15,6 +17,8 @@ import { sgdNesterov } from "./sgd_nesterov.ts";
 /** All optimizers, in the order of sd-scripts' help. */
 const definitions: readonly OptimizerDefinition[] = [
   adamw,
+  adamw8bit,
+  pagedAdamw8bit,
   lion,
   sgdNesterov,
   dadaptAdamPreprint,
@@ -24,6 +28,7 @@ const definitions: readonly OptimizerDefinition[] = [
   dadaptAdanIp,
   dadaptLion,
   dadaptSgd,
+  adafactor,
   prodigy,
 ];
 
