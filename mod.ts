@@ -7,6 +7,8 @@ export * from "./pipeline/mod.ts";
 /** The kinds of values that steps hand on to each other, for steps of your own. */
 export * as things from "./steps/things.ts";
 export { cacheLatents, type CacheLatentsOptions } from "./steps/cache_latents.ts";
+export { debugDataset, type DebugDatasetOptions } from "./steps/debug_dataset.ts";
+export { encodeLatents } from "./steps/encode_latents.ts";
 export { freezeNetwork1, type FreezeNetwork1Options } from "./steps/freeze_network_1.ts";
 export { loadBases, type LoadBasesOptions } from "./steps/load_bases.ts";
 export { loadPriors, type LoadPriorsOptions } from "./steps/load_priors.ts";
@@ -34,7 +36,7 @@ export { type HubOptions } from "./models/checkpoint/hub.ts";
 export { writeReport, type WriteReportOptions } from "./steps/write_report.ts";
 export { type BaseNames, type LoadedBases, NoAdapterError, type OpenedBases } from "./steps/values/bases.ts";
 export { checkOptions, type OptionNames } from "./steps/values/check_options.ts";
-export { type LatentProvider, LatentStore, type PictureLatents } from "./steps/values/latents.ts";
+export { type LatentProvider, LatentStore, type OpenedLatents, type PictureLatents } from "./steps/values/latents.ts";
 export {
   buildNetwork,
   type Network,

@@ -1,11 +1,12 @@
 import { join } from "node:path";
-import { type Device, elementCount, type Program } from "../engine/mod.ts";
+import type { Device, Program } from "../engine/mod.ts";
 import { LoraNetwork } from "../lora/network.ts";
 import { BaseModel } from "../models/base_model.ts";
 import { projectFolder } from "../tools/project_files.ts";
 import type { TrainBatch } from "../training/feeds.ts";
 import { planStep, type StepFigures, Trainer, type TrainerNetwork } from "../training/trainer.ts";
 import { type Line, type LineKey, type Measured, measureLine } from "./line.ts";
+import { countOperations } from "./operations.ts";
 import { uniform } from "./ops.ts";
 
 /** Whether network 1 trains, or only lends its hidden layers. */
@@ -102,33 +103,4 @@ function batchOf(base: BaseModel, number: number): TrainBatch {
   );
   const latents = uniform(latentSide * latentSide * 4, number);
   return { height: latentSide, width: latentSide, tokenRows: 1, samples: [{ latents, ids, lossWeight: 1 }] };
-}
-
-/** Nominal operations of a program's products, convolutions and attentions: two for each multiply-add of the direct algorithm. */
-export function countOperations(program: Program): number {
-  let multiplyAdds = 0;
-  for (const step of program.steps) {
-    if (step.kind !== "node") continue;
-    const { op, inputs, attributes, outputs: [output] } = step.node;
-    const size = elementCount(output.shape), [first, second] = inputs;
-    switch (op.name) {
-      case "matmul":
-        multiplyAdds += size * first!.shape.at((attributes as { transposeA?: boolean }).transposeA ? -2 : -1)!;
-        break;
-      case "conv2d":
-        multiplyAdds += size * elementCount(second!.shape.slice(0, 3));
-        break;
-      case "conv2d_input_gradient":
-        // Each element of dy meets the weights of its output channel.
-        multiplyAdds += elementCount(first!.shape) * elementCount(second!.shape.slice(0, 3));
-        break;
-      // Two products: q·kᵀ and p·v; do·vᵀ and ds·k; dsᵀ·q and pᵀ·do. What the gradients compute again is not counted.
-      case "attention":
-      case "attention_query_gradient":
-      case "attention_key_value_gradient":
-        multiplyAdds += 2 * elementCount(first!.shape) * second!.shape[1];
-        break;
-    }
-  }
-  return 2 * multiplyAdds;
 }

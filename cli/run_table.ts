@@ -26,7 +26,9 @@ const columns: Readonly<Record<string, string>> = {
  * ```
  */
 export function runTable({ steps }: Description): string {
-  const sentences = steps.flatMap(({ name, lines }) => lines.map((line) => `${name}: ${line}`));
+  const sentences = steps.filter(({ lines }) => lines.length > 0).flatMap(({ name, lines }) =>
+    lines.length === 1 ? [`${name}: ${lines[0]}`] : [`${name}:`, ...lines.map((line) => `    ${line}`)]
+  );
   const trainings = steps.filter(({ figures }) => figures.totalSteps !== undefined);
   const shown = Object.keys(columns).filter((name) => trainings.some(({ figures }) => figures[name] !== undefined));
   const rows = [

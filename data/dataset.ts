@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { RandomStream } from "../random/philox.ts";
+import { RandomStream, type RandomStreamKey } from "../random/philox.ts";
 import { processCaption } from "./caption.ts";
 import { type ColourChange, drawColour } from "./colour.ts";
 import { type Bucket, type DatasetImage, type DatasetPart, sortIntoBuckets } from "./dataset_part.ts";
@@ -23,8 +23,8 @@ export interface Sample {
   /** Whether the picture is mirrored. */
   readonly isFlipped: boolean;
   readonly colour: ColourChange | null;
-  /** Which of the epoch's samples it is, before they are shuffled: keys its random numbers. */
-  readonly item: number;
+  /** Keys a draw from the VAE's distribution of latents; null: its mean. */
+  readonly draw: RandomStreamKey | null;
 }
 
 /** Samples that are trained together, all of one size. */
@@ -61,7 +61,15 @@ export interface EpochTime {
 }
 
 /** What random numbers are drawn for; the high half of the stream number. */
-const purposes = { order: 0x100, caption: 0x101, flip: 0x102, cut: 0x103, colour: 0x104, batches: 0x105 };
+const purposes = {
+  order: 0x100,
+  caption: 0x101,
+  flip: 0x102,
+  cut: 0x103,
+  colour: 0x104,
+  batches: 0x105,
+  latents: 0x107,
+};
 
 function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
@@ -160,7 +168,7 @@ export class Dataset {
             cut: middleCut(image.resized, image.bucket),
             isFlipped: false,
             colour: null,
-            item: 0,
+            draw: null,
           })),
         }))
       );
@@ -182,13 +190,17 @@ export class Dataset {
         : plainCut(image.size, image.path, image.bucket, settings, random("cut")),
       isFlipped: settings.flipAug && random("flip").nextFloat() < 0.5,
       colour: settings.colorAug ? drawColour(random("colour")) : null,
-      item,
+      draw: this.#key("latents", epoch, item),
     };
   }
 
   #random(purpose: keyof typeof purposes, epoch: number, item: number): RandomStream {
+    return new RandomStream(this.#key(purpose, epoch, item));
+  }
+
+  #key(purpose: keyof typeof purposes, epoch: number, item: number): RandomStreamKey {
     const { seed, stream = 0 } = this.#context;
-    return new RandomStream({ seed, stream: purposes[purpose] * 0x10000 + stream, step: epoch, item });
+    return { seed, stream: purposes[purpose] * 0x10000 + stream, step: epoch, item };
   }
 }
 

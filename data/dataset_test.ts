@@ -173,7 +173,8 @@ Deno.test("a sample's draws depend on seed, epoch and sample, not on the size of
   const make = (batchSize: number) =>
     datasetOf([testFolder("a", 9, squares(3), { shuffleCaption: true, flipAug: true })], [], { batchSize });
   const drawn = (dataset: Dataset, epoch: number) =>
-    samplesOf(dataset, epoch).map(({ item, caption, isFlipped }) => `${item} ${caption} ${isFlipped}`).sort();
+    samplesOf(dataset, epoch).map(({ draw, caption, isFlipped }) => `${JSON.stringify(draw)} ${caption} ${isFlipped}`)
+      .sort();
   deepEqual(drawn(make(2), 4), drawn(make(5), 4));
   notDeepEqual(drawn(make(2), 4), drawn(make(2), 5));
 });

@@ -34,14 +34,17 @@ class UnplannedError extends Error {
   }
 }
 
+/** A step's plan, and the name of the needed thing that stopped it. */
+interface PlannedStep {
+  readonly plan: Plan<Record<string, unknown>>;
+  readonly unplanned?: string;
+}
+
 /** Plans each step in order, each with what the earlier ones could say. */
-export async function describeSteps(
-  recipe: { readonly name: string; readonly steps: readonly AnyStep[] },
-): Promise<Description> {
-  const { sources } = linkSteps(recipe.steps);
+export async function* planSteps(steps: readonly AnyStep[]): AsyncGenerator<PlannedStep, void> {
+  const { sources } = linkSteps(steps);
   const known: Record<string, unknown>[] = [];
-  const steps: StepDescription[] = [];
-  for (const [index, step] of recipe.steps.entries()) {
+  for (const [index, step] of steps.entries()) {
     const planned = {};
     for (const [name, source] of Object.entries(sources[index])) {
       Object.defineProperty(planned, name, {
@@ -61,7 +64,17 @@ export async function describeSteps(
       unplanned = error.thing;
     }
     known[index] = plan.gives ?? {};
-    const given = Object.keys(step.gives);
+    yield { plan, ...(unplanned === undefined ? {} : { unplanned }) };
+  }
+}
+
+/** What a recipe's steps say of themselves before they run. */
+export async function describeSteps(
+  recipe: { readonly name: string; readonly steps: readonly AnyStep[] },
+): Promise<Description> {
+  const steps: StepDescription[] = [];
+  for await (const { plan, unplanned } of planSteps(recipe.steps)) {
+    const step = recipe.steps[steps.length], given = Object.keys(step.gives);
     steps.push({
       name: step.name,
       options: step.options,

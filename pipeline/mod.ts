@@ -9,7 +9,7 @@ export { type FileRecord, hashFile, hashJson, recordFolder } from "./hash.ts";
 export { Pipeline, pipeline } from "./pipeline.ts";
 export { type RunOptions, type RunResult } from "./run.ts";
 export { defineStep, type Plan, type Step, type StepDefinition, type StepRun, type Store } from "./step.ts";
-export { descriptionText, durationText, eventText } from "./text.ts";
+export { descriptionText, durationText, eventText, sizeText } from "./text.ts";
 export {
   type Nothing,
   type PlannedOf,

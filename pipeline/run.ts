@@ -3,10 +3,11 @@ import { mkdir } from "node:fs/promises";
 import { resolve } from "node:path";
 import { InterruptedError, Pace, type RunEvent, type StepEvent } from "./events.ts";
 import { canonicalJson } from "./hash.ts";
+import { planSteps } from "./describe.ts";
 import { HeldValues, type Slot } from "./held_values.ts";
 import { type Links, linkSteps } from "./links.ts";
 import { lockFolder } from "./lock.ts";
-import type { StepRun } from "./step.ts";
+import type { Plan, StepRun } from "./step.ts";
 import { changedInput, findStepFolders, productHash, type StepFolder, type StepInputs } from "./step_folder.ts";
 import type { AnyStep } from "./type_errors.ts";
 
@@ -80,6 +81,7 @@ class Run {
   readonly #keep: readonly string[];
   readonly #signal: AbortSignal;
   readonly #onEvent: (event: RunEvent) => void;
+  #isChecked = false;
 
   constructor(steps: readonly AnyStep[], folder: string, folders: readonly StepFolder[], options: RunOptions) {
     this.#folder = folder;
@@ -103,7 +105,10 @@ class Run {
       this.#stopIfAborted(state);
       const because = await this.#guard(state, () => this.#reasonToRun(state));
       if (because === undefined) this.#emit(state, { type: "step-unchanged" });
-      else await this.#execute(state, because);
+      else {
+        await this.#check();
+        await this.#execute(state, because);
+      }
       await this.#release((slot) => this.#links.lastUse(slot) <= state.index && !isKept(slot));
     }
     for (const slot of kept) await this.#obtain(slot, "the caller keeps");
@@ -154,6 +159,21 @@ class Run {
     state.productHash = productHash(manifest);
     state.madeSeconds = manifest.seconds;
     return changedInput(manifest.inputs, inputs);
+  }
+
+  /** Asks all plans, once, whether the machine can do them. */
+  async #check(): Promise<void> {
+    if (this.#isChecked) return;
+    this.#isChecked = true;
+    const plans: Plan<Record<string, unknown>>[] = [];
+    try {
+      for await (const { plan } of planSteps(this.#states.map(({ step }) => step))) plans.push(plan);
+    } catch {
+      // What cannot be planned yet, such as data that an earlier step makes, may be there when its turn comes; if not, the step itself says so.
+    }
+    for (const [index, { check }] of plans.entries()) {
+      await this.#guard(this.#states[index], async () => await check?.());
+    }
   }
 
   /** Runs a step, keeps what it made in memory and, if it has a store, on disk. */

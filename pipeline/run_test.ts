@@ -40,6 +40,41 @@ Deno.test("run() runs and loads nothing when everything is done", () =>
     ]);
   }));
 
+Deno.test("run() asks every plan whether the machine can do it before the first step runs, and not when nothing is to do", () =>
+  inNewFolder(async ({ folder }) => {
+    const ran: string[] = [], asked: number[] = [];
+    const made = (limit: number) => {
+      const first = defineStep({
+        name: "first",
+        version: 1,
+        gives: { latents },
+        run: () => (ran.push("first"), { latents: [] }),
+      });
+      const second = defineStep({
+        name: "second",
+        version: 1,
+        options: { limit },
+        needs: { latents },
+        plan: () => ({
+          check: () => {
+            asked.push(limit);
+            if (limit < 1) throw new RangeError("Cannot run second: the machine is too small");
+          },
+        }),
+        run: () => void ran.push("second"),
+      });
+      return pipeline("checked").use(first).use(second);
+    };
+    const failed: string[] = [];
+    const onEvent = (event: RunEvent) => event.type === "step-failed" && failed.push(event.step);
+    await rejects(made(0).run({ folder, onEvent }), { message: "Cannot run second: the machine is too small" });
+    deepEqual({ ran, asked, failed }, { ran: [], asked: [0], failed: ["second"] });
+    for (const _ of [0, 1]) await made(1).run({ folder });
+    deepEqual({ ran, asked }, { ran: ["first", "second"], asked: [0, 1] });
+    await made(1).describe();
+    deepEqual(asked, [0, 1]);
+  }));
+
 Deno.test("run() redoes a step whose option changed, with what it needs, and what depends on it", () =>
   inNewFolder(async (world) => {
     await run(world);

@@ -40,6 +40,8 @@ export interface Plan<Planned = Nothing> {
   readonly lines?: readonly string[];
   /** What later steps may plan with, by the names of what the step gives. */
   readonly gives?: Partial<Planned>;
+  /** Throws if the machine cannot do what is planned. A run asks before its first step; `describe()` does not. */
+  readonly check?: () => MaybePromise<void>;
 }
 
 type MaybePromise<T> = T | Promise<T>;

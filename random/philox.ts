@@ -132,6 +132,19 @@ export class RandomStream {
     return word % limit;
   }
 
+  /** The next `count` numbers of the standard normal distribution, two from each pair of words by Box and Muller's method. */
+  nextNormals(count: number): Float64Array {
+    const drawn = new Float64Array(count);
+    for (let at = 0; at < count; at += 2) {
+      // In (0, 1], so that the logarithm is finite.
+      const radius = Math.sqrt(-2 * Math.log((this.nextUint32() + 1) / 0x100000000));
+      const angle = 2 * Math.PI * this.nextFloat();
+      drawn[at] = radius * Math.cos(angle);
+      if (at + 1 < count) drawn[at + 1] = radius * Math.sin(angle);
+    }
+    return drawn;
+  }
+
   /** Shuffles a list in place, every order equally likely (Fisher and Yates). */
   shuffle<T>(items: T[]): void {
     for (let last = items.length - 1; last > 0; last--) {

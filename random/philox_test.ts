@@ -51,6 +51,21 @@ Deno.test("nextInteger() and nextFloat() are evenly spread", () => {
   ok(Math.abs(sum / 7000 - 0.5) < 0.0173, `mean ${sum / 7000}`);
 });
 
+Deno.test("nextNormals() are normal, independent, and the beginning of more of them", () => {
+  const make = () => new RandomStream({ seed: 6, stream: 0, step: 0 });
+  const drawn = [...make().nextNormals(20_001)];
+  deepEqual([...make().nextNormals(7)], drawn.slice(0, 7));
+  const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  // Deviations of the mean, of the second, third and fourth moment and of neighbours' product, of 20,001 numbers.
+  const unit = 1 / Math.sqrt(20_001);
+  const moments = [1, 2, 3, 4].map((power) => mean(drawn.map((value) => value ** power)));
+  [0, 1, 0, 3].forEach((moment, at) => {
+    const deviation = [1, Math.sqrt(2), Math.sqrt(15), Math.sqrt(96)][at] * unit;
+    ok(Math.abs(moments[at] - moment) < 5 * deviation, `moment ${at + 1} is ${moments[at]}`);
+  });
+  ok(Math.abs(mean(drawn.slice(1).map((value, at) => value * drawn[at]))) < 5 * unit);
+});
+
 Deno.test("nextInteger() does not favour small results when the limit does not divide 2^32", () => {
   const random = new RandomStream({ seed: 3, stream: 0, step: 0 });
   let small = 0;

@@ -116,6 +116,8 @@ export interface StepGraph {
   readonly optimizerFigures: Readonly<Record<string, Tensor>>;
   /** All figures in one tensor. */
   readonly packedFigures: PackedFigures;
+  /** The method's hidden layers, `hook_text_<k>` and `hook_unet_<k>`, as far as the networks reach. */
+  readonly hidden: Readonly<Record<string, Tensor>>;
   /** What each training network's optimizer gets, flat; empty before the last micro-batch. */
   readonly gradients: Readonly<Record<string, Tensor>>;
 }
@@ -162,10 +164,14 @@ export function traceStep(networks: readonly StepNetwork[], options: StepOptions
       : []
   );
   for (const { gradient } of trained) Object.assign(figures, gradient.figures);
-  const packedFigures = packFigures(figures);
+  const packedFigures = packFigures(figures), hidden: Record<string, Tensor> = {};
+  for (const [index, { textHidden, unetHidden }] of passes.entries()) {
+    if (textHidden) hidden[`hook_text_${networks[index].number}`] = textHidden;
+    if (unetHidden) hidden[`hook_unet_${networks[index].number}`] = unetHidden;
+  }
   if (!options.accumulation.isLast) {
     const effects = trained.flatMap(({ gradient }) => gradient.kept);
-    return { effects, figures, optimizerFigures: {}, packedFigures, gradients: {} };
+    return { effects, figures, optimizerFigures: {}, packedFigures, hidden, gradients: {} };
   }
   // All of a step counts, or nothing: the figures of both networks are asked before anything changes.
   const halted = haltUnlessFinite(options.halted.tensor, packedFigures.tensor);
@@ -180,6 +186,7 @@ export function traceStep(networks: readonly StepNetwork[], options: StepOptions
     packedFigures: Object.keys(optimizerFigures).length
       ? packFigures({ ...figures, ...optimizerFigures })
       : packedFigures,
+    hidden,
     gradients: Object.fromEntries(trained.map(({ network }, i) => [`gradient_${network.number}`, updates[i].given])),
   };
 }

@@ -65,18 +65,15 @@ export function traceGradient(
 ): TracedGradient {
   const { number: k, lora, accumulated } = network, { count, isLast } = options.accumulation;
   const other = losses.length > 1 && options.form === "original" ? losses[1 - index] : null;
+  const ranges = trainedRanges(losses[index], network);
+  const share = (part: Tensor) => count > 1 ? scale(part, { factor: 1 / count }) : part;
+  const gradient = (loss: Tensor) => gradientByRange(loss, lora, ranges, options.gradientCheckpointing)?.map(share);
   // Original form: backward(loss_1) and backward(loss_2) both reach this network; network 1 is clipped between the two.
-  const gradient = (loss: Tensor) => flatGradient(loss, lora, options.gradientCheckpointing);
   const own = gradient(index === 0 || !other ? losses[index] : add(other, losses[index]));
   if (!own) throw new TypeError(`Cannot train ${lora.name}: its loss does not depend on it`);
-  const late = index === 0 && other ? gradient(other) : null;
-  const ranges = trainedRanges(losses[index], network);
-  const share = (flat: Tensor, range: Range) => {
-    const part = partOf(flat, range);
-    return count > 1 ? scale(part, { factor: 1 / count }) : part;
-  };
-  const total = ranges.map((range) => {
-    const first = share(own, range), part = late && !isLast ? add(first, share(late, range)) : first;
+  const late = index === 0 && other ? gradient(other) ?? null : null;
+  const total = ranges.map((range, place) => {
+    const part = late && !isLast ? add(own[place], late[place]) : own[place];
     return count > 1 ? accumulate(partOf(accumulated.tensor, range), part, { keep: 1 }) : part;
   });
   if (!isLast) return { kept: total, figures: {}, ranges, given: (place) => total[place] };
@@ -84,7 +81,7 @@ export function traceGradient(
   const figure = (place: number) => slice(clip, { axis: 0, start: place, length: 1 });
   const given = (place: number) => {
     const clipped = multiply(total[place], figure(1));
-    return late ? add(clipped, share(late, ranges[place])) : clipped;
+    return late ? add(clipped, late[place]) : clipped;
   };
   const figures: Record<string, Tensor> = { [`norm_${k}`]: reshape(figure(0), []) };
   // What comes behind the clip can be infinite by itself, so its norm counts too.
@@ -132,8 +129,8 @@ export interface Range {
   readonly group: number;
 }
 
-/** Elements of a flat tensor that the optimizer takes at once: 32 MiB, so that bindings stay small and few bytes are held between two passes. */
-const rangeElements = 2 ** 23;
+/** Elements of a flat tensor that are taken at once: 16 MiB, so that bindings stay small and few bytes are held between two passes. */
+const rangeElements = 2 ** 22;
 
 function sumOfSquares(parts: readonly Tensor[]): Tensor {
   return parts.map((part) => sum(square(part))).reduce((total, part) => add(total, part));
@@ -156,11 +153,25 @@ function trainedRanges(loss: Tensor, { lora, groups: { groupOf } }: StepNetwork)
   return ranges;
 }
 
-/** ∂loss / ∂weights of a whole network, laid out as its weights; null when the loss does not depend on them. */
-function flatGradient(loss: Tensor, lora: LoraNetwork, checkpointing: boolean): Tensor | null {
+/**
+ * ∂loss / ∂weights of a network in its ranges, each laid out as its weights: a range is held from its first gradient on. Null when the loss does
+ * not depend on the network.
+ */
+function gradientByRange(
+  loss: Tensor,
+  lora: LoraNetwork,
+  ranges: readonly Range[],
+  checkpointing: boolean,
+): Tensor[] | null {
   const found = gradients(loss, lora.tensors.map(({ tensor }) => tensor), { checkpointing });
-  const parts = lora.tensors.map(({ offsetElements }, i) => ({ offsetElements, gradient: found[i] }))
-    .filter((part): part is { offsetElements: number; gradient: Tensor } => part.gradient !== null);
-  if (!parts.length) return null;
-  return pack(parts.map((part) => part.gradient), parts.map((part) => part.offsetElements), lora.sizeElements);
+  if (!found.some((gradient) => gradient)) return null;
+  return ranges.map(({ start, length }) => {
+    const parts = lora.tensors.flatMap(({ offsetElements }, i) => {
+      const offset = offsetElements - start, gradient = found[i];
+      return gradient && offset >= 0 && offset < length ? [{ gradient, offset }] : [];
+    });
+    return parts.length
+      ? pack(parts.map(({ gradient }) => gradient), parts.map(({ offset }) => offset), length)
+      : fill({ shape: [length], value: 0 });
+  });
 }

@@ -1,4 +1,12 @@
-import { type CompiledProgram, type Device, plan, type Program, type Recorder, type Variable } from "../engine/mod.ts";
+import {
+  type CompiledProgram,
+  type Device,
+  plan,
+  type Program,
+  type Recorder,
+  SlotPool,
+  type Variable,
+} from "../engine/mod.ts";
 import type { LoraNetwork } from "../lora/network.ts";
 import type { TextMask } from "../lora/orthogonality.ts";
 import { batchFeeds, drawTimesteps, type TrainBatch, type TrainingNoise } from "./feeds.ts";
@@ -67,7 +75,7 @@ export interface TrainerState {
   readonly step: number;
   /** Steps that were skipped since a figure was not finite: in all, and in a row up to this one. */
   readonly skipped: { readonly total: number; readonly inRow: number };
-  /** Flat weights of each network, and its optimizer's state by name. */
+  /** Flat weights of each network, and its optimizer's state by name; none before the network's first step. */
   readonly networks: readonly { weights: Float32Array; optimizer: Readonly<Record<string, StateArray>> }[];
 }
 
@@ -101,6 +109,10 @@ interface QueuedStep extends StepRecipe {
 export class Trainer {
   private readonly updaters: readonly NetworkUpdater[];
   private readonly compiled = new Map<string, Compiled>();
+  /** Programs run one after another, so their slots are the same buffers. */
+  private readonly pool: SlotPool;
+  /** Networks whose optimizers have state on the device: one that never trains needs none. */
+  private readonly started = new Set<number>();
   private readonly halted: Variable = haltFlag();
   private readonly waiting: QueuedStep[] = [];
   private skipped = { total: 0, inRow: 0 };
@@ -114,9 +126,7 @@ export class Trainer {
     private readonly options: TrainerOptions,
   ) {
     this.updaters = networks.map(({ lora, settings }) => makeUpdater(lora, settings));
-    for (const { optimizer } of this.updaters) {
-      for (const [variable, values] of optimizer.initial) device.upload(variable, values);
-    }
+    this.pool = new SlotPool(device);
   }
 
   /** Optimizer steps done. */
@@ -224,7 +234,7 @@ export class Trainer {
     const networks = [];
     for (const [k, { lora }] of this.networks.entries()) {
       const optimizer: Record<string, StateArray> = {};
-      for (const [name, variable] of Object.entries(this.updaters[k].optimizer.state)) {
+      for (const [name, variable] of this.started.has(k) ? Object.entries(this.updaters[k].optimizer.state) : []) {
         optimizer[name] = await this.device.download(variable) as StateArray;
       }
       networks.push({ weights: await this.device.download(lora.weights) as Float32Array, optimizer });
@@ -239,6 +249,8 @@ export class Trainer {
     for (const [k, { lora }] of this.networks.entries()) {
       const { weights, optimizer } = state.networks[k];
       this.device.upload(lora.weights, weights);
+      if (Object.keys(optimizer).length === 0) continue;
+      this.startOptimizer(k);
       for (const [name, variable] of Object.entries(this.updaters[k].optimizer.state)) {
         if (!optimizer[name]) throw new Error(`Cannot go on: the saved state of ${lora.name} has no ${name}`);
         this.device.upload(variable, optimizer[name]);
@@ -265,6 +277,13 @@ export class Trainer {
       this.device.release(program);
     }
     this.compiled.clear();
+    this.pool.dispose();
+  }
+
+  private startOptimizer(k: number): void {
+    if (this.started.has(k)) return;
+    this.started.add(k);
+    for (const [variable, values] of this.updaters[k].optimizer.initial) this.device.upload(variable, values);
   }
 
   private get readEvery(): number {
@@ -302,8 +321,9 @@ export class Trainer {
     const key = JSON.stringify([shapes, phase, accumulation]);
     const known = this.compiled.get(key);
     if (known) return known;
-    const graph = this.trace(shapes, phase, accumulation);
-    const program = await this.device.compile(planned(graph)), rows = (this.readEvery + 1) * accumulation.count;
+    for (const k of this.networks.keys()) if (trains(this.networks, k, phase)) this.startOptimizer(k);
+    const graph = this.trace(shapes, phase, accumulation), rows = (this.readEvery + 1) * accumulation.count;
+    const program = await this.device.compile(planned(graph), { pool: this.pool });
     const made: Compiled = {
       program,
       recorder: program.recorder("figures", { rows }),

@@ -11,7 +11,7 @@ export const modelFlags = flagGroup("Base models", [
     from: "both",
     status: "works",
     does:
-      "base model: a Diffusers folder, a .safetensors or .ckpt file, or toy, the small one that comes with the project; given twice, the second is network 2's",
+      "base model: a Diffusers folder, a .safetensors or .ckpt file, owner/name on the hub, or toy, the small one that comes with the project; given twice, the second is network 2's",
   },
   {
     name: "vae",
@@ -20,7 +20,7 @@ export const modelFlags = flagGroup("Base models", [
     default: null,
     from: "both",
     status: "works",
-    does: "another VAE than the base model's: a folder, or a .safetensors, .ckpt or .pt file",
+    does: "another VAE than the base model's: a folder, a .safetensors, .ckpt or .pt file, or one on the hub",
   },
   {
     name: "base_config",
@@ -45,8 +45,8 @@ export const modelFlags = flagGroup("Base models", [
     type: "switch",
     default: false,
     from: "both",
-    status: { refused: "it is not there yet: the base model's scheduler says what the UNet predicts" },
-    does: "the UNet predicts velocity instead of noise",
+    status: "works",
+    does: "train for velocity instead of noise, whatever the base model's scheduler says",
   },
   {
     name: "clip_skip",

@@ -8,10 +8,10 @@ import type { Settings } from "../settings/settings.ts";
 import { UsageError } from "../usage_error.ts";
 import { baseOptions } from "./base_options.ts";
 import { datasetsOptions } from "./data_options.ts";
-import { networkOptions } from "./network_options.ts";
 import { watchValues } from "./network_settings.ts";
-import type { RecipePlan, StepCall } from "./step_calls.ts";
-import { orthogonalityOptions, trainingOptions } from "./training_options.ts";
+import type { RecipePlan } from "./step_calls.ts";
+import { trainCalls } from "./train_calls.ts";
+import { checkOptimizerFlags } from "./training_options.ts";
 
 /** What a command line comes to. */
 export interface PlannedRecipe {
@@ -29,6 +29,7 @@ export async function planRecipe({ values: all, given, isPair }: Settings): Prom
   const { values, seen } = watchValues(all);
   const { output_dir: folder, output_name } = values;
   if (!folder) throw new UsageError("--output_dir is missing: the folder that the LoRA files are written to");
+  checkOptimizerFlags(values, given);
   const name = output_name || "last";
   const plan: RecipePlan = {
     name,
@@ -37,9 +38,7 @@ export async function planRecipe({ values: all, given, isPair }: Settings): Prom
       ["loadBases", baseOptions(values, isPair)],
       ["readDatasets", await datasetsOptions(values, isPair)],
       ["cacheLatents", values.cache_latents_to_disk ? { folder: join(folder, "latents") } : {}],
-      ...isPair
-        ? pairCalls(values)
-        : [["pretrainNetwork1", { ...networkOptions(values, 1), ...trainingOptions(values) }] as const],
+      ...trainCalls(values, isPair),
       ["saveNetworks", savingOptions(values, { folder, name }, isPair)],
     ],
   };
@@ -49,32 +48,6 @@ export async function planRecipe({ values: all, given, isPair }: Settings): Prom
 /** Whether a recipe should be made of a flag: not if the table says what it means, or if it says what to do with the recipe. */
 function isMeantFor(name: FlagName): boolean {
   return flagsByName.get(name)!.status === "works" && !commandFlags.flags.some((flag) => flag.name === name);
-}
-
-/** Training two networks: side by side, or network 2 against one that is there first. */
-function pairCalls(values: FlagValues): StepCall[] {
-  const { freeze_network_1, semi_freeze_network_1, anneal_epoch, half_annel_epoch } = values;
-  const training = trainingOptions(values), orthogonality = orthogonalityOptions(values);
-  const epochs = {
-    ...(anneal_epoch ? { annealEpoch: anneal_epoch } : {}),
-    ...(half_annel_epoch ? { halfAnnealEpoch: half_annel_epoch } : {}),
-  };
-  if (!freeze_network_1 && !semi_freeze_network_1) {
-    if (JSON.stringify(networkOptions(values, 1)) !== JSON.stringify(networkOptions(values, 2))) {
-      throw new UsageError(
-        "Another network_dim_2, network_alpha_2 or network_args_2 than network 1's is refused: two networks that are trained side by side " +
-          "are alike so far; with --freeze_network_1 they may differ",
-      );
-    }
-    return [["trainBoth", { ...networkOptions(values, 1), ...training, orthogonality, ...epochs }]];
-  }
-  const { pretrain_steps } = values, { epochs: _, ...rest } = training;
-  const alone = pretrain_steps === null ? training : { ...rest, steps: pretrain_steps };
-  return [
-    ["pretrainNetwork1", { ...networkOptions(values, 1), ...alone }],
-    ["freezeNetwork1", { mode: semi_freeze_network_1 ? "semi" : "full", ...epochs }],
-    ["trainNetwork2", { ...networkOptions(values, 2), ...training, orthogonality }],
-  ];
 }
 
 function savingOptions(

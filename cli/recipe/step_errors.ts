@@ -25,8 +25,14 @@ const flagOfOption: Readonly<Record<string, FlagName>> = {
   epochs: "max_train_epochs",
   steps: "max_train_steps",
   learningRate: "learning_rate",
+  textEncoderLearningRate: "text_encoder_lr",
+  unetLearningRate: "unet_lr",
   schedule: "lr_scheduler",
   warmupSteps: "lr_warmup_steps",
+  scheduleCycles: "lr_scheduler_num_cycles",
+  schedulePower: "lr_scheduler_power",
+  noiseOffset: "noise_offset",
+  huberC: "huber_c",
   accumulationSteps: "gradient_accumulation_steps",
   maxGradNorm: "max_grad_norm",
   minSnrGamma: "min_snr_gamma",
@@ -38,14 +44,25 @@ const flagOfOption: Readonly<Record<string, FlagName>> = {
   halfAnnealEpoch: "half_annel_epoch",
 };
 
+/** How messages begin that name no option, and the flag they are about. */
+const flagOfMessage: readonly (readonly [RegExp, FlagName])[] = [
+  [/^Cannot use optimizer /, "optimizer_type"],
+  [/^Cannot use schedule /, "lr_scheduler"],
+  [/^Cannot use \w+: unknown argument /, "optimizer_args"],
+  [/^Cannot use \w+: \w+ is /, "optimizer_args"],
+];
+
 /**
  * What a step says of an option that it cannot take, with the flag that the option comes from.
  *
  * @param error Of a step that was made or planned: the user has to change something.
  */
 export function asUsageError(error: Error): UsageError {
-  // Steps say `Cannot train: learningRate is NaN, must be a number above 0`.
-  const option = error instanceof RangeError ? /: ([\w.]+) is /.exec(error.message)?.[1] : undefined;
-  const flag = option === undefined ? undefined : flagOfOption[option];
-  return new UsageError(flag === undefined ? error.message : `--${flag}: ${error.message}`, { cause: error });
+  const { message } = error;
+  // Steps say `Cannot train: learningRate is NaN, must be a number above 0`, and `network2.learningRate` of what network 2 has of its own.
+  const [, owner, option] = error instanceof RangeError ? /: (?:(\w+)\.)?(\w+) is /.exec(message) ?? [] : [];
+  const flag = flagOfMessage.find(([start]) => start.test(message))?.[1] ?? flagOfOption[`${owner}.${option}`] ??
+    flagOfOption[option];
+  if (flag === undefined) return new UsageError(message, { cause: error });
+  return new UsageError(`--${flag}${owner === "network2" ? "_2" : ""}: ${message}`, { cause: error });
 }

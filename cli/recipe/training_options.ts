@@ -1,53 +1,109 @@
 import type { OrthogonalitySetting } from "../../steps/values/network_training.ts";
-import type { TrainingOptions } from "../../steps/values/training_options.ts";
-import type { FlagValues } from "../flags/table.ts";
-import { pythonFloat } from "../settings/python_numbers.ts";
+import type { OwnTrainingOptions, TrainingOptions } from "../../steps/values/training_options.ts";
+import type { FlagName, FlagValues } from "../flags/table.ts";
+import { type PythonLiteral, pythonLiteral } from "../settings/python_literal.ts";
 import { UsageError } from "../usage_error.ts";
-import { namedArguments, wrongArgument } from "./arguments.ts";
+import { allGiven, changed } from "./changed.ts";
+import { type NetworkSettings, settingsOf } from "./network_settings.ts";
 
-/** How long and how a network is trained. */
-export function trainingOptions(values: FlagValues): TrainingOptions {
-  const { max_train_epochs: epochs, max_train_steps: steps, seed, lr_warmup_steps, min_snr_gamma, max_token_length } =
-    values;
-  const weightDecay = optimizerOf(values);
+/** How long a run is, and what both networks have in common. */
+export function sharedTrainingOptions(values: FlagValues): Omit<TrainingOptions, keyof OwnTrainingOptions> {
+  const { max_train_epochs: epochs, max_train_steps: steps } = values;
   return {
     ...(epochs === null ? { steps } : { epochs }),
-    learningRate: values.learning_rate,
-    // The step knows which schedules there are.
-    schedule: values.lr_scheduler as TrainingOptions["schedule"],
-    ...(lr_warmup_steps === 0 ? {} : { warmupSteps: lr_warmup_steps }),
-    ...(values.gradient_accumulation_steps === 1 ? {} : { accumulationSteps: values.gradient_accumulation_steps }),
-    maxGradNorm: values.max_grad_norm,
-    ...(min_snr_gamma ? { minSnrGamma: min_snr_gamma } : {}),
-    ...(weightDecay === undefined ? {} : { optimizerArguments: { weight_decay: weightDecay } }),
-    ...(values.gradient_checkpointing ? { gradientCheckpointing: true } : {}),
-    ...(max_token_length === null ? {} : { maxTokenLength: max_token_length }),
-    ...(seed === null ? {} : { seed }),
-    ...(values.checkpoint_every_n_steps === 100 ? {} : { checkpointEvery: values.checkpoint_every_n_steps }),
+    ...changed({
+      accumulationSteps: [values.gradient_accumulation_steps, 1],
+      scheduleUnit: [values.lr_scheduler_unit, "step"],
+      // The base says what it predicts; the flag insists.
+      vParameterization: [values.v_parameterization, false],
+      zeroTerminalSnr: [values.zero_terminal_snr, false],
+      gradientCheckpointing: [values.gradient_checkpointing, false],
+      maxTokenLength: [values.max_token_length, 75],
+      seed: [values.seed, null],
+      checkpointEvery: [values.checkpoint_every_n_steps, 100],
+    }),
   };
+}
+
+/** How one network is trained. */
+export function ownTrainingOptions(values: FlagValues, network: 1 | 2): OwnTrainingOptions {
+  return { learningRate: settingsOf(values, network).learning_rate, ...changed(ownOptions(values, network)) };
+}
+
+/** What a network has otherwise than another. */
+export function differingOptions(values: FlagValues, network: 1 | 2, other: 1 | 2): OwnTrainingOptions {
+  const usual: Readonly<Record<string, unknown>> = allGiven(ownOptions(values, other));
+  const own = Object.entries(allGiven(ownOptions(values, network)));
+  return Object.fromEntries(own.filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(usual[name])));
+}
+
+/** All that two networks may have of their own, with the steps' defaults. */
+function ownOptions(values: FlagValues, network: 1 | 2) {
+  const settings = settingsOf(values, network);
+  return {
+    learningRate: [settings.learning_rate, null],
+    textEncoderLearningRate: [settings.text_encoder_lr, null],
+    unetLearningRate: [settings.unet_lr, null],
+    // The steps know which schedules and optimizers there are.
+    schedule: [settings.lr_scheduler as NonNullable<OwnTrainingOptions["schedule"]>, "constant"],
+    warmupSteps: [settings.lr_warmup_steps, 0],
+    scheduleCycles: [settings.lr_scheduler_num_cycles, 1],
+    schedulePower: [settings.lr_scheduler_power, 1],
+    optimizer: [optimizerOf(values, settings), "AdamW"],
+    optimizerArguments: [argumentsOf(settings), null],
+    maxGradNorm: [settings.max_grad_norm, 1],
+    minSnrGamma: [settings.min_snr_gamma, 0],
+    noiseOffset: [settings.noise_offset, 0],
+    lossType: [settings.loss_type, "l2"],
+    huberC: [settings.huber_c, 0.1],
+    huberSchedule: [settings.huber_schedule, "snr"],
+  } as const;
 }
 
 /** The loss that keeps two networks apart. */
 export function orthogonalityOptions(values: FlagValues): Exclude<OrthogonalitySetting, false> {
-  const { orth_te_coefficient: textEncoder, orth_unet_coefficient: unet, orth_form, orth_te_mask } = values;
   return {
-    textEncoder,
-    unet,
-    ...(orth_te_mask === "1-I" ? {} : { textMask: orth_te_mask }),
-    ...(orth_form === "clean" ? {} : { form: orth_form }),
+    textEncoder: values.orth_te_coefficient,
+    unet: values.orth_unet_coefficient,
+    ...changed({ textMask: [values.orth_te_mask, "1-I"], form: [values.orth_form, "clean"] }),
   };
 }
 
-/** The optimizer's weight decay; there is one optimizer so far. */
-function optimizerOf({ optimizer_type, optimizer_args }: FlagValues): number | undefined {
-  if (!["", "adamw"].includes(optimizer_type.toLowerCase())) {
-    throw new UsageError(
-      `--optimizer_type=${optimizer_type} is refused: it is not there yet; use --optimizer_type=AdamW`,
-    );
+/**
+ * Refuses an optimizer that is named in two ways.
+ *
+ * @throws {UsageError} As sd-scripts would.
+ */
+export function checkOptimizerFlags(values: FlagValues, given: ReadonlySet<FlagName>): void {
+  const named = (["use_8bit_adam", "use_lion_optimizer"] as const).filter((name) => values[name]);
+  const typed = given.has("optimizer_type") && values.optimizer_type !== "" ? (["optimizer_type"] as const) : [];
+  const all = [...named, ...typed];
+  if (all.length > 1 && named.length > 0) {
+    throw new UsageError(`${all.map((name) => `--${name}`).join(" and ")} each name the optimizer: give one of them`);
   }
-  const { weight_decay } = namedArguments("optimizer_args", optimizer_args, ["weight_decay"]);
-  if (weight_decay === undefined) return undefined;
-  const found = pythonFloat(weight_decay);
-  if (found === undefined) throw wrongArgument("optimizer_args", "weight_decay", weight_decay, "a number");
-  return found;
+}
+
+function optimizerOf(values: FlagValues, { optimizer_type }: NetworkSettings): string {
+  if (values.use_8bit_adam) return "AdamW8bit";
+  if (values.use_lion_optimizer) return "Lion";
+  return optimizer_type === "" ? "AdamW" : optimizer_type;
+}
+
+/** `weight_decay=0.1`, `betas=0.9,0.99`: values as Python writes them. */
+function argumentsOf({ optimizer_args }: NetworkSettings): Readonly<Record<string, PythonLiteral>> | null {
+  if (!optimizer_args?.length) return null;
+  return Object.fromEntries(optimizer_args.map((word) => {
+    const equals = word.indexOf("=");
+    if (equals < 0) {
+      throw new UsageError(
+        `--optimizer_args has ${JSON.stringify(word)}, must be name=value, such as weight_decay=0.1`,
+      );
+    }
+    try {
+      return [word.slice(0, equals).trim(), pythonLiteral(word.slice(equals + 1))];
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error;
+      throw new UsageError(`--optimizer_args has ${JSON.stringify(word)}: ${error.message}`, { cause: error });
+    }
+  }));
 }

@@ -1,20 +1,42 @@
 import type { KernelTarget } from "../graph/kernel.ts";
+import type { BufferLimits } from "../plan/limits.ts";
 
-/** What a report says of the adapter that a run used. */
-export interface AdapterFacts {
-  /** The adapter's own name, such as `llvmpipe (LLVM 15.0.6, 256 bits)`. */
-  readonly name: string;
+/** What a report says of the adapter that a run used; its name is its own, such as `llvmpipe (LLVM 15.0.6, 256 bits)`. */
+export interface AdapterFacts extends BufferLimits {
   readonly vendor: string;
   readonly architecture: string;
   readonly target: KernelTarget;
-  /** Largest buffer that one binding can show a kernel, in bytes. */
-  readonly maxBindingBytes: number;
-  readonly maxBufferBytes: number;
 }
 
 /** No WebGPU adapter can be had: callers show the message and leave with exit code 2. */
 export class NoAdapterError extends Error {
   override name = "NoAdapterError";
+}
+
+async function requestAdapter(): Promise<GPUAdapter> {
+  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  if (adapter) return adapter;
+  throw new NoAdapterError(
+    "Cannot find a WebGPU adapter: no graphics driver with Vulkan, Metal or Direct3D 12 answered. " +
+      "Install your card's driver; without a card, on Debian or Ubuntu: apt-get install mesa-vulkan-drivers",
+  );
+}
+
+function limitsOf({ info, limits }: GPUAdapter): BufferLimits {
+  return {
+    name: info.description || info.device || info.vendor || "unnamed adapter",
+    maxBindingBytes: limits.maxStorageBufferBindingSize,
+    maxBufferBytes: limits.maxBufferSize,
+  };
+}
+
+/**
+ * How large buffers and bindings the machine's adapter allows; no device is made of it.
+ *
+ * @throws {NoAdapterError} If there is none.
+ */
+export async function adapterLimits(): Promise<BufferLimits> {
+  return limitsOf(await requestAdapter());
 }
 
 const raisedLimits = [
@@ -33,15 +55,7 @@ const raisedLimits = [
  * @throws {NoAdapterError} If there is none, saying what to install.
  */
 export async function requestDevice(): Promise<{ gpu: GPUDevice; facts: AdapterFacts }> {
-  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
-  if (!adapter) {
-    throw new NoAdapterError(
-      "Cannot find a WebGPU adapter: no graphics driver with Vulkan, Metal or Direct3D 12 answered. " +
-        "Install your card's driver; without a card, on Debian or Ubuntu: apt-get install mesa-vulkan-drivers",
-    );
-  }
-  const { info, limits } = adapter;
-  const name = info.description || info.device || info.vendor || "unnamed adapter";
+  const adapter = await requestAdapter(), { info, limits } = adapter, { name, ...bytes } = limitsOf(adapter);
   const cpu = /llvmpipe|lavapipe|swiftshader|software|basic render/i.test(name);
   const f16 = adapter.features.has("shader-f16");
   const wanted: string[] = f16 ? ["shader-f16"] : [];
@@ -60,8 +74,7 @@ export async function requestDevice(): Promise<{ gpu: GPUDevice; facts: AdapterF
       name,
       vendor: info.vendor,
       architecture: info.architecture,
-      maxBindingBytes: limits.maxStorageBufferBindingSize,
-      maxBufferBytes: limits.maxBufferSize,
+      ...bytes,
       target: {
         cpu,
         subgroupSize: fixed,

@@ -4,6 +4,7 @@ import { bindingAlignmentBytes } from "../graph/tensor.ts";
 import { elementCount } from "../graph/types.ts";
 import type { Location, Port, Program, Step } from "../plan/plan.ts";
 import { type Device, type HostArray, hostArray, uploadBytes } from "./device.ts";
+import { activeProfiler } from "./profiler.ts";
 import { shareSizes } from "./share_sizes.ts";
 import { SlotPool } from "./slot_pool.ts";
 
@@ -84,6 +85,7 @@ export class CompiledProgram {
   run(feeds: Readonly<Record<string, ArrayLike<number>>> = {}, options: { record?: readonly Recorder[] } = {}): void {
     if (this.destroyed) throw new Error("Cannot run: the program was released");
     this.device.check();
+    const profiler = activeProfiler(), started = performance.now();
     this.bind();
     const { gpu } = this.device;
     for (const name of Object.keys(feeds)) {
@@ -99,7 +101,8 @@ export class CompiledProgram {
     }
     this.pool.claim(this);
     const encoder = gpu.createCommandEncoder();
-    let pass: GPUComputePassEncoder | null = null, last: GPUComputePipeline | null = null;
+    const clock = profiler?.begin(gpu, this.program, this.dispatchSteps) ?? null;
+    let pass: GPUComputePassEncoder | null = null, last: GPUComputePipeline | null = null, dispatch = 0;
     for (const [index, command] of this.commands.entries()) {
       if (command.kind === "clear") {
         pass?.end();
@@ -109,14 +112,26 @@ export class CompiledProgram {
         continue;
       }
       const { pipeline, workgroups } = command;
+      if (clock) {
+        pass?.end();
+        pass = encoder.beginComputePass({ timestampWrites: clock.writes(dispatch++) });
+        last = null;
+      }
       pass ??= encoder.beginComputePass();
       if (pipeline !== last) pass.setPipeline(last = pipeline);
       pass.setBindGroup(0, this.bindGroups[index]!);
       pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);
     }
     pass?.end();
+    clock?.resolve(encoder);
     for (const recorder of options.record ?? []) recorder.encode(encoder, this.bufferOf(recorder.port.location));
     gpu.queue.submit([encoder.finish()]);
+    if (!clock) profiler?.addHostTime(this.program, performance.now() - started);
+  }
+
+  /** Places of the steps that are dispatches. */
+  private get dispatchSteps(): number[] {
+    return this.commands.flatMap(({ kind }, step) => kind === "dispatch" ? [step] : []);
   }
 
   /**

@@ -1,4 +1,5 @@
 import { durationText } from "../../pipeline/mod.ts";
+import { contentPolicy, escapeHtml } from "./html.ts";
 import { type Plot, reportPlots } from "./plots.ts";
 import {
   figureText,
@@ -11,10 +12,6 @@ import {
   termText,
   totalSeconds,
 } from "./report.ts";
-
-/** Nothing from elsewhere is loaded and no script runs, whatever the report's texts hold. */
-const contentPolicy =
-  "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 const style = `
 :root { color-scheme: light dark; --ink: #1a1a1a; --soft: #5c5c5c; --line: #d8d8d8; --paper: #ffffff; }
@@ -225,9 +222,4 @@ function valueText(value: Json): string {
 function dateText(created: string): string {
   const date = new Date(created);
   return Number.isNaN(date.getTime()) ? created : `${date.toISOString().slice(0, 16).replace("T", " ")} UTC`;
-}
-
-function escapeHtml(text: string): string {
-  const names: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
-  return text.replaceAll(/[&<>"']/g, (character) => names[character]);
 }

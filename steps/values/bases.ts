@@ -137,7 +137,7 @@ export async function loadBasesOn(
 }
 
 /** The checkpoint's tokenizer; CLIP's own where it brings none and has CLIP's vocabulary. */
-async function openTokenizer({ checkpoint, textConfig }: BaseModel): Promise<Tokenizer> {
+export async function openTokenizer({ checkpoint, textConfig }: BaseModel): Promise<Tokenizer> {
   const { name, tokenizer: found } = checkpoint, { vocabularySize } = textConfig;
   if (found === null && vocabularySize !== clipVocabularySize) {
     throw new Error(

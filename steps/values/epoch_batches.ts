@@ -1,12 +1,12 @@
 import { type Batch, type EpochTime, pairEpoch } from "../../data/dataset.ts";
 import type { TrainBatch } from "../../training/feeds.ts";
-import type { LatentProvider } from "./latents.ts";
+import type { OpenedLatents } from "./latents.ts";
 import type { TrainingSide } from "./training_loop.ts";
 
 /** An epoch's optimizer steps, each a function that makes its micro-batches: for each of them one batch a network. */
 export function epochSteps(
   sides: readonly TrainingSide[],
-  latents: LatentProvider,
+  latents: OpenedLatents,
   epoch: number,
   time: EpochTime,
   maxTokenLength: 75 | 150 | 225,
@@ -23,7 +23,7 @@ export function epochSteps(
       for (const batches of micro) {
         const row: TrainBatch[] = [];
         for (const [k, batch] of batches.entries()) {
-          row.push(await trainBatch(batch, sides[k], latents, epoch, maxTokenLength));
+          row.push(await trainBatch(batch, sides[k], latents, maxTokenLength));
         }
         made.push(row);
       }
@@ -37,11 +37,10 @@ export function epochSteps(
 export async function trainBatch(
   { samples }: Batch,
   { tokenizer }: Pick<TrainingSide, "tokenizer">,
-  latents: LatentProvider,
-  epoch: number,
+  latents: OpenedLatents,
   maxTokenLength: 75 | 150 | 225,
 ): Promise<TrainBatch> {
-  const pictures = await latents.get(samples, { epoch }), [{ height, width }] = pictures;
+  const pictures = await latents.get(samples), [{ height, width }] = pictures;
   return {
     height,
     width,

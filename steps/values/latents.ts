@@ -1,4 +1,5 @@
 import type { DatasetImage, Sample } from "../../data/dataset.ts";
+import type { LoadedBases } from "./bases.ts";
 
 /** One picture's latents. */
 export interface PictureLatents {
@@ -8,24 +9,34 @@ export interface PictureLatents {
   readonly values: Float32Array;
 }
 
+/** Latents at hand, for as long as a step needs them. */
+export interface OpenedLatents extends Disposable {
+  /** Latents of a batch's samples, in their order. */
+  get(samples: readonly Sample[]): Promise<PictureLatents[]>;
+}
+
 /** Where training gets its latents from. */
 export interface LatentProvider {
-  /**
-   * Latents of a batch's samples, in their order.
-   *
-   * @param time Epoch and place of the batch in it: what a draw from the VAE's distribution depends on.
-   */
-  get(samples: readonly Sample[], time: { readonly epoch: number }): Promise<PictureLatents[]>;
+  /** Makes ready what is needed. */
+  open(bases: LoadedBases): Promise<OpenedLatents>;
 }
 
 /** Latents of every picture of the training data, encoded beforehand. */
-export class LatentStore implements LatentProvider {
+export class LatentStore implements LatentProvider, OpenedLatents {
   private readonly byName = new Map<string, PictureLatents>();
 
   /** Number of entries. */
   get count(): number {
     return this.byName.size;
   }
+
+  /** They are at hand already. */
+  open(): Promise<OpenedLatents> {
+    return Promise.resolve(this);
+  }
+
+  /** Nothing is taken for the time of a step. */
+  [Symbol.dispose](): void {}
 
   /**
    * Latents of pictures as they are, or mirrored; cut in the middle.

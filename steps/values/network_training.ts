@@ -1,4 +1,5 @@
 import type { Dataset } from "../../data/dataset.ts";
+import { describeDataset } from "../../data/describe_dataset.ts";
 import type { Device } from "../../engine/mod.ts";
 import { initialWeights } from "../../lora/initial_weights.ts";
 import type { LoraNetwork } from "../../lora/network.ts";
@@ -10,6 +11,7 @@ import type { NetworkSettings } from "../../training/network_settings.ts";
 import type { StepForm } from "../../training/step_graph.ts";
 import { planStep, type StepFigures } from "../../training/trainer.ts";
 import type { LoadedBases, OpenedBases } from "./bases.ts";
+import { runTable, runTableLines } from "../report/run_table.ts";
 import { checkOptions } from "./check_options.ts";
 import type { LatentProvider } from "./latents.ts";
 import { buildNetwork, type Network, type NetworkOptions } from "./network.ts";
@@ -113,6 +115,10 @@ export function planTraining(bases: OpenedBases, data: TrainingData, task: Train
       ).peakBytes
     ),
   );
+  const table = runTable(datasets.map(describeDataset), {
+    ...{ stepsPerEpoch, epochs, totalSteps, peakGpuBytes },
+    accumulationSteps: options.accumulationSteps ?? 1,
+  });
   const trained = sides.filter(({ number }) =>
     networks.length === 1 || number === 2 || phases.some((phase) => phase.network1Trains)
   );
@@ -124,7 +130,10 @@ export function planTraining(bases: OpenedBases, data: TrainingData, task: Train
       parametersTrained: trained.reduce((sum, { lora }) => sum + lora.parameterCount, 0),
       peakGpuBytes,
     },
-    lines: networks.length === 1 ? [] : [phaseText(phases, orthogonality)],
+    lines: [
+      ...runTableLines(table, datasets.map(({ name }) => name)),
+      ...networks.length === 1 ? [] : [phaseText(phases, orthogonality)],
+    ],
   };
 }
 
@@ -165,6 +174,7 @@ export async function trainNetworks(
   const { networks, options, freezing, orthogonality } = task;
   const { device } = bases, seed = options.seed ?? 1;
   const loras: LoraNetwork[] = [];
+  using opened = await latents.open(bases);
   try {
     const sides = networks.map((network): TrainingSide => {
       const { number, start } = network, base = bases[`network${number}`];
@@ -180,7 +190,7 @@ export async function trainNetworks(
         tokenizer: bases[`tokenizer${number}`],
       };
     });
-    const { state, log } = await runTraining(bases, sides, latents, {
+    const { state, log } = await runTraining(bases, sides, opened, {
       ...options,
       ...orthogonalityOptions(orthogonality),
     }, {

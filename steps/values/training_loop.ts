@@ -17,7 +17,7 @@ import {
 } from "../../training/trainer.ts";
 import type { LoadedBases, OpenedBases } from "./bases.ts";
 import { epochSteps } from "./epoch_batches.ts";
-import type { LatentProvider } from "./latents.ts";
+import type { OpenedLatents } from "./latents.ts";
 import type { TrainingOptions } from "./training_options.ts";
 
 export { DivergedError };
@@ -50,7 +50,7 @@ export function trainingLength(datasets: readonly Dataset[], options: TrainingOp
 export async function runTraining(
   bases: LoadedBases,
   sides: readonly TrainingSide[],
-  latents: LatentProvider,
+  latents: OpenedLatents,
   options: TrainingOptions & Pick<TrainerOptions, "form" | "textCoefficient" | "unetCoefficient" | "textMask">,
   freezing: FreezeOptions & { readonly orthogonality?: boolean },
   run: StepRun,

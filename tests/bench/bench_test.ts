@@ -1,5 +1,6 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
-import { countOperations, dualStepModes, dualStepProgram } from "../../bench/dual_step.ts";
+import { dualStepModes, dualStepProgram } from "../../bench/dual_step.ts";
+import { countOperations } from "../../bench/operations.ts";
 import { type Line, lineText } from "../../bench/line.ts";
 import { inputsOf, measureOp, type Op, readOps, uniform } from "../../bench/ops.ts";
 import { input, linear, plan } from "../../engine/mod.ts";

@@ -57,15 +57,13 @@ const cases: readonly Case[] = [
   [["--orth_te_mask=I"], "trainBoth", { orthogonality: { textEncoder: 1, unet: 1, textMask: "I" } }],
   [["--anneal_epoch=3", "--half_annel_epoch=1"], "trainBoth", { annealEpoch: 3, halfAnnealEpoch: 1 }],
   [["--freeze_network_1", "--anneal_epoch=3"], "freezeNetwork1", { mode: "full", annealEpoch: 3 }],
-  [["--semi_freeze_network_1", "--freeze_network_1"], "freezeNetwork1", { mode: "semi" }],
+  [["--semi_freeze_network_1"], "freezeNetwork1", { mode: "semi" }],
   [["--freeze_network_1"], "pretrainNetwork1", { steps: 2000, epochs: undefined }],
   [["--freeze_network_1", "--pretrain_steps=5"], "pretrainNetwork1", { steps: 5, epochs: undefined }],
   [["--freeze_network_1", "--pretrain_steps=5", "--max_train_epochs=2"], "trainNetwork2", {
     steps: undefined,
     epochs: 2,
   }],
-  [["--network_dim=8"], "trainBoth", { rank: 8, alpha: 64 }],
-  [["--network_alpha=0.5"], "trainBoth", { rank: 64, alpha: 0.5 }],
   [["--freeze_network_1", "--network_dim_2=8"], "trainNetwork2", { rank: 8, alpha: 64 }],
   [["--freeze_network_1", "--network_dim_2=8"], "pretrainNetwork1", { rank: 64 }],
   [["--freeze_network_1", "--network_alpha=3", "--network_alpha_2=2"], "trainNetwork2", { alpha: 2 }],
@@ -77,12 +75,25 @@ const cases: readonly Case[] = [
   [["--max_train_steps=9"], "trainBoth", { steps: 9 }],
   [["--max_train_epochs=9"], "trainBoth", { epochs: 9, steps: undefined }],
   [["--gradient_accumulation_steps=2"], "trainBoth", { accumulationSteps: 2 }],
-  [["--learning_rate=1e-4"], "trainBoth", { learningRate: 1e-4 }],
-  [["--lr_scheduler=cosine"], "trainBoth", { schedule: "cosine" }],
-  [["--lr_warmup_steps=5"], "trainBoth", { warmupSteps: 5 }],
-  [["--optimizer_args", "weight_decay=0.1"], "trainBoth", { optimizerArguments: { weight_decay: 0.1 } }],
-  [["--max_grad_norm=0"], "trainBoth", { maxGradNorm: 0 }],
-  [["--min_snr_gamma=5"], "trainBoth", { minSnrGamma: 5 }],
+  [["--network_args_2", "conv_dim=4", "conv_alpha=2"], "trainBoth", { network2: { convRank: 4, convAlpha: 2 } }],
+  [["--optimizer_args", "weight_decay=0.1", "betas=0.9,0.99"], "trainBoth", {
+    optimizerArguments: { weight_decay: 0.1, betas: [0.9, 0.99] },
+  }],
+  [["--optimizer_args_2", "weight_decay=0.1"], "trainBoth", {
+    network2: { optimizerArguments: { weight_decay: 0.1 } },
+  }],
+  [["--use_lion_optimizer", "--optimizer_type="], "trainBoth", { optimizer: "Lion" }],
+  [["--lr_scheduler_unit=batch"], "trainBoth", { scheduleUnit: "batch" }],
+  [["--v_parameterization"], "trainBoth", { vParameterization: true }],
+  [["--zero_terminal_snr"], "trainBoth", { zeroTerminalSnr: true }],
+  [["--semi_freeze_network_1", "--anneal_epoch=1", "--learning_rate_2=1e-3"], "trainNetwork2", {
+    learningRate: 1e-3,
+    network1: { learningRate: 2e-6 },
+  }],
+  [["--freeze_network_1", "--anneal_epoch=1", "--learning_rate_2=1e-3"], "trainNetwork2", {
+    learningRate: 1e-3,
+    network1: undefined,
+  }],
   [["--checkpoint_every_n_steps=5"], "trainBoth", { checkpointEvery: 5 }],
   [["--cache_latents_to_disk"], "cacheLatents", { folder: "out/latents" }],
   [["--output_dir=a"], "saveNetworks", { folder: "a" }],
@@ -113,8 +124,29 @@ const datasetCases: readonly (readonly [flag: string, value: string, option: str
   ["flip_aug", "True", "flipAug", true],
 ];
 
+/** The same for settings of a network and its training. */
+const networkCases:
+  readonly (readonly [flag: string, value: string, option: string, expected: unknown, usual?: unknown])[] = [
+    ["network_dim", "8", "rank", 8, 64],
+    ["network_alpha", "0.5", "alpha", 0.5, 64],
+    ["learning_rate", "1e-4", "learningRate", 1e-4, 2e-6],
+    ["unet_lr", "1e-4", "unetLearningRate", 1e-4],
+    ["text_encoder_lr", "0", "textEncoderLearningRate", 0],
+    ["lr_scheduler", "cosine", "schedule", "cosine"],
+    ["lr_warmup_steps", "5", "warmupSteps", 5],
+    ["lr_scheduler_num_cycles", "3", "scheduleCycles", 3],
+    ["lr_scheduler_power", "0.5", "schedulePower", 0.5],
+    ["optimizer_type", "Prodigy", "optimizer", "Prodigy"],
+    ["max_grad_norm", "0", "maxGradNorm", 0],
+    ["min_snr_gamma", "5", "minSnrGamma", 5],
+    ["noise_offset", "0.1", "noiseOffset", 0.1],
+    ["loss_type", "huber", "lossType", "huber"],
+    ["huber_c", "0.5", "huberC", 0.5],
+    ["huber_schedule", "constant", "huberSchedule", "constant"],
+  ];
+
 /** Flags that decide nothing but whether something is refused. */
-const onlyRefuse = ["optimizer_type", "save_model_as"];
+const onlyRefuse: readonly string[] = ["save_model_as"];
 /** Flags with a test of their own, dataset_config_test.ts. */
 const elsewhere = ["dataset_config", "dataset_config_2"];
 
@@ -165,10 +197,34 @@ Deno.test("each setting of a data set is for both networks, or with _2 for netwo
   }
 });
 
+Deno.test("each setting of a network is for both networks, or with _2 for network 2", async (t) => {
+  for (const [flag, value, option, expected, usual] of networkCases) {
+    await t.step(`${flag}=${value}`, async () => {
+      const both = await optionsOf([...pair, `--${flag}=${value}`], "trainBoth");
+      deepEqual([both?.[option], both?.network2], [expected, undefined]);
+      const second = await optionsOf([...pair, `--${flag}_2=${value}`], "trainBoth");
+      deepEqual([second?.[option], second?.network2], [usual, { [option]: expected }]);
+      // Network 1's value counts for network 2 until it has one of its own.
+      const line = [...pair, "--freeze_network_1", `--${flag}=${value}`];
+      deepEqual((await optionsOf(line, "pretrainNetwork1"))?.[option], expected);
+      deepEqual((await optionsOf(line, "trainNetwork2"))?.[option], expected);
+      const own = [...pair, "--freeze_network_1", `--${flag}_2=${value}`];
+      deepEqual((await optionsOf(own, "pretrainNetwork1"))?.[option], usual);
+      deepEqual((await optionsOf(own, "trainNetwork2"))?.[option], expected);
+    });
+  }
+});
+
+Deno.test("an empty optimizer is AdamW, and the original's default is Lion", async () => {
+  const without = pair.filter((word) => !word.startsWith("--optimizer_type"));
+  equal((await optionsOf(without, "trainBoth"))?.optimizer, "Lion");
+  equal((await optionsOf([...without, "--optimizer_type="], "trainBoth"))?.optimizer, undefined);
+});
+
 Deno.test("no flag that works by the table is left out of these tests", () => {
   const tested = new Set([
     ...cases.flatMap(([line]) => line).map((word) => word.replace(/^--|=.*$/g, "")),
-    ...datasetCases.flatMap(([flag]) => [flag, `${flag}_2`]),
+    ...[...datasetCases, ...networkCases].flatMap(([flag]) => [flag, `${flag}_2`]),
   ]);
   const missing = [...flagsByName.values()].filter(({ name, status }) =>
     status === "works" && !tested.has(name) && !onlyRefuse.includes(name) && !elsewhere.includes(name) &&
@@ -188,6 +244,8 @@ Deno.test("a flag without any effect on this run is named", async () => {
     "reg_data_dir",
     "min_bucket_reso",
   ]);
+  // Half-freezing wins.
+  deepEqual(await unusedOf([...pair, "--freeze_network_1", "--semi_freeze_network_1"]), ["freeze_network_1"]);
   deepEqual(await unusedOf(["--xformers", ...pair]), []);
 });
 
@@ -225,6 +283,16 @@ Deno.test("values that nothing can be made of are refused by name", async () => 
     [
       ["--network_train_unet_only", "--network_train_text_encoder_only"],
       "--network_train_unet_only and --network_train_text_encoder_only together leave nothing to train",
+    ],
+    [["--use_lion_optimizer"], "--use_lion_optimizer and --optimizer_type each name the optimizer: give one of them"],
+    [
+      ["--optimizer_args", "weight_decay"],
+      '--optimizer_args has "weight_decay", must be name=value, such as weight_decay=0.1',
+    ],
+    [["--optimizer_args", "betas=(0.9"], '--optimizer_args has "betas=(0.9": a value is missing at the end'],
+    [
+      ["--network_args", "conv_dim=4", "--network_args_2"],
+      "--network_args_2 leaves out conv_dim, which network 1 has: trained side by side, network 2 has what network 1 has",
     ],
     [["--save_model_as=ckpt"], "--save_model_as=ckpt is refused: it is not there yet; files are safetensors"],
     [["--mixed_precision=bf16"], "--mixed_precision=bf16 is refused: WebGPU has no bf16; use fp16, or no"],

@@ -70,6 +70,68 @@ Deno.test("the dual step computes the reference's losses, terms, norms and gradi
   for (const mode of allGoldens ? modes : chosen) await checkMode(tiny, mode, inputs, names);
 });
 
+/** `mean((h1·h2ᵀ ⊙ (1 − I))²)` of matrices `[count, rows, columns]`, as the method's formula has it. */
+function offDiagonal({ shape, data: h1 }: NamedTensor, { data: h2 }: NamedTensor): number {
+  const [rows, columns] = shape.slice(-2), count = h1.length / rows / columns;
+  let total = 0;
+  for (let m = 0; m < count; m++) {
+    for (let i = 0; i < rows; i++) {
+      for (let j = 0; j < rows; j++) {
+        let dot = 0;
+        for (let c = 0; c < columns; c++) {
+          dot += h1[(m * rows + i) * columns + c] * h2[(m * rows + j) * columns + c];
+        }
+        if (i !== j) total += dot * dot;
+      }
+    }
+  }
+  return total / (count * rows * rows);
+}
+
+Deno.test("the dual step's hidden layers and the parts of its gradients are the reference's", async () => {
+  const { input } = setOf("", await goldenTensors("training/dual_step/inputs"));
+  const golden = await goldenTensors("training/dual_step/components");
+  const prints = await goldenTensors("training/dual_step/components.fingerprints");
+  const { plain: names } = await goldenJson("training/dual_step/tensors");
+  const found = await probeDualStep({ ...await tinyRequest(), options: { components: true }, input });
+  for (const name of golden.keys()) closeTensor(found, name, golden, name, 1e-3);
+  for (const k of [1, 2]) {
+    const limits = { norm: 1e-3, dot: 4e-3 }, whole = startingWith(found, `mse.network_${k}.`);
+    closeFingerprints(whole, names, prints.get(`mse.network_${k}`)!.data, limits);
+    let squares = 0;
+    for (const name of names) {
+      const [te, unet] = ["orth_te", "orth_unet"].map((term) => golden.get(`${term}.network_${k}.${name}`)?.data);
+      (te ?? unet)?.forEach((_, i) => squares += ((te?.[i] ?? 0) + (unet?.[i] ?? 0)) ** 2);
+    }
+    closeFigures(found, "norms.", { [`norm_${k}_of_the_orthogonality_gradient`]: Math.sqrt(squares) }, 1e-3);
+  }
+  const { orth_te, orth_unet } = await goldenJson("training/dual_step/components");
+  for (const [term, wanted] of Object.entries({ text: orth_te, unet: orth_unet })) {
+    const value = offDiagonal(found.get(`hook_${term}_1`)!, found.get(`hook_${term}_2`)!);
+    ok(Math.abs(value - wanted) <= 1e-4 * wanted, `${term}: ${value}, wanted ${wanted}`);
+  }
+});
+
+Deno.test("probeDualRun() runs every set that is long enough, and refuses steps that are never reached", async () => {
+  const input = await goldenTensors("training/dual_step/inputs"), tiny = await tinyRequest();
+  const found = await probeDualRun({ ...tiny, options: { save_steps: [1] }, input });
+  for (const [prefix, mode] of [["", "both_train.clean"], ["non_square.", "both_train.clean.non_square"]]) {
+    const { terms } = await goldenJson(`training/dual_step/${mode}`);
+    closeFigures(found, `${prefix}step_1.terms.`, terms, 1e-4);
+    ok(startingWith(found, `${prefix}step_1.network_2.`).size > 0);
+  }
+  equal(found.has("step_2.terms.loss_1"), true);
+  equal(found.has("non_square.step_2.terms.loss_1"), false);
+  const refused: [object, string][] = [
+    [{ steps: 1, save_steps: [2] }, "Cannot probe: option save_steps has 2, must be whole numbers from 1 to 1"],
+    [{ save_steps: [1, 0.5] }, "Cannot probe: option save_steps has 0.5, must be whole numbers from 1 to 2"],
+    [{ steps: 3 }, "Cannot probe: step 3 is asked for, the input has batches for 2 steps"],
+  ];
+  for (const [options, message] of refused) {
+    await rejects(probeDualRun({ ...tiny, options: { ...options }, input }), { message });
+  }
+});
+
 /** Rows of a tensor `[steps, batch, …]`: the first `batch` samples. */
 function firstSamples({ shape: [steps, all, ...rest], data }: NamedTensor, batch: number): NamedTensor {
   const each = data.length / steps / all;

@@ -64,7 +64,19 @@ Deno.test("probe leaves with exit code 2 and a suggestion for an unknown flag", 
 
 Deno.test("probe needs a folder for a part that reads a model", async () => {
   const { args } = await paths();
-  await rejects(probe(["unet", "--input", "x", ...args]), { message: "unet needs --model <folder>" });
+  const golden = goldenPath("models/unet_tiny.safetensors");
+  await rejects(probe(["unet", "--input", golden, ...args]), { message: "unet needs --model <folder>" });
+});
+
+Deno.test("probe names the flag whose file or folder is not there", async () => {
+  const { args } = await paths(), missing = join(await Deno.makeTempDir(), "none");
+  const message = (flag: string) => ({
+    name: "UsageError",
+    message: `Cannot read --${flag} ${missing}: it is not there`,
+  });
+  await rejects(probe(["sampler", "--input", missing, ...args]), message("input"));
+  const golden = goldenPath("models/unet_tiny.safetensors");
+  await rejects(probe(["unet", "--input", golden, ...args, "--model", missing]), message("model"));
 });
 
 Deno.test("readOptions() takes a golden's JSON: settings are merged, results are left out", () => {

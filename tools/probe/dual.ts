@@ -1,14 +1,16 @@
-import { type CompiledProgram, plan, type Tensor } from "../../engine/mod.ts";
+import { type CompiledProgram, type HostArray, plan, type Tensor } from "../../engine/mod.ts";
 import type { LoraNetwork } from "../../lora/network.ts";
+import { toCheckpointLayout } from "../../models/weights.ts";
 import type { BaseModel } from "../../models/base_model.ts";
 import type { OptimizerArguments } from "../../training/optimizers/arguments.ts";
 import { rateFeed } from "../../training/step_update.ts";
 import { makeUpdater, type NetworkSettings, type NetworkUpdater } from "../../training/network_settings.ts";
 import { haltFlag, type StepGraph, type StepNetwork, type StepOptions, traceStep } from "../../training/step_graph.ts";
 import { checkIds, neededFeeds, networkOptions, openBase, openNetwork, type ProbeRequest } from "./context.ts";
+import { traceComponents } from "./components.ts";
 import { batchOptions, microBatch } from "./dual_batch.ts";
 import { choiceOption, countOption, numbersOption, option, positiveOption } from "./options.ts";
-import { scalar, setsOf, tensorOf, type TensorSet } from "./tensors.ts";
+import { type NamedTensor, scalar, setsOf, tensorOf, type TensorSet, toNchw } from "./tensors.ts";
 
 /** Options of `dual-step`. */
 export const dualStepOptions = [
@@ -26,6 +28,7 @@ export const dualStepOptions = [
   "max_grad_norm",
   "accumulation",
   "gradient_checkpointing",
+  "components",
 ];
 
 /** AdamW's arguments that may stand among the options, under PyTorch's names. */
@@ -58,7 +61,10 @@ export function learningRateOption({ options }: Pick<ProbeRequest, "options">): 
   return positiveOption(options, "learning_rate", positiveOption(options, "lr", 1e-3));
 }
 
-/** One dual step: what the optimizers get as `network_<k>.<tensor>`, every figure as `terms.…` and `norms.…`; weights stay as they were. */
+/**
+ * One dual step: what the optimizers get as `network_<k>.<tensor>`, every figure as `terms.…` and `norms.…`, the hidden layers as `hook_text_<k>` and
+ * `hook_unet_<k>`, and with the option `components` what the gradients are made of; weights stay as they were.
+ */
 export async function probeDualStep(request: ProbeRequest): Promise<TensorSet> {
   const output: TensorSet = new Map(), accumulation = countOption(request.options, "accumulation", 1);
   const sets = setsOf(request.input, "latents_1");
@@ -69,9 +75,10 @@ export async function probeDualStep(request: ProbeRequest): Promise<TensorSet> {
   const pair = await Pair.open(request);
   try {
     for (const prefix of long) {
-      const stepper = new Stepper(request, pair);
+      const stepper = new Stepper(request, pair, { withParts: true });
       const result = await stepper.step(prefix, 0, 0);
       stepper.free();
+      for (const [name, tensor] of result.parts) output.set(prefix + name, tensor);
       for (const [name, tensor] of figureTensors(result)) output.set(prefix + name, tensor);
       for (const [k, flat] of result.gradients.entries()) {
         if (flat) pair.addTensors(output, `${prefix}network_${k + 1}.`, k, flat);
@@ -83,34 +90,56 @@ export async function probeDualStep(request: ProbeRequest): Promise<TensorSet> {
   return output;
 }
 
-/** A whole run, one batch of the input a step: `step_<n>.terms.…` and `.norms.…` for every step, weights after those in `save_steps`. */
+/**
+ * A whole run for each set of the input that is long enough, one batch a step: `step_<n>.terms.…` and `.norms.…` for every step, weights after those in
+ * `save_steps`.
+ */
 export async function probeDualRun(request: ProbeRequest): Promise<TensorSet> {
-  const { input, options, device } = request, output: TensorSet = new Map();
-  const accumulation = countOption(options, "accumulation", 1);
-  const most = Math.floor(tensorOf(input, "latents_1").shape[0] / accumulation);
-  const steps = countOption(options, "steps", most), saved = new Set(numbersOption(options, "save_steps", [steps]));
-  const last = Math.max(steps, ...saved);
-  if (last > most) {
-    throw new RangeError(`Cannot probe: step ${last} is asked for, the input has batches for ${most} steps`);
+  const { input, options } = request, output: TensorSet = new Map();
+  const accumulation = countOption(options, "accumulation", 1), sets = setsOf(input, "latents_1");
+  const mostOf = (prefix: string) => Math.floor(tensorOf(input, `${prefix}latents_1`).shape[0] / accumulation);
+  const most = Math.max(...sets.map(mostOf)), saved = numbersOption(options, "save_steps", []);
+  const wanted = countOption(options, "steps", Math.max(1, ...saved));
+  if (wanted > most) {
+    throw new RangeError(`Cannot probe: step ${wanted} is asked for, the input has batches for ${most} steps`);
   }
+  for (const prefix of sets) {
+    const own = mostOf(prefix), steps = options.steps === undefined ? own : wanted;
+    if (own < wanted) continue;
+    const never = saved.find((step) => !Number.isInteger(step) || step < 1 || step > steps);
+    if (never !== undefined) {
+      throw new RangeError(`Cannot probe: option save_steps has ${never}, must be whole numbers from 1 to ${steps}`);
+    }
+    await run(request, prefix, steps, saved.length > 0 ? saved : [steps], output);
+  }
+  return output;
+}
+
+async function run(
+  request: ProbeRequest,
+  prefix: string,
+  steps: number,
+  saved: readonly number[],
+  output: TensorSet,
+): Promise<void> {
+  const { device, options } = request, accumulation = countOption(options, "accumulation", 1);
   const pair = await Pair.open(request);
-  const stepper = new Stepper(request, pair);
+  const stepper = new Stepper(request, pair, { withParts: false });
   try {
     for (let step = 1; step <= steps; step++) {
-      const result = await stepper.step("", (step - 1) * accumulation, 1);
-      for (const [name, tensor] of figureTensors(result)) output.set(`step_${step}.${name}`, tensor);
-      if (!saved.has(step)) continue;
+      const result = await stepper.step(prefix, (step - 1) * accumulation, 1);
+      for (const [name, tensor] of figureTensors(result)) output.set(`${prefix}step_${step}.${name}`, tensor);
+      if (!saved.includes(step)) continue;
       for (const [k, network] of pair.networks.entries()) {
         if (k === 0 && stepper.frozen) continue;
         const flat = await device.download(network.weights) as Float32Array;
-        pair.addTensors(output, `step_${step}.network_${k + 1}.`, k, flat);
+        pair.addTensors(output, `${prefix}step_${step}.network_${k + 1}.`, k, flat);
       }
     }
   } finally {
     stepper.free();
     pair.free();
   }
-  return output;
 }
 
 /** Two networks with their bases, on the device. */
@@ -150,11 +179,15 @@ interface StepResult {
   readonly figures: ReadonlyMap<string, ArrayLike<number>>;
   /** What each network's optimizer got, flat; null for a frozen one. */
   readonly gradients: readonly [Float32Array | null, Float32Array];
+  /** Hidden layers, components and their norms, under the goldens' names. */
+  readonly parts: TensorSet;
 }
 
 interface CompiledStep {
   readonly graph: StepGraph;
   readonly outputs: Readonly<Record<string, Tensor>>;
+  /** Outputs that only one dual step has. */
+  readonly parts: Readonly<Record<string, Tensor>>;
   readonly program: CompiledProgram;
 }
 
@@ -165,7 +198,11 @@ class Stepper {
   private readonly accumulation: number;
   private readonly compiled = new Map<string, CompiledStep>();
 
-  constructor(private readonly request: ProbeRequest, private readonly pair: Pair) {
+  constructor(
+    private readonly request: ProbeRequest,
+    private readonly pair: Pair,
+    private readonly settings: { readonly withParts: boolean },
+  ) {
     this.updaters = pair.networks.map((network) => makeUpdater(network, settingsOf(request)));
     this.frozen = option(request.options, "frozen", false);
     this.accumulation = countOption(request.options, "accumulation", 1);
@@ -181,7 +218,7 @@ class Stepper {
       this.pair.bases.forEach(({ textConfig }, i) => {
         checkIds(`${prefix}input_ids_${i + 1}`, feeds[`ids_${i + 1}`], textConfig.vocabularySize);
       });
-      const { graph, outputs, program } = await this.compile(shapes, isLast);
+      const { graph, outputs, parts, program } = await this.compile(shapes, isLast);
       program.run(neededFeeds(program.program, { ...feeds, rates_1, rates_2 }));
       if (!isLast) continue;
       const read = await program.read(...Object.keys(outputs));
@@ -189,6 +226,7 @@ class Stepper {
       return {
         figures: new Map(Object.keys(graph.figures).map((name) => [name, read[name]])),
         gradients: [gradient(1), gradient(2)],
+        parts: this.partTensors(parts, read),
       };
     }
   }
@@ -214,11 +252,35 @@ class Stepper {
       trains: k === 1 || !this.frozen,
     }));
     const graph = traceStep(networks, this.options(isLast));
-    const outputs = isLast ? { ...graph.figures, ...graph.gradients } : {};
-    const program = await this.request.device.compile(plan({ outputs, effects: graph.effects }));
-    const made = { graph, outputs, program };
+    const parts = isLast && this.settings.withParts ? this.traceParts(graph, networks) : {};
+    const outputs = isLast ? { ...graph.figures, ...graph.gradients, ...parts } : {};
+    // What is read of a single step comes of the weights before the update, so there the update is left out.
+    const effects = isLast && this.settings.withParts ? [] : graph.effects;
+    const program = await this.request.device.compile(plan({ outputs, effects }));
+    const made = { graph, outputs, parts, program };
     this.compiled.set(key, made);
     return made;
+  }
+
+  private traceParts(graph: StepGraph, networks: readonly StepNetwork[]): Record<string, Tensor> {
+    const { norms, gradients } = traceComponents(graph, networks);
+    const named = Object.entries(norms).map(([name, tensor]) => [`norms.${name}`, tensor]);
+    const components = option(this.request.options, "components", false) ? gradients : {};
+    return { ...graph.hidden, ...components, ...Object.fromEntries(named) };
+  }
+
+  private partTensors(parts: Readonly<Record<string, Tensor>>, read: Readonly<Record<string, HostArray>>): TensorSet {
+    const lora = new Map(this.pair.networks[0].tensors.map((tensor) => [tensor.name, tensor]));
+    return new Map(
+      Object.entries(parts).map(([name, { shape }]): [string, NamedTensor] => {
+        const data = read[name] as Float32Array, weight = lora.get(name.replace(/^\w+\.network_\d\./, ""));
+        if (weight) {
+          return [name, { shape: weight.shape, data: toCheckpointLayout(data, weight.shape, weight.layout) }];
+        }
+        if (shape.length === 4) return [name, toNchw({ shape, data })];
+        return [name, { shape: shape.length === 0 ? [1] : shape, data }];
+      }),
+    );
   }
 
   private options(isLast: boolean): StepOptions {

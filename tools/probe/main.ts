@@ -7,6 +7,7 @@
  * @module
  */
 import { Command, CommanderError, InvalidArgumentError } from "@commander-js/extra-typings";
+import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { Device, NoAdapterError } from "../../engine/mod.ts";
 import { nearestName } from "../../steps/values/nearest_name.ts";
@@ -47,6 +48,11 @@ export async function probe(args: readonly string[]): Promise<void> {
       const { input, output } = flags;
       if (input === undefined) throw new UsageError("The flag --input <file> is missing");
       if (output === undefined) throw new UsageError("The flag --output <file> is missing");
+      for (const [flag, path] of Object.entries({ model: flags.model, options: flags.options, input })) {
+        if (path !== undefined && !existsSync(path)) {
+          throw new UsageError(`Cannot read --${flag} ${path}: it is not there`);
+        }
+      }
       await (part === "tokenize" ? tokenize : compute)({ ...flags, part, input, output });
     });
   await command.parseAsync([...args], { from: "user" });

@@ -1,0 +1,119 @@
+import type { Program, ProgramTimes } from "../../engine/mod.ts";
+import { stepOperations } from "../operations.ts";
+
+/** One row of a profile: steps that have an op or a scope in common. */
+export interface ProfileRow {
+  readonly name: string;
+  readonly dispatches: number;
+  readonly milliseconds: number;
+  /** Nominal operations per second, in GFLOP/s; 0 where no products are counted. */
+  readonly gflops: number;
+  /** Bytes bound per second, in GB/s: what is read and written at least once. */
+  readonly gigabytes: number;
+}
+
+/** Where the time of one program went. */
+export interface ProgramProfile {
+  /** Top scopes of its steps: `network_1, network_2, orthogonality`. */
+  readonly name: string;
+  readonly runs: number;
+  /** Milliseconds on the device for one run. */
+  readonly milliseconds: number;
+  /** Milliseconds of the host to feed and encode one run; null when only timed runs were made. */
+  readonly hostMilliseconds: number | null;
+  readonly dispatches: number;
+  readonly bytesMoved: number;
+  readonly byOp: readonly ProfileRow[];
+  readonly tree: ProfileNode;
+}
+
+/** A scope with the time of all steps in it. */
+export interface ProfileNode {
+  readonly name: string;
+  milliseconds: number;
+  dispatches: number;
+  readonly children: Map<string, ProfileNode>;
+}
+
+/** Groups a program's step times by op and by scope. */
+export function profileOf({ program, stepMs, runs, allRuns, hostMs, hostRuns }: ProgramTimes): ProgramProfile {
+  const ops = new Map<string, { dispatches: number; milliseconds: number; operations: number; bytes: number }>();
+  const tree = newNode("step");
+  let bytesMoved = 0;
+  for (const [index, step] of program.steps.entries()) {
+    if (step.kind === "clear") continue;
+    const milliseconds = stepMs[index] / runs, op = step.kind === "node" ? step.node.op.name : step.kind;
+    const scope = step.kind === "node" ? step.node.scope : step.scope;
+    const bytes = step.bindings.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    bytesMoved += bytes;
+    const row = ops.get(op) ?? { dispatches: 0, milliseconds: 0, operations: 0, bytes: 0 };
+    row.dispatches++;
+    row.milliseconds += milliseconds;
+    row.operations += stepOperations(step);
+    row.bytes += bytes;
+    ops.set(op, row);
+    let node = tree;
+    for (const part of ["", ...scope.split(".").filter(Boolean), op]) {
+      if (part) {
+        if (!node.children.has(part)) node.children.set(part, newNode(part));
+        node = node.children.get(part)!;
+      }
+      node.milliseconds += milliseconds;
+      node.dispatches++;
+    }
+  }
+  const byOp = [...ops].map(([name, { dispatches, milliseconds, operations, bytes }]) => ({
+    name,
+    dispatches,
+    milliseconds,
+    gflops: operations / milliseconds / 1e6,
+    gigabytes: bytes / milliseconds / 1e6,
+  })).toSorted((a, b) => b.milliseconds - a.milliseconds);
+  return {
+    name: topScopes(program),
+    runs: allRuns,
+    milliseconds: tree.milliseconds,
+    hostMilliseconds: hostRuns ? hostMs / hostRuns : null,
+    dispatches: program.steps.filter(({ kind }) => kind !== "clear").length,
+    bytesMoved,
+    byOp,
+    tree,
+  };
+}
+
+/** A profile as lines of text: a summary, then the ops, longest first. */
+export function profileText(profile: ProgramProfile): string {
+  const { name, runs, milliseconds, hostMilliseconds, dispatches, bytesMoved, byOp } = profile;
+  const host = hostMilliseconds === null
+    ? ""
+    : `; host ${hostMilliseconds.toFixed(2)} ms, ${(100 * hostMilliseconds / milliseconds).toFixed(1)} % of it`;
+  const lines = [
+    `${name}: ${milliseconds.toFixed(1)} ms a run, ${runs} runs, ${dispatches} dispatches, ${
+      (bytesMoved / 1e6).toFixed(1)
+    } MB bound${host}`,
+    "  op                                  ms       %   dispatches   µs each   GFLOP/s   GB/s",
+  ];
+  for (const row of byOp) {
+    lines.push(
+      `  ${row.name.padEnd(32)}${row.milliseconds.toFixed(2).padStart(8)}${
+        (100 * row.milliseconds / milliseconds).toFixed(1).padStart(7)
+      }${String(row.dispatches).padStart(10)}${(1e3 * row.milliseconds / row.dispatches).toFixed(0).padStart(12)}${
+        (row.gflops ? row.gflops.toFixed(2) : "").padStart(10)
+      }${row.gigabytes.toFixed(2).padStart(9)}`,
+    );
+  }
+  return lines.join("\n");
+}
+
+function newNode(name: string): ProfileNode {
+  return { name, milliseconds: 0, dispatches: 0, children: new Map() };
+}
+
+function topScopes(program: Program): string {
+  const found = new Set<string>();
+  for (const step of program.steps) {
+    const scope = step.kind === "node" ? step.node.scope : step.kind === "copy" ? step.scope : "";
+    found.add(scope.split(".")[0] || "the rest");
+  }
+  return [...found].join(", ");
+}

@@ -1,0 +1,66 @@
+import type { NetworkOptions } from "../../steps/values/network.ts";
+import type { FlagValues } from "../flags/table.ts";
+import { UsageError } from "../usage_error.ts";
+import { changed } from "./changed.ts";
+import { networkOptions } from "./network_options.ts";
+import type { StepCall } from "./step_calls.ts";
+import {
+  differingOptions,
+  orthogonalityOptions,
+  ownTrainingOptions,
+  sharedTrainingOptions,
+} from "./training_options.ts";
+
+/** The steps that train: one network alone, two side by side, or network 2 against one that is there first. */
+export function trainCalls(values: FlagValues, isPair: boolean): StepCall[] {
+  const shared = sharedTrainingOptions(values);
+  if (!isPair) {
+    return [["pretrainNetwork1", { ...networkOptions(values, 1), ...shared, ...ownTrainingOptions(values, 1) }]];
+  }
+
+  const orthogonality = orthogonalityOptions(values);
+  const epochs = changed({ annealEpoch: [values.anneal_epoch, 0], halfAnnealEpoch: [values.half_annel_epoch, 0] });
+  const mode = values.semi_freeze_network_1 ? "semi" : values.freeze_network_1 ? "full" : "none";
+  if (mode === "none") {
+    const network2 = { ...differingNetwork(values), ...differingOptions(values, 2, 1) };
+    return [["trainBoth", {
+      ...networkOptions(values, 1),
+      ...shared,
+      ...ownTrainingOptions(values, 1),
+      ...(Object.keys(network2).length === 0 ? {} : { network2 }),
+      orthogonality,
+      ...epochs,
+    }]];
+  }
+  const { epochs: _, ...rest } = shared, { pretrain_steps } = values;
+  const alone = pretrain_steps === null ? shared : { ...rest, steps: pretrain_steps };
+  // A network that stays as it is has nothing of its own.
+  const network1 = mode === "semi" ? differingOptions(values, 1, 2) : {};
+  return [
+    ["pretrainNetwork1", { ...networkOptions(values, 1), ...alone, ...ownTrainingOptions(values, 1) }],
+    ["freezeNetwork1", { mode, ...epochs }],
+    ["trainNetwork2", {
+      ...networkOptions(values, 2),
+      ...shared,
+      ...ownTrainingOptions(values, 2),
+      ...(Object.keys(network1).length === 0 ? {} : { network1 }),
+      orthogonality,
+    }],
+  ];
+}
+
+/** What network 2 is built with otherwise than network 1. */
+function differingNetwork(values: FlagValues): Partial<NetworkOptions> {
+  const one: Readonly<Record<string, unknown>> = { ...networkOptions(values, 1) }, two = networkOptions(values, 2);
+  const missing = Object.keys(one).find((name) => !Object.hasOwn(two, name));
+  if (missing !== undefined) {
+    throw new UsageError(
+      `--network_args_2 leaves out ${
+        missing === "convRank" ? "conv_dim" : missing
+      }, which network 1 has: trained side by side, network 2 has what network 1 has`,
+    );
+  }
+  return Object.fromEntries(
+    Object.entries(two).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(one[name])),
+  );
+}

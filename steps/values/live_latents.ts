@@ -1,0 +1,40 @@
+import type { Sample } from "../../data/dataset.ts";
+import { readImageBytes } from "../../data/image.ts";
+import { prepareTensor } from "../../data/prepare_image.ts";
+import { VaeModel } from "../../models/vae_model.ts";
+import { RandomStream } from "../../random/philox.ts";
+import type { LoadedBases } from "./bases.ts";
+import type { LatentProvider, OpenedLatents, PictureLatents } from "./latents.ts";
+
+/** Encodes pictures as they are shown: cut, coloured and mirrored anew each time. The VAE stays on the device. */
+export class LiveLatents implements LatentProvider {
+  async open({ network1: { checkpoint }, device }: LoadedBases): Promise<OpenedLatents> {
+    return new LiveEncoder(await VaeModel.load(checkpoint, device));
+  }
+}
+
+class LiveEncoder implements OpenedLatents {
+  constructor(private readonly vae: VaeModel) {}
+
+  async get(samples: readonly Sample[]): Promise<PictureLatents[]> {
+    const found: PictureLatents[] = [];
+    for (const sample of samples) found.push(await this.encode(sample));
+    return found;
+  }
+
+  [Symbol.dispose](): void {
+    this.vae.free();
+  }
+
+  /** As sd-scripts without a cache: a draw from the distribution; keyed, so that the same sample is drawn alike. */
+  private async encode(sample: Sample): Promise<PictureLatents> {
+    const { image: { path }, cut: { size }, draw } = sample;
+    const picture = await prepareTensor(await readImageBytes(path), path, sample);
+    const [{ mean, logvar }] = await this.vae.encode([picture], size);
+    if (!mean.every(Number.isFinite)) throw new Error(`Cannot train: the VAE makes NaN of ${path}`);
+    const noise = draw === null ? null : new RandomStream(draw).nextNormals(mean.length);
+    const values = noise === null ? mean : mean.map((value, at) => value + Math.exp(logvar[at] / 2) * noise[at]);
+    const { factor } = this.vae;
+    return { height: size.height / factor, width: size.width / factor, values };
+  }
+}

@@ -1,0 +1,175 @@
+import { deepEqual, equal, match, notDeepEqual, ok, rejects, throws } from "node:assert/strict";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import sharp from "sharp";
+import * as d from "../../mod.ts";
+import { datasetOf } from "../../steps/values/training_data.ts";
+import { inNewFolder, keptNetwork, runRecorded } from "./small_training.ts";
+
+const toyPictures = join(d.toy.character, "10_sks person");
+
+/** Writes the toy's pictures in other sizes into a folder, with a caption of three tags each. */
+async function drawPictures(folder: string, sizes: readonly [number, number][]): Promise<string> {
+  await mkdir(folder, { recursive: true });
+  for (const [at, [width, height]] of sizes.entries()) {
+    const picture = sharp(join(toyPictures, `${String(at).padStart(3, "0")}.png`)).resize(width, height, {
+      fit: "fill",
+    });
+    await writeFile(join(folder, `${at}.png`), await picture.png().toBuffer());
+    await writeFile(join(folder, `${at}.txt`), "pixel art portrait, sks person, red clothes");
+  }
+  return folder;
+}
+
+const buckets = {
+  ...{ resolution: 128, enableBucket: true, minBucketReso: 64, maxBucketReso: 256 },
+} satisfies d.DatasetOptions;
+
+Deno.test("networks train on buckets of different shapes in one step; a stopped run goes on to the same bits", () =>
+  inNewFolder(async (folder) => {
+    const one = await drawPictures(join(folder, "one"), [[128, 128], [300, 100]]);
+    const two = await drawPictures(join(folder, "two"), [[128, 128], [128, 128], [80, 240]]);
+    const changing = {
+      shuffleCaption: true,
+      captionTagDropoutRate: 0.3,
+      flipAug: true,
+      colorAug: true,
+      randomCrop: true,
+    };
+    const recipe = d.pipeline("buckets")
+      .use(d.loadBases({ network1: "toy" }))
+      .use(d.readDatasets({
+        network1: [{ ...buckets, subsets: [{ imageDir: one, ...changing }] }],
+        network2: [{ ...buckets, batchSize: 2, subsets: [{ imageDir: two, classTokens: "x" }] }],
+      }))
+      .use(d.encodeLatents())
+      .use(d.trainBoth({ rank: 2, steps: 4, learningRate: 1e-3, checkpointEvery: 3 }));
+    const whole = join(folder, "whole"), stopped = join(folder, "stopped");
+    equal((await runRecorded(recipe, { folder: whole })).error, null);
+    const stop = new AbortController();
+    const onEvent = (event: d.RunEvent) => {
+      if (event.type === "progress" && event.step === "train both networks" && event.done === 3) stop.abort();
+    };
+    ok(
+      (await runRecorded(recipe, { folder: stopped, signal: stop.signal, onEvent })).error instanceof
+        d.InterruptedError,
+    );
+    equal((await runRecorded(recipe, { folder: stopped })).error, null);
+    for (const name of ["network1", "network2"]) {
+      const [a, b] = [
+        await keptNetwork(whole, "train-both-networks", name),
+        await keptNetwork(stopped, "train-both-networks", name),
+      ];
+      ok(a.weights.every(Number.isFinite));
+      deepEqual(b.weights, a.weights);
+      deepEqual(b.log, a.log);
+      // Network 1's two batches and network 2's two make epochs of two steps.
+      deepEqual(a.log.map(({ epoch }) => epoch), [0, 0, 1, 1]);
+    }
+  }));
+
+Deno.test("readDatasets() runs again when a picture, a setting or metadata change, and not when folders move", () =>
+  inNewFolder(async (folder) => {
+    const run = join(folder, "run"), metadata = join(folder, "meta.json");
+    const ran = async (imageDir: string, changed: d.SubsetOptions = {}) => {
+      const data = { network1: [{ resolution: 64, subsets: [{ imageDir, classTokens: "a", ...changed }] }] };
+      const { error, ran } = await runRecorded(d.pipeline("data").use(d.readDatasets(data)), { folder: run });
+      equal(error, null);
+      return ran.length > 0;
+    };
+    const pictures = await drawPictures(join(folder, "one"), [[64, 64]]);
+    equal(await ran(pictures), true);
+    equal(await ran(pictures), false);
+    equal(await ran(await drawPictures(join(folder, "other"), [[64, 64]])), false);
+    equal(await ran(pictures, { numRepeats: 2 }), true);
+    await drawPictures(pictures, [[65, 64]]);
+    equal(await ran(pictures, { numRepeats: 2 }), true);
+    await writeFile(metadata, '{"0": {"tags": "red"}}');
+    const data = (resolution: number) => ({
+      network1: [{ resolution, subsets: [{ metadataFile: metadata, imageDir: pictures }] }],
+    });
+    const recipe = (resolution = 64) => d.pipeline("metadata").use(d.readDatasets(data(resolution)));
+    const ranAgain = async () => (await runRecorded(recipe(), { folder: join(folder, "second") })).ran.length > 0;
+    deepEqual([await ranAgain(), await ranAgain()], [true, false]);
+    await writeFile(metadata, '{"0": {"tags": "blue"}}');
+    equal(await ranAgain(), true);
+    await drawPictures(pictures, [[64, 66]]);
+    equal(await ranAgain(), true);
+    const [step] = (await recipe(128).describe()).steps;
+    match(step.lines[0], /^network 1: 1 pictures shown 1 times, 0 regularization .*, 128×128 pixels, batch 1$/);
+  }));
+
+Deno.test("cacheLatents() refuses what shows other pixels at every step, and says what is ignored", () =>
+  inNewFolder(async (folder) => {
+    const imageDir = await drawPictures(join(folder, "one"), [[64, 64]]);
+    const run = (subset: d.SubsetOptions) =>
+      runRecorded(
+        d.pipeline("cache").use(d.loadBases({ network1: "toy" }))
+          .use(d.readDatasets({ network1: [{ resolution: 64, subsets: [{ imageDir, ...subset }] }] }))
+          .use(d.cacheLatents()),
+        { folder: join(folder, "run") },
+      );
+    for (const [option, subset] of [["colorAug", { colorAug: true }], ["randomCrop", { randomCrop: true }]] as const) {
+      equal(
+        (await run(subset)).error?.message,
+        `Cannot cache latents: ${option} is on for ${imageDir} of network 1, so that every step shows other pixels; ` +
+          "turn it off, or take encodeLatents instead of cacheLatents (no --cache_latents)",
+      );
+    }
+    const { error, events } = await run({ faceCropAugRange: [1, 2], flipAug: true });
+    equal(error, null);
+    deepEqual(events.flatMap((event) => event.type === "warning" ? [event.message] : []), [
+      `faceCropAugRange of ${imageDir} has no effect: cached latents are those of the picture's middle`,
+    ]);
+  }));
+
+Deno.test("encodeLatents() draws latents by sample, and takes the mean of held-out pictures", () =>
+  inNewFolder(async (folder) => {
+    const imageDir = await drawPictures(join(folder, "one"), [[64, 64], [64, 64]]);
+    const recipe = d.pipeline("latents").use(d.loadBases({ network1: "toy" }))
+      .use(d.readDatasets({ network1: [{ resolution: 64, subsets: [{ imageDir }] }], validationSplit: 0.5 }));
+    const { values } = await recipe.use(d.cacheLatents()).run({
+      folder: join(folder, "run"),
+      keep: ["bases", "data", "latents"],
+    });
+    const live = await recipe.use(d.encodeLatents()).run({ folder: join(folder, "live"), keep: ["latents"] });
+    try {
+      const { bases, data, latents: cache } = values, dataset = datasetOf(data.network1);
+      using cached = await cache.open(bases);
+      using drawn = await live.values.latents.open(bases);
+      const [[heldOut], [sample]] = [dataset.validationBatches()[0].samples, dataset.epoch(0)[0].samples].map((all) =>
+        all
+      );
+      const [[mean], [again]] = [await cached.get([heldOut]), await drawn.get([heldOut])];
+      deepEqual(again.values, mean.values);
+      const draws = async (epoch: number) => (await drawn.get(dataset.epoch(epoch)[0].samples))[0].values;
+      const [first, second] = [await draws(0), await draws(1)];
+      deepEqual(await draws(0), first);
+      notDeepEqual(second, first);
+      // Around the mean: over 256 numbers their distances even out.
+      const [{ values: middle }] = await cached.get([sample]);
+      const bias = middle.reduce((sum, value, at) => sum + first[at] - value, 0) / middle.length;
+      const spread = Math.sqrt(middle.reduce((sum, value, at) => sum + (first[at] - value) ** 2, 0) / middle.length);
+      ok(spread > 0.01 && Math.abs(bias) < 5 * spread / Math.sqrt(middle.length), `bias ${bias}, spread ${spread}`);
+    } finally {
+      values.bases.release();
+    }
+  }));
+
+Deno.test("readDatasets() refuses unknown options at every level, and no data sets", async () => {
+  // deno-lint-ignore no-explicit-any
+  const make = (options: any) => () => d.readDatasets(options);
+  const step = "Cannot make step 'read data':";
+  throws(make({ network1: [], seed: 1 }), {
+    message: `${step} network1 must be a list of data sets, with at least one`,
+  });
+  throws(make({ network1: [{ resolutoin: 64 }] }), {
+    message: `${step} unknown option network1[0].resolutoin; did you mean resolution?`,
+  });
+  throws(make({ network1: [{ subsets: [{ image_dir: "a" }] }] }), {
+    message: `${step} unknown option network1[0].subsets[0].image_dir; did you mean imageDir?`,
+  });
+  await rejects(d.pipeline("none").use(d.readDatasets({ network1: [{ resolution: 64 }] })).describe(), {
+    message: "Cannot make the data set of network 1: no training image",
+  });
+});
