@@ -1,5 +1,5 @@
 /**
- * A cache of latents, in memory and on disk. It knows nothing of the VAE that makes them: whoever asks gives the key.
+ * A cache of latents, in memory or on disk. It knows nothing of the VAE that makes them: whoever asks gives the key.
  *
  * @module
  */
@@ -67,7 +67,7 @@ export type LatentCacheEvent =
 
 /** Options of a {@linkcode LatentCache}. */
 export interface LatentCacheOptions {
-  /** Folder for the files, made when first needed; without it the cache lives in memory alone. */
+  /** Folder for the files, made when first needed; memory then holds none of them. Without it the cache lives in memory. */
   readonly folder?: string;
   /** Told of every event, damaged files above all. */
   readonly onEvent?: (event: LatentCacheEvent) => void;
@@ -84,12 +84,14 @@ function contentHash(latents: Latents): string {
 }
 
 /**
- * Latents by key, in memory and, if a folder is given, in one safetensors file per picture. Files are written whole or
- * not at all, and carry a hash of their content: a damaged one is reported and counts as missing.
+ * Latents by key, in memory or, if a folder is given, in one safetensors file per picture. Files are written whole or
+ * not at all, so several runs may share a folder at the same time; they carry a hash of their content: a damaged one is
+ * reported and counts as missing.
  */
 export class LatentCache {
   readonly #folder: string | undefined;
   readonly #onEvent: (event: LatentCacheEvent) => void;
+  /** Used without a folder. */
   readonly #memory = new Map<string, Latents>();
 
   constructor(options: LatentCacheOptions = {}) {
@@ -99,23 +101,18 @@ export class LatentCache {
 
   /** The cached latents, or `undefined` if there are none or their file is damaged. */
   async get(key: string): Promise<Latents | undefined> {
-    const known = this.#memory.get(key);
-    if (known !== undefined) {
-      this.#onEvent({ kind: "found", key, place: "memory" });
-      return known;
-    }
-    const read = this.#folder === undefined ? undefined : await this.#readFile(key, this.#path(this.#folder, key));
-    if (read === undefined) {
-      this.#onEvent({ kind: "missing", key });
-      return undefined;
-    }
-    this.#memory.set(key, read);
-    this.#onEvent({ kind: "found", key, place: "disk" });
-    return read;
+    const folder = this.#folder;
+    const found = folder === undefined ? this.#memory.get(key) : await this.#readFile(key, this.#path(folder, key));
+    this.#onEvent(
+      found === undefined
+        ? { kind: "missing", key }
+        : { kind: "found", key, place: folder === undefined ? "memory" : "disk" },
+    );
+    return found;
   }
 
   /**
-   * Stores latents in memory and on disk.
+   * Stores latents.
    *
    * @throws {RangeError} If a value is not finite: such latents would spoil every later run.
    * @throws What the file system throws if the file cannot be written; no part of it stays.
@@ -127,22 +124,14 @@ export class LatentCache {
       if (at >= 0) throw new RangeError(`Cannot cache latents: ${name}[${at}] is ${values[at]}, must be finite`);
       tensors.push({ name, type: "F32", shape, bytes: new Uint8Array(encodeFloat32(values, "F32")) });
     }
-    if (this.#folder !== undefined) {
+    if (this.#folder === undefined) {
+      this.#memory.set(key, latents);
+    } else {
       await mkdir(this.#folder, { recursive: true });
       const metadata = new Map([["key", key], ["sha256", contentHash(latents)]]);
       await writeSafetensors(this.#path(this.#folder, key), tensors, { metadata });
     }
-    this.#memory.set(key, latents);
     this.#onEvent({ kind: "stored", key });
-  }
-
-  /** The cached latents; where there are none (or they are damaged) they are computed and stored. */
-  async getOrCompute(key: string, compute: () => Latents | Promise<Latents>): Promise<Latents> {
-    const cached = await this.get(key);
-    if (cached !== undefined) return cached;
-    const latents = await compute();
-    await this.put(key, latents);
-    return latents;
   }
 
   #path(folder: string, key: string): string {

@@ -1,5 +1,6 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { SafetensorsFile } from "../formats/safetensors.ts";
 import { LatentCache, type LatentCacheEvent, latentKey, type Latents, type LatentSource } from "./latent_cache.ts";
 
@@ -61,7 +62,7 @@ Deno.test("LatentCache finds on disk what another one stored, to the bit", async
     deepEqual(await cache.get(key), latents());
     deepEqual(await cache.get(key), latents());
     equal(await cache.get(latentKey({ ...source, vaeHash: "other" })), undefined);
-    deepEqual(events.map((event) => event.kind === "found" ? event.place : event.kind), ["disk", "memory", "missing"]);
+    deepEqual(events.map((event) => event.kind === "found" ? event.place : event.kind), ["disk", "disk", "missing"]);
     deepEqual([...Deno.readDirSync(folder)].map(({ name }) => name), [`${key}.safetensors`]);
     await using file = await SafetensorsFile.open(join(folder, `${key}.safetensors`));
     deepEqual(file.entry("mean").shape, [4, 1, 3]);
@@ -69,7 +70,7 @@ Deno.test("LatentCache finds on disk what another one stored, to the bit", async
   });
 });
 
-Deno.test("LatentCache reports a damaged file and computes its latents again", async () => {
+Deno.test("LatentCache reports a damaged file, which counts as missing until it is replaced", async () => {
   await withFolder(async (folder) => {
     const key = latentKey(source);
     const other = latentKey({ ...source, isFlipped: true });
@@ -90,26 +91,12 @@ Deno.test("LatentCache reports a damaged file and computes its latents again", a
       await Deno.writeFile(damagedPath, content);
       const events: LatentCacheEvent[] = [];
       const cache = new LatentCache({ folder, onEvent: (event) => events.push(event) });
-      deepEqual(await cache.getOrCompute(damagedKey, () => latents(9)), latents(9));
+      equal(await cache.get(damagedKey), undefined);
+      await cache.put(damagedKey, latents(9));
       deepEqual(events.map(({ kind }) => kind), ["damaged", "missing", "stored"]);
       ok(events[0].kind === "damaged" && events[0].path === damagedPath && reason.test(events[0].reason));
       deepEqual(await new LatentCache({ folder }).get(damagedKey), latents(9));
     }
-  });
-});
-
-Deno.test("getOrCompute() computes once", async () => {
-  await withFolder(async (folder) => {
-    let computed = 0;
-    const compute = () => {
-      computed++;
-      return Promise.resolve(latents());
-    };
-    for (const cache of [new LatentCache({ folder }), new LatentCache({ folder })]) {
-      deepEqual(await cache.getOrCompute(latentKey(source), compute), latents());
-      deepEqual(await cache.getOrCompute(latentKey(source), compute), latents());
-    }
-    equal(computed, 1);
   });
 });
 
@@ -121,5 +108,46 @@ Deno.test("LatentCache refuses latents that are not finite, and keys it did not 
     await rejects(cache.put(key, spoiled), /RangeError: Cannot cache latents: mean\[1\] is NaN/);
     equal(await cache.get(key), undefined);
     await rejects(cache.get("../../etc/passwd"), TypeError);
+  });
+});
+
+Deno.test("Processes that write the same entries at the same time leave none damaged, and no other files", async () => {
+  await withFolder(async (folder) => {
+    const module = new URL("./latent_cache.ts", import.meta.url).href;
+    const keys = Array.from({ length: 12 }, (_, i) => latentKey({ ...source, vaeHash: `${i}` }));
+    // Each process writes values of its own, so that a mixture of two would have a wrong hash.
+    const writer = (number: number) => `
+      const { LatentCache } = await import(${JSON.stringify(module)});
+      const cache = new LatentCache({ folder: ${JSON.stringify(folder)} });
+      const values = new Float32Array(20_000).fill(${number}), entry = { shape: [20_000], values };
+      for (let round = 0; round < 8; round++) {
+        for (const key of ${JSON.stringify(keys)}) await cache.put(key, { mean: entry });
+      }`;
+    const args = (
+      number: number,
+    ) => ["eval", `--config=${fileURLToPath(new URL("../deno.json", import.meta.url))}`, writer(number)];
+    const writers = [1, 2, 3].map((number) =>
+      new Deno.Command(Deno.execPath(), { args: args(number), stderr: "inherit" }).spawn()
+    );
+    let isDone = false, found = 0;
+    const codes = Promise.all(writers.map(async (writer) => (await writer.status).code)).finally(() => isDone = true);
+    const cache = new LatentCache({
+      folder,
+      onEvent: (event) => {
+        if (event.kind === "damaged") throw new Error(event.reason);
+        if (event.kind === "found") found++;
+      },
+    });
+    while (!isDone) {
+      for (const key of keys) await cache.get(key);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    deepEqual(await codes, [0, 0, 0]);
+    for (const key of keys) ok([1, 2, 3].includes((await cache.get(key))!.mean.values[0]));
+    ok(found > keys.length, "nothing was read while the others wrote");
+    deepEqual(
+      [...Deno.readDirSync(folder)].map(({ name }) => name).sort(),
+      keys.map((key) => `${key}.safetensors`).sort(),
+    );
   });
 });

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { type CompiledProgram, type Device, input, plan, type Program, SlotPool } from "../engine/mod.ts";
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { OpenedPart, readElements } from "./checkpoint/opened_part.ts";
+import type { PartFiles } from "./checkpoint/part_files.ts";
 import { ConfigReader } from "./config_reader.ts";
 import { loadWeights } from "./load.ts";
 import { Source } from "./source.ts";
@@ -40,7 +41,7 @@ export class VaeModel {
    * @throws {Error} If it has none, or a file is missing or unsound, naming it.
    */
   static async load(checkpoint: Checkpoint, device: Device): Promise<VaeModel> {
-    const { part, model, weights } = build(checkpoint);
+    const { part, model, weights } = buildVae(checkpoint);
     await loadWeights(device, weights, part);
     return new VaeModel(device, model, weights);
   }
@@ -51,7 +52,7 @@ export class VaeModel {
    * @throws {Error} As `load`.
    */
   static async contentHash(checkpoint: Checkpoint): Promise<string> {
-    const { part, model, weights } = build(checkpoint), { scalingFactor: _, ...config } = model.config;
+    const { part, model, weights } = buildVae(checkpoint), { scalingFactor: _, ...config } = model.config;
     await using opened = await OpenedPart.open(part);
     const hash = createHash("sha256").update(JSON.stringify(config));
     for (const [{ key, shape }, stored] of opened.find(weights)) {
@@ -180,8 +181,12 @@ export class VaeModel {
   }
 }
 
-/** A checkpoint's VAE as a model whose weights are still to be loaded. */
-function build({ name, vae: part }: Checkpoint) {
+/**
+ * A checkpoint's VAE as a model whose weights are still to be loaded: enough to plan with.
+ *
+ * @throws {Error} If it has none, or a configuration that is not supported.
+ */
+export function buildVae({ name, vae: part }: Checkpoint): { part: PartFiles; weights: Weights; model: AutoencoderKL } {
   if (part === null) throw new Error(`Cannot load the VAE of ${name}: it has none; name one with the option vae`);
   const weights = new Weights("vae");
   const config = readVaeConfig(new ConfigReader(part.config.file, part.config.json));

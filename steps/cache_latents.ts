@@ -1,85 +1,177 @@
+import { LatentCache, latentKey, type Latents } from "../data/latent_cache.ts";
 import { readImageBytes } from "../data/image.ts";
-import { LatentCache, latentKey, type LatentTensor } from "../data/latent_cache.ts";
 import { middleCut } from "../data/picture_cut.ts";
 import { prepareTensor } from "../data/prepare_image.ts";
-import { VaeModel } from "../models/vae_model.ts";
-import { defineStep, type StepRun } from "../pipeline/mod.ts";
+import { byteLength, pooledBytes } from "../engine/mod.ts";
+import { type Encoding, type EncodingOptions, planEncoding } from "../models/vae/encoding.ts";
+import { buildVae, type EncodedPicture, VaeModel } from "../models/vae_model.ts";
+import { defineStep, type Plan, type StepRun } from "../pipeline/mod.ts";
 import { bases, data, latents } from "./things.ts";
-import type { LoadedBases } from "./values/bases.ts";
+import type { LoadedBases, OpenedBases } from "./values/bases.ts";
 import { checkOptions } from "./values/check_options.ts";
-import { checkCacheable, latentWork } from "./values/latent_work.ts";
+import { checkCacheable, type LatentWork, latentWork } from "./values/latent_work.ts";
 import { LatentStore } from "./values/latents.ts";
 import type { TrainingData } from "./values/training_data.ts";
 
 /** Options of `cacheLatents`. */
 export interface CacheLatentsOptions {
-  /** Folder that keeps latents between runs and recipes; without it they live in memory alone. */
+  /** Folder that keeps latents between runs and recipes, also such that run at the same time; without it they live in memory alone. */
   readonly folder?: string;
+  /** Pictures that the VAE encodes at once (`--vae_batch_size`); 1 when left out. */
+  readonly batchSize?: number;
+  /**
+   * Bytes of the device's memory that encoding may take, the encoder's weights included. Where the batch does not fit fewer pictures are encoded at
+   * once; a picture that does not fit is encoded in overlapping tiles, and its latents differ a little. What the adapter allows when left out.
+   */
+  readonly maxGpuBytes?: number;
 }
 
 /**
- * Encodes every picture once with the VAE, so that training reads latents instead.
+ * Encodes every picture once with the VAE, so that training reads latents instead. The VAE leaves the device when all are encoded.
  *
  * Kept is the mean of each picture's distribution; what sd-scripts draws from it differs by its deviation, see docs/decisions/0006. An
  * entry is found by the hash of picture, size, crop and VAE, so a change of one of them makes it stale by itself.
  */
 export function cacheLatents(options: CacheLatentsOptions = {}) {
   const name = "cache latents";
-  checkOptions<CacheLatentsOptions>(name, options, { folder: true });
+  checkOptions<CacheLatentsOptions>(name, options, { folder: true, batchSize: true, maxGpuBytes: true });
+  const { batchSize: batch = 1, maxGpuBytes: maxBytes = Infinity } = options;
+  for (const [option, value] of Object.entries({ batchSize: batch, maxGpuBytes: options.maxGpuBytes ?? 1 })) {
+    if (Number.isSafeInteger(value) && value > 0) continue;
+    throw new RangeError(`Cannot cache latents: ${option} is ${value}, must be a whole number above 0`);
+  }
   return defineStep({
     name,
     version: 2,
     needs: { bases, data },
     gives: { latents },
-    plan: ({ data }) => {
-      const count = latentWork(data).length;
-      return { figures: { picturesToEncode: count }, lines: checkCacheable(data), gives: { latents: { count } } };
-    },
+    plan: ({ bases, data }) => planCaching(bases, data, { batch, maxBytes }),
     run: async ({ bases, data }, run) => {
       checkCacheable(data).forEach(run.warn);
-      return { latents: await encodeAll(bases, data, options.folder, run) };
+      return { latents: await new Caching(bases, options.folder, { batch, maxBytes }, run).encode(latentWork(data)) };
     },
   });
 }
 
-async function encodeAll(
-  bases: LoadedBases,
-  data: TrainingData,
-  folder: string | undefined,
-  run: StepRun,
-): Promise<LatentStore> {
-  const store = new LatentStore(), work = latentWork(data);
-  const cache = new LatentCache({
-    ...(folder === undefined ? {} : { folder }),
-    onEvent: (event) => {
-      if (event.kind === "damaged") run.warn(`${event.path} is damaged and made anew: ${event.reason}`);
-    },
+function planCaching(bases: OpenedBases, data: TrainingData, options: EncodingOptions): Plan {
+  const work = latentWork(data), { model, weights } = buildVae(bases.network1.checkpoint);
+  const encodings = [...bySize(work)].map(([, [{ image: { bucket } }]]) => {
+    return { bucket, ...planEncoding(model, bucket, options) };
   });
-  const { checkpoint } = bases.network1, vaeHash = await VaeModel.contentHash(checkpoint);
-  let vae: VaeModel | null = null;
-  try {
-    for (const [done, { image, isFlipped }] of work.entries()) {
-      run.signal.throwIfAborted();
-      run.progress({ done, total: work.length, unit: "pictures" });
-      const { path, bucket, resized } = image, cut = middleCut(resized, bucket);
-      const imageBytes = await readImageBytes(path);
-      const key = latentKey({ imageBytes, cut, isFlipped, vaeHash });
-      const found = await cache.getOrCompute(key, async () => {
-        vae ??= await VaeModel.load(checkpoint, bases.device);
-        const picture = await prepareTensor(imageBytes, path, { cut, isFlipped });
-        const [{ mean, logvar }] = await vae.encode([picture], bucket);
-        if (!mean.every(Number.isFinite)) throw new Error(`Cannot cache latents: the VAE makes NaN of ${path}`);
-        const shape = [bucket.height / vae.factor, bucket.width / vae.factor, 4];
-        const tensor = (values: Float32Array): LatentTensor => ({ shape, values: Float32Array.from(values) });
-        return { mean: tensor(mean), logvar: tensor(logvar) };
-      });
-      const [rows, columns] = found.mean.shape;
-      store.set(image, isFlipped, { height: rows, width: columns, values: found.mean.values });
+  const encoder = new Set(encodings.flatMap(({ program }) => program.variables));
+  const rest = weights.all.filter(({ variable }) => !encoder.has(variable));
+  const loaded = [...new Set([bases.network1, bases.network2])].reduce((sum, base) => sum + base.weightBytes, 0);
+  const peakGpuBytes = loaded + pooledBytes(encodings.map(({ program }) => program)) +
+    rest.reduce((sum, { variable }) => sum + byteLength(variable), 0);
+  const inTiles = encodings.flatMap(({ bucket, tile }) => tile ? [tilesText(bucket, tile)] : []);
+  return {
+    figures: { picturesToEncode: work.length, peakGpuBytes },
+    lines: [...checkCacheable(data), ...inTiles],
+    gives: { latents: { count: work.length } },
+  };
+}
+
+interface Size {
+  readonly width: number;
+  readonly height: number;
+}
+
+function tilesText(size: Size, tile: Size): string {
+  return `pictures of ${size.width}×${size.height} do not fit the device's memory whole: they are encoded in tiles of ` +
+    `${tile.width}×${tile.height}, and their latents differ a little`;
+}
+
+/** Work by the size that pictures are encoded at. */
+function bySize(work: readonly LatentWork[]): Map<string, LatentWork[]> {
+  return Map.groupBy(work, ({ image: { bucket } }) => `${bucket.width}×${bucket.height}`);
+}
+
+/** A picture that is not in the cache. */
+interface Missing {
+  readonly work: LatentWork;
+  readonly key: string;
+  readonly picture: Float32Array;
+}
+
+/** One run of the step: looks pictures up, and encodes those that are not there. */
+class Caching {
+  private readonly store = new LatentStore();
+  private readonly cache: LatentCache;
+  private vae: VaeModel | null = null;
+
+  constructor(
+    private readonly bases: LoadedBases,
+    folder: string | undefined,
+    private readonly options: EncodingOptions,
+    private readonly run: StepRun,
+  ) {
+    this.cache = new LatentCache({
+      ...(folder === undefined ? {} : { folder }),
+      onEvent: (event) => {
+        if (event.kind === "damaged") run.warn(`${event.path} is damaged and made anew: ${event.reason}`);
+      },
+    });
+  }
+
+  async encode(work: readonly LatentWork[]): Promise<LatentStore> {
+    const vaeHash = await VaeModel.contentHash(this.bases.network1.checkpoint);
+    let done = 0;
+    const progress = () => this.run.progress({ done, total: work.length, unit: "pictures" });
+    try {
+      for (const group of bySize(work).values()) {
+        const { bucket } = group[0].image, missing: Missing[] = [];
+        let encoding: Encoding | null = null;
+        for (const [at, work] of group.entries()) {
+          this.run.signal.throwIfAborted();
+          progress();
+          const { image, isFlipped } = work, { path, resized } = image, cut = middleCut(resized, bucket);
+          const imageBytes = await readImageBytes(path);
+          const key = latentKey({ imageBytes, cut, isFlipped, vaeHash }), found = await this.cache.get(key);
+          if (found) {
+            this.keep(work, found);
+            done++;
+          } else {
+            missing.push({ work, key, picture: await prepareTensor(imageBytes, path, { cut, isFlipped }) });
+          }
+          if (missing.length === 0) continue;
+          encoding ??= await this.planFor(bucket);
+          if (missing.length < encoding.batch && at < group.length - 1) continue;
+          await this.encodeTogether(missing, bucket, encoding);
+          done += missing.splice(0).length;
+        }
+      }
+      progress();
+      return this.store;
+    } finally {
+      this.vae?.free();
     }
-    run.progress({ done: work.length, total: work.length, unit: "pictures" });
-    return store;
-  } finally {
-    // The variable is set inside the closure above.
-    (vae as VaeModel | null)?.free();
+  }
+
+  private async planFor(size: Size): Promise<Encoding> {
+    this.vae ??= await VaeModel.load(this.bases.network1.checkpoint, this.bases.device);
+    const encoding = this.vae.planEncoding(size, this.options);
+    if (encoding.tile) this.run.warn(tilesText(size, encoding.tile));
+    return encoding;
+  }
+
+  private async encodeTogether(missing: readonly Missing[], size: Size, encoding: Encoding): Promise<void> {
+    const encoded = await this.vae!.encode(missing.map(({ picture }) => picture), size, encoding);
+    for (const [i, { work, key }] of missing.entries()) {
+      const latents = this.latentsOf(work, encoded[i]);
+      await this.cache.put(key, latents);
+      this.keep(work, latents);
+    }
+  }
+
+  private latentsOf({ image: { path, bucket } }: LatentWork, { mean, logvar }: EncodedPicture): Latents {
+    if (![mean, logvar].every((values) => values.every(Number.isFinite))) {
+      throw new Error(`Cannot cache latents: the VAE makes NaN of ${path}`);
+    }
+    const { factor } = this.vae!, shape = [bucket.height / factor, bucket.width / factor, 4];
+    return { mean: { shape, values: Float32Array.from(mean) }, logvar: { shape, values: Float32Array.from(logvar) } };
+  }
+
+  private keep({ image, isFlipped }: LatentWork, { mean: { shape: [height, width], values } }: Latents): void {
+    this.store.set(image, isFlipped, { height, width, values });
   }
 }

@@ -1,4 +1,4 @@
-import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { deepEqual, equal, match, ok, rejects, throws } from "node:assert/strict";
 import { cp, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SafetensorsFile } from "../../formats/safetensors.ts";
@@ -59,4 +59,74 @@ Deno.test("cacheLatents() encodes a changed picture, size or VAE anew, and repor
     match(d.eventText(warnings[0]), /^cache latents: warning: .*\.safetensors is damaged and made anew: /);
     ok(d.eventText(warnings[0]).includes(remade));
     deepEqual(await readFile(damaged), whole);
+  }));
+
+/** Notes what the device holds, as a step between others. */
+function noteDeviceBytes(name: string, noted: Record<string, number>) {
+  return d.defineStep({
+    name,
+    version: 1,
+    needs: { bases: d.things.bases },
+    gives: {},
+    run: ({ bases }) => {
+      noted[name] = bases.device.statistics.bytes;
+      return Promise.resolve({});
+    },
+  });
+}
+
+Deno.test("cacheLatents() encodes in batches what it encodes one by one, and its VAE leaves the device", () =>
+  inNewFolder(async (folder) => {
+    const train = await copyPictures(d.toy.character, join(folder, "data"), 3);
+    const bytes: Record<string, number> = {};
+    const latents: Record<string, Float32Array>[] = [];
+    for (const batchSize of [1, 2]) {
+      const cache = join(folder, `latents ${batchSize}`);
+      const recipe = d.pipeline("latents")
+        .use(d.loadBases({ network1: "toy" }))
+        .use(d.readDreambooth({ network1: { train }, resolution: 64, batchSize: 1 }))
+        .use(noteDeviceBytes(`before ${batchSize}`, bytes))
+        .use(d.cacheLatents({ folder: cache, batchSize }))
+        .use(noteDeviceBytes(`after ${batchSize}`, bytes));
+      const { error } = await runRecorded(recipe, { folder: join(folder, `run ${batchSize}`) });
+      if (error) throw error;
+      equal(bytes[`after ${batchSize}`], bytes[`before ${batchSize}`]);
+      const found: Record<string, Float32Array> = {};
+      for (const name of await readdir(cache)) {
+        await using file = await SafetensorsFile.open(join(cache, name));
+        found[name] = await file.float32("mean");
+      }
+      latents.push(found);
+    }
+    equal(Object.keys(latents[0]).length, 3);
+    deepEqual(Object.keys(latents[1]).sort(), Object.keys(latents[0]).sort());
+    for (const [name, alone] of Object.entries(latents[0])) {
+      latents[1][name].forEach((value, i) => ok(Math.abs(value - alone[i]) < 1e-5, `${name}[${i}]`));
+    }
+  }));
+
+Deno.test("describe() says what encoding takes from the device, and that a picture does not fit it whole", () =>
+  inNewFolder(async (folder) => {
+    const train = await copyPictures(d.toy.character, join(folder, "data"), 1);
+    const described = async (options: d.CacheLatentsOptions) => {
+      const recipe = d.pipeline("latents")
+        .use(d.loadBases({ network1: "toy" }))
+        .use(d.readDreambooth({ network1: { train }, resolution: 256, batchSize: 1 }))
+        .use(d.cacheLatents(options));
+      return (await recipe.describe()).steps.find(({ name }) => name === "cache latents")!;
+    };
+    const whole = await described({});
+    deepEqual(whole.lines, []);
+    // The encoder's widest tensors have 16 channels, 4 MiB; three are there at once.
+    const tiled = await described({ maxGpuBytes: 2 ** 23 });
+    match(
+      tiled.lines![0],
+      /^pictures of 256×256 do not fit .* in tiles of \d+×\d+, and their latents differ a little$/,
+    );
+    ok(tiled.figures!.peakGpuBytes < whole.figures!.peakGpuBytes);
+    await rejects(described({ maxGpuBytes: 1000 }), /Cannot encode pictures of 256×256 pixels.*the limit is 1000/);
+    throws(() => d.cacheLatents({ batchSize: 0 }), {
+      name: "RangeError",
+      message: "Cannot cache latents: batchSize is 0, must be a whole number above 0",
+    });
   }));
