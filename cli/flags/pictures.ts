@@ -240,7 +240,7 @@ export const latentFlags = flagGroup("Latents", [
     type: "integer",
     default: 1,
     from: "both",
-    status: { means: "no effect: pictures are encoded one by one, with the same result" },
+    status: "works",
     does: "pictures that the VAE encodes at once",
   },
 ]);

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import type { CacheLatentsOptions } from "../../steps/cache_latents.ts";
 import type { NetworkThings } from "../../steps/sample.ts";
 import type { SaveNetworksOptions } from "../../steps/save_networks.ts";
 import * as things from "../../steps/things.ts";
@@ -37,7 +38,7 @@ export async function planRecipe({ values: all, given, isPair }: Settings): Prom
     calls: [
       ["loadBases", baseOptions(values, isPair)],
       ["readDatasets", await datasetsOptions(values, isPair)],
-      ["cacheLatents", values.cache_latents_to_disk ? { folder: join(folder, "latents") } : {}],
+      ["cacheLatents", latentOptions(values, folder)],
       ...trainCalls(values, isPair),
       ["saveNetworks", savingOptions(values, { folder, name }, isPair)],
     ],
@@ -48,6 +49,14 @@ export async function planRecipe({ values: all, given, isPair }: Settings): Prom
 /** Whether a recipe should be made of a flag: not if the table says what it means, or if it says what to do with the recipe. */
 function isMeantFor(name: FlagName): boolean {
   return flagsByName.get(name)!.status === "works" && !commandFlags.flags.some((flag) => flag.name === name);
+}
+
+function latentOptions(values: FlagValues, folder: string): CacheLatentsOptions {
+  const { vae_batch_size: batchSize, cache_latents_to_disk } = values;
+  return {
+    ...(cache_latents_to_disk ? { folder: join(folder, "latents") } : {}),
+    ...(batchSize === 1 ? {} : { batchSize }),
+  };
 }
 
 function savingOptions(

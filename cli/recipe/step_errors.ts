@@ -46,6 +46,7 @@ const flagOfOption: Readonly<Record<string, FlagName>> = {
 
 /** How messages begin that name no option, and the flag they are about. */
 const flagOfMessage: readonly (readonly [RegExp, FlagName])[] = [
+  [/^Cannot cache latents: batchSize /, "vae_batch_size"],
   [/^Cannot use optimizer /, "optimizer_type"],
   [/^Cannot use schedule /, "lr_scheduler"],
   [/^Cannot use \w+: unknown argument /, "optimizer_args"],

@@ -96,6 +96,7 @@ const cases: readonly Case[] = [
   }],
   [["--checkpoint_every_n_steps=5"], "trainBoth", { checkpointEvery: 5 }],
   [["--cache_latents_to_disk"], "cacheLatents", { folder: "out/latents" }],
+  [["--vae_batch_size=4"], "cacheLatents", { batchSize: 4 }],
   [["--output_dir=a"], "saveNetworks", { folder: "a" }],
   [["--output_name=a"], "saveNetworks", { names: { network1: "a", network2: "a_2" } }],
   [["--output_name_2=b"], "saveNetworks", { names: { network1: "name", network2: "b" } }],

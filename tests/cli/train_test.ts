@@ -133,6 +133,10 @@ Deno.test("train leaves with 2 and names the flag where something is missing or 
       [[...base, "--learning_rate=0"], "--learning_rate: Cannot train: learningRate is 0, must be a number above 0"],
       [[...base, "--network_dim=0"], "--network_dim: Cannot make a network: rank is 0, must be a whole number above 0"],
       [
+        [...base, "--vae_batch_size=0"],
+        "--vae_batch_size: Cannot cache latents: batchSize is 0, must be a whole number above 0",
+      ],
+      [
         [...base, "--network_args", "conv_dm=4"],
         "--network_args has the unknown name conv_dm; did you mean conv_dim? Names are conv_dim, conv_alpha",
       ],
