@@ -1,0 +1,183 @@
+/**
+ * What is broken in the original script and works here: one test for each, named after what works.
+ *
+ * @module
+ */
+import { deepEqual, equal, ok } from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { settingsOfLine } from "../cli/parse_line.ts";
+import { makeData, pairLine, runLine } from "./run_line.ts";
+
+/** One folder for all tests, so that runs which several compare with run once. */
+let folder = "";
+
+Deno.test.beforeAll(async () => {
+  folder = await Deno.makeTempDir({ prefix: "dualora-original-" });
+  await makeData(folder);
+});
+
+Deno.test.afterAll(() => Deno.remove(folder, { recursive: true }));
+
+/** Whether two files hold the same weights; their metadata may differ. */
+function sameWeights(one: { modules: unknown }, two: { modules: unknown }): boolean {
+  try {
+    deepEqual(one.modules, two.modules);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+Deno.test("both networks are saved, each under a name of its own, and either name can be chosen", async () => {
+  const line = pairLine(folder);
+  const { loras } = await runLine(folder, [...line, "--output_name=clothes"]);
+  deepEqual(Object.keys(loras), ["clothes", "clothes_2"]);
+  ok(!sameWeights(loras.clothes, loras.clothes_2));
+  deepEqual(Object.keys((await runLine(folder, [...line, "--output_name_2=outfit"])).loras), ["last", "outfit"]);
+});
+
+Deno.test("any anneal_epoch runs, with half_annel_epoch and with half_anneal_epoch", async () => {
+  const line = [...pairLine(folder), "--orth_te_coefficient=1000000", "--anneal_epoch=2"];
+  const run = async (...more: string[]) => (await runLine(folder, [...line, ...more])).loras.last_2;
+  const one = await run("--max_train_epochs=3", "--half_annel_epoch=1");
+  ok(sameWeights(one, await run("--max_train_epochs=3", "--half_anneal_epoch=1")));
+  // The loss is on from the third epoch on, and after the second: off in the first two, on in the third.
+  const off = ["--orth_te_coefficient=0", "--orth_unet_coefficient=0"];
+  ok(sameWeights(await run("--max_train_epochs=2", "--half_annel_epoch=1"), await run("--max_train_epochs=2", ...off)));
+  ok(!sameWeights(one, await run("--max_train_epochs=3", ...off)));
+});
+
+Deno.test("freezing works without weights and with both spellings of False, True, 0 and 1", async () => {
+  const line = [...pairLine(folder), "--pretrain_steps=2"];
+  const frozen = await runLine(folder, [...line, "--freeze_network_1=True"]);
+  const again = await runLine(folder, [...line, "--freeze_network_1", "1"]);
+  ok(sameWeights(frozen.loras.last_2, again.loras.last_2));
+  // Network 1 stays as its two steps of pretraining left it.
+  equal(frozen.networks.network1.log.length, 2);
+  const half = await runLine(folder, [...line, "--semi_freeze_network_1", "--anneal_epoch=1", "--max_train_steps=4"]);
+  equal(half.networks.network1.log.length, 4);
+  const free = await runLine(folder, pairLine(folder));
+  const notFrozen = await runLine(folder, [
+    ...pairLine(folder),
+    "--freeze_network_1=False",
+    "--semi_freeze_network_1=false",
+  ]);
+  ok(sameWeights(free.loras.last, notFrozen.loras.last));
+  equal(free.networks.network1.log.length, 4);
+});
+
+Deno.test("a base model given twice is one for each network, given once it serves both", async () => {
+  const line = pairLine(folder), once = await runLine(folder, line);
+  const twice = await runLine(folder, ["--pretrained_model_name_or_path=toy", ...line]);
+  const named = await runLine(folder, [...line, "--pretrained_model_name_or_path_2=toy"]);
+  for (const { loras } of [twice, named]) ok(sameWeights(loras.last_2, once.loras.last_2));
+  const { values } = await settingsOfLine(["--pretrained_model_name_or_path=a", "--pretrained_model_name_or_path=b"]);
+  deepEqual([values.pretrained_model_name_or_path, values.pretrained_model_name_or_path_2], ["a", "b"]);
+});
+
+Deno.test("gradient checkpointing leaves the text encoder's term its gradient: the same weights, bit for bit", async () => {
+  const line = [...pairLine(folder), "--orth_te_coefficient=1000000"];
+  const kept = await runLine(folder, line), again = await runLine(folder, [...line, "--gradient_checkpointing"]);
+  deepEqual(again.loras.last_2.modules, kept.loras.last_2.modules);
+  // The term moves weights at all.
+  const without = await runLine(folder, [...pairLine(folder), "--orth_te_coefficient=0", "--gradient_checkpointing"]);
+  ok(!sameWeights(without.loras.last_2, again.loras.last_2));
+});
+
+Deno.test("sizes that are not square, other sizes and other batches for network 2, and buckets", async () => {
+  const line = pairLine(folder);
+  const { networks } = await runLine(folder, [
+    ...line,
+    "--resolution=64,128",
+    "--resolution_2=128",
+    "--train_batch_size_2=2",
+  ]);
+  for (const { log } of [networks.network1, networks.network2!]) {
+    equal(log.length, 4);
+    ok(log.every(({ values }) => Object.values(values).every(Number.isFinite)));
+  }
+  await runLine(folder, [
+    ...line,
+    "--resolution=128",
+    "--enable_bucket",
+    "--min_bucket_reso=64",
+    "--max_bucket_reso=256",
+    "--train_batch_size=2",
+  ]);
+});
+
+Deno.test("data sets from a file, the UNet alone and the text encoder alone", async () => {
+  const toml = join(folder, "two.toml");
+  await writeFile(
+    toml,
+    `[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = '${
+      join(folder, "two", "1_zkz clothes")
+    }'\nclass_tokens = "zkz clothes"\ncaption_extension = ".txt"\n`,
+  );
+  const line = pairLine(folder).filter((word) => !word.startsWith("--train_data_dir_2"));
+  const fromFile = await runLine(folder, [...line, `--dataset_config_2=${toml}`]);
+  const fromFolder = await runLine(folder, pairLine(folder));
+  ok(sameWeights(fromFile.loras.last_2, fromFolder.loras.last_2));
+  const unet = await runLine(folder, [...pairLine(folder), "--network_train_unet_only"]);
+  const text = await runLine(folder, [...pairLine(folder), "--network_train_text_encoder_only"]);
+  for (const name of ["last", "last_2"]) {
+    ok(unet.loras[name].modules.every((module) => module.name.startsWith("lora_unet_")));
+    ok(text.loras[name].modules.every((module) => module.name.startsWith("lora_te_")));
+  }
+});
+
+Deno.test("min_snr_gamma, noise_offset and max_grad_norm change what is trained", async () => {
+  const plain = await runLine(folder, pairLine(folder));
+  for (const flag of ["--min_snr_gamma=1", "--noise_offset=0.5", "--max_grad_norm=0.000001"]) {
+    const changed = await runLine(folder, [...pairLine(folder), flag]);
+    for (const name of ["last", "last_2"]) {
+      ok(!sameWeights(changed.loras[name], plain.loras[name]), `${flag} and ${name}`);
+    }
+  }
+});
+
+Deno.test("captions are left out in every second epoch only, and grow with the steps", async () => {
+  const line = [...pairLine(folder), "--network_train_text_encoder_only"];
+  const weights = async (...flags: string[]) => (await runLine(folder, [...line, ...flags])).loras.last;
+  // The first epoch of two has its captions: the original counts no epochs and drops them in all.
+  const oneEpoch = await weights("--max_train_epochs=1");
+  ok(sameWeights(await weights("--max_train_epochs=1", "--caption_dropout_every_n_epochs=2"), oneEpoch));
+  ok(!sameWeights(await weights("--max_train_epochs=1", "--caption_dropout_every_n_epochs=1"), oneEpoch));
+  // At the first step all begin with one tag; one that counts no steps would stay there.
+  const short = ["--token_warmup_step=2"], long = ["--token_warmup_step=1000000"];
+  ok(sameWeights(await weights("--max_train_steps=1", ...short), await weights("--max_train_steps=1", ...long)));
+  ok(!sameWeights(await weights("--max_train_steps=4", ...short), await weights("--max_train_steps=4", ...long)));
+});
+
+Deno.test("coefficients are fractions, each network's file has its own alpha, and orthogonality is in the figures", async () => {
+  // The middle block needs two cells a side: at 64 pixels it has one.
+  const line = [...pairLine(folder), "--resolution=128", "--network_alpha_2=2", "--network_dim_2=8"];
+  const half = await runLine(folder, [...line, "--orth_unet_coefficient=0.5"]), full = await runLine(folder, line);
+  ok(!sameWeights(half.loras.last_2, full.loras.last_2));
+  const metadata = ["last", "last_2"].map((name) =>
+    ["ss_network_dim", "ss_network_alpha"].map((key) => full.loras[name].metadata.get(key))
+  );
+  deepEqual(metadata.map((each) => each.map(Number)), [[4, 4], [8, 2]]);
+  deepEqual(["last", "last_2"].map((name) => full.loras[name].modules[0].alpha), [4, 2]);
+  for (const { log } of [full.networks.network1, full.networks.network2!]) {
+    for (const { values } of log.slice(1)) ok(values.orth_te > 0 && values.orth_unet > 0);
+  }
+});
+
+Deno.test("a machine without CUDA trains: these tests ran on whatever adapter WebGPU gave", async () => {
+  const { events } = await runLine(folder, pairLine(folder));
+  ok(events.some((event) => event.type === "step-finished" && event.step === "train both networks"));
+});
+
+Deno.test("gathered batches make steps of their own number, whichever network has fewer pictures", async () => {
+  // Network 1 has two batches an epoch, network 2 one: two batches, gathered, are one step, in each of four epochs.
+  const line = [
+    ...pairLine(folder),
+    "--train_batch_size_2=2",
+    "--gradient_accumulation_steps=2",
+    "--max_train_epochs=4",
+  ];
+  const { networks } = await runLine(folder, [...line, "--lr_scheduler=linear"]);
+  for (const { log } of [networks.network1, networks.network2!]) deepEqual(log.map(({ epoch }) => epoch), [0, 1, 2, 3]);
+});
