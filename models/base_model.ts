@@ -1,4 +1,4 @@
-import { byteLength, type Device, type DType, type Tensor } from "../engine/mod.ts";
+import { byteLength, type Device, type DType, type Tensor, type Variable } from "../engine/mod.ts";
 import { type Checkpoint, openCheckpoint } from "./checkpoint/checkpoint.ts";
 import type { PartFiles } from "./checkpoint/part_files.ts";
 import { readTextEncoderConfig, type TextEncoderConfig } from "./clip/config.ts";
@@ -82,9 +82,14 @@ export class BaseModel {
     return this.textWeights.parameterCount + this.unetWeights.parameterCount;
   }
 
+  /** The weights on a device. */
+  get variables(): Variable[] {
+    return [...this.textWeights.all, ...this.unetWeights.all].map((spec) => spec.variable);
+  }
+
   /** What the weights take on a device. */
   get weightBytes(): number {
-    return [...this.textWeights.all, ...this.unetWeights.all].reduce((sum, spec) => sum + byteLength(spec.variable), 0);
+    return this.variables.reduce((sum, variable) => sum + byteLength(variable), 0);
   }
 
   /** Puts the weights of the checkpoint's files on the device. */
@@ -110,7 +115,7 @@ export class BaseModel {
 
   /** Frees the weights. */
   free(device: Device): void {
-    for (const weights of [this.textWeights, this.unetWeights]) device.free(weights.all.map((spec) => spec.variable));
+    device.free(this.variables);
   }
 
   /** See `CLIPTextModel.forward`: ids i32 `[batch · rows, 77]` to `[batch, 75 · rows + 2, size]`. */

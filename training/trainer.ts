@@ -1,12 +1,4 @@
-import {
-  type CompiledProgram,
-  type Device,
-  plan,
-  type Program,
-  type Recorder,
-  SlotPool,
-  type Variable,
-} from "../engine/mod.ts";
+import { type CompiledProgram, type Device, type Recorder, SlotPool, type Variable } from "../engine/mod.ts";
 import type { LoraNetwork } from "../lora/network.ts";
 import type { TextMask } from "../lora/orthogonality.ts";
 import { batchFeeds, drawTimesteps, type TrainBatch, type TrainingNoise } from "./feeds.ts";
@@ -21,11 +13,10 @@ import {
   haltFlag,
   type StepForm,
   type StepGraph,
-  type StepNetwork,
   type StepOptions,
-  traceStep,
   type TrainableBase,
 } from "./step_graph.ts";
+import { planned, readEvery, recorderRows, traceTraining, trains } from "./training_program.ts";
 import { rateFeed } from "./step_update.ts";
 
 /** What both networks share. Defaults are sd-scripts'. */
@@ -153,7 +144,7 @@ export class Trainer {
     this.phase = key;
     await this.queue({ step, epoch, phase, microBatches });
     this.step++;
-    const isDue = this.waiting.length >= this.readEvery;
+    const isDue = this.waiting.length >= readEvery(this.options);
     return isDue ? [...earlier, ...await this.readFigures()] : earlier;
   }
 
@@ -286,10 +277,6 @@ export class Trainer {
     for (const [variable, values] of this.updaters[k].optimizer.initial) this.device.upload(variable, values);
   }
 
-  private get readEvery(): number {
-    return this.options.readEvery ?? 10;
-  }
-
   private multiplier(step: number, settings: NetworkSettings): number {
     const { totalSteps, accumulationSteps = 1, scheduleUnit = "step" } = this.options;
     return stepMultiplier(step, totalSteps, { ...settings, accumulationSteps, unit: scheduleUnit });
@@ -322,7 +309,7 @@ export class Trainer {
     const known = this.compiled.get(key);
     if (known) return known;
     for (const k of this.networks.keys()) if (trains(this.networks, k, phase)) this.startOptimizer(k);
-    const graph = this.trace(shapes, phase, accumulation), rows = (this.readEvery + 1) * accumulation.count;
+    const graph = this.trace(shapes, phase, accumulation), rows = recorderRows(this.options, accumulation.count);
     const program = await this.device.compile(planned(graph), { pool: this.pool });
     const made: Compiled = {
       program,
@@ -372,63 +359,4 @@ function meanFigures(micro: readonly Readonly<Record<string, number | number[]>>
 
 function shapeOf({ samples, height, width, tokenRows }: TrainBatch): BatchShape {
   return { batch: samples.length, height, width, tokenRows };
-}
-
-/** A network alone trains always, network 2 as well; network 1 when the phase says so. */
-function trains(networks: readonly TrainerNetwork[], k: number, phase: EpochPhase): boolean {
-  return networks.length === 1 || k === 1 || phase.network1Trains;
-}
-
-/** What a step's graph is traced from. */
-interface TraceRequest {
-  readonly networks: readonly TrainerNetwork[];
-  readonly updaters: readonly NetworkUpdater[];
-  readonly halted: Variable;
-  readonly noise: Pick<TrainingNoise, "predictionType">;
-  readonly shapes: readonly BatchShape[];
-  readonly phase: EpochPhase;
-  readonly accumulation: StepOptions["accumulation"];
-  readonly options: Omit<TrainerOptions, "seed" | "totalSteps">;
-}
-
-function traceTraining(request: TraceRequest): StepGraph {
-  const { networks, updaters, shapes, phase, noise, accumulation, halted, options } = request;
-  const { form = "clean", textCoefficient = 1, unetCoefficient = 1, textMask = "1-I" } = options;
-  const step: StepNetwork[] = networks.map(({ number, base, lora }, k) => ({
-    number,
-    base,
-    lora,
-    ...updaters[k],
-    shape: shapes[k],
-    trains: trains(networks, k, phase),
-  }));
-  return traceStep(step, {
-    form,
-    orthogonality: { on: phase.orthogonalityOn, textCoefficient, unetCoefficient, textMask },
-    vParameterization: noise.predictionType === "v_prediction",
-    accumulation,
-    noise: "drawn",
-    allFigures: false,
-    gradientCheckpointing: options.gradientCheckpointing ?? false,
-    halted,
-  });
-}
-
-function planned({ packedFigures, effects }: StepGraph): Program {
-  return plan({ outputs: { figures: packedFigures.tensor }, effects });
-}
-
-/** Plans the program of one step, without a GPU. */
-export function planStep(
-  networks: readonly TrainerNetwork[],
-  noise: TraceRequest["noise"],
-  shapes: readonly BatchShape[],
-  phase: EpochPhase,
-  accumulation: StepOptions["accumulation"],
-  options: TraceRequest["options"],
-): Program {
-  const updaters = networks.map(({ lora, settings }) => makeUpdater(lora, settings));
-  return planned(
-    traceTraining({ networks, updaters, halted: haltFlag(), noise, shapes, phase, accumulation, options }),
-  );
 }

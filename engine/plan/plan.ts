@@ -292,9 +292,13 @@ function collect(roots: readonly Tensor[]) {
   };
 }
 
-/** Bytes that several programs take which share a `SlotPool` and so take turns: its buffers, and the variables of all. */
-export function pooledBytes(programs: readonly Program[]): number {
-  const variables = new Set(programs.flatMap((program) => program.variables));
+/**
+ * Bytes that several programs take which share a `SlotPool` and so take turns: its buffers, and the variables of all.
+ *
+ * @param resident Variables that lie on the device besides.
+ */
+export function pooledBytes(programs: readonly Program[], resident: readonly Variable[] = []): number {
+  const variables = new Set([...programs.flatMap((program) => program.variables), ...resident]);
   return total(pooledSlots(programs)) + total([...variables].map((variable) => bufferBytes(byteLength(variable))));
 }
 

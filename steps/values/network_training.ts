@@ -1,6 +1,5 @@
-import type { Dataset } from "../../data/dataset.ts";
 import { describeDataset } from "../../data/describe_dataset.ts";
-import type { Device } from "../../engine/mod.ts";
+import { adapterLimits, checkLimits, type Device } from "../../engine/mod.ts";
 import { initialWeights } from "../../lora/initial_weights.ts";
 import type { LoraNetwork } from "../../lora/network.ts";
 import type { TextMask } from "../../lora/orthogonality.ts";
@@ -9,11 +8,13 @@ import type { FreezeOptions } from "../../training/phases.ts";
 import { epochPhase } from "../../training/phases.ts";
 import type { NetworkSettings } from "../../training/network_settings.ts";
 import type { StepForm } from "../../training/step_graph.ts";
-import { planStep, type StepFigures } from "../../training/trainer.ts";
+import type { StepFigures } from "../../training/trainer.ts";
+import { planPhase } from "../../training/training_program.ts";
 import type { LoadedBases, OpenedBases } from "./bases.ts";
 import { runTable, runTableLines } from "../report/run_table.ts";
 import { checkOptions } from "./check_options.ts";
 import type { LatentProvider } from "./latents.ts";
+import { microBatchKinds } from "./micro_batch_kinds.ts";
 import { buildNetwork, type Network, type NetworkOptions } from "./network.ts";
 import { datasetOf, type NetworkData, type TrainingData } from "./training_data.ts";
 import { runTraining, trainingLength, trainingNoise, type TrainingSide } from "./training_loop.ts";
@@ -99,22 +100,24 @@ export function planTraining(bases: OpenedBases, data: TrainingData, task: Train
   const datasets = networks.map(({ number }) => datasetOf(dataOf(data, number)));
   const { stepsPerEpoch, totalSteps, epochs } = trainingLength(datasets, options);
   const phases = Array.from({ length: epochs }, (_, epoch) => epochPhase(epoch, freezing));
-  const shapes = datasets.map((dataset) => ({
-    ...largestBatch(dataset),
-    tokenRows: (options.maxTokenLength ?? 75) / 75,
-  }));
-  const peakGpuBytes = Math.max(
-    ...[...new Set(phases.map((phase) => JSON.stringify(phase)))].map((phase) =>
-      planStep(
-        sides,
-        trainingNoise(bases, options),
-        shapes,
-        JSON.parse(phase),
-        { count: options.accumulationSteps ?? 1, isLast: true },
-        { ...options, ...orthogonalityOptions(orthogonality) },
-      ).peakBytes
+  const { kinds, count } = microBatchKinds(datasets, options);
+  const resident = [...new Set([bases.network1, bases.network2])].flatMap((base) => base.variables);
+  const distinctPhases = new Set(
+    phases.map(({ network1Trains, orthogonalityOn }) =>
+      JSON.stringify({ network1Trains, orthogonalityOn: orthogonalityOn && orthogonality !== false })
     ),
   );
+  const planned = [...distinctPhases].map((phase) =>
+    planPhase(
+      sides,
+      trainingNoise(bases, options),
+      kinds,
+      JSON.parse(phase),
+      { ...options, ...orthogonalityOptions(orthogonality) },
+      resident,
+    )
+  );
+  const peakGpuBytes = Math.max(...planned.map(({ peakBytes }) => peakBytes));
   const table = runTable(datasets.map(describeDataset), {
     ...{ stepsPerEpoch, epochs, totalSteps, peakGpuBytes },
     accumulationSteps: options.accumulationSteps ?? 1,
@@ -133,17 +136,13 @@ export function planTraining(bases: OpenedBases, data: TrainingData, task: Train
     lines: [
       ...runTableLines(table, datasets.map(({ name }) => name)),
       ...networks.length === 1 ? [] : [phaseText(phases, orthogonality)],
+      ...count > kinds.length ? [`peak gpu is of the ${kinds.length} largest of ${count} kinds of micro-batches`] : [],
     ],
+    check: async () => {
+      const limits = await adapterLimits();
+      for (const { programs } of planned) for (const program of programs) checkLimits(program, limits);
+    },
   };
-}
-
-/** The batch that takes the most memory, in latents. */
-function largestBatch({ buckets }: Dataset): { batch: number; height: number; width: number } {
-  const batches = buckets.map(({ size, batchSize, entries }) => {
-    return { batch: Math.min(batchSize, entries.length), height: size.height / 8, width: size.width / 8 };
-  });
-  const cells = ({ batch, height, width }: typeof batches[number]) => batch * height * width;
-  return batches.toSorted((a, b) => cells(b) - cells(a))[0];
 }
 
 function phaseText(

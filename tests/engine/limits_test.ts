@@ -12,7 +12,7 @@ import {
   Variable,
   window,
 } from "../../engine/mod.ts";
-import { planStep } from "../../training/trainer.ts";
+import { planStep } from "../../training/training_program.ts";
 import { dualNetworks, openStableDiffusion } from "../models/stable_diffusion.ts";
 
 const smallest = { name: "a small adapter", maxBindingBytes: 1024, maxBufferBytes: 4096 };

@@ -22,7 +22,7 @@ import {
   Variable,
 } from "../../engine/mod.ts";
 import { BaseModel } from "../../models/base_model.ts";
-import { planStep } from "../../training/trainer.ts";
+import { planStep } from "../../training/training_program.ts";
 import { dualNetworks } from "../models/stable_diffusion.ts";
 
 /** A dual step of the small base: hundreds of slots, windows, packs, variables that are overwritten. */

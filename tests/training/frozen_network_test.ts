@@ -1,7 +1,8 @@
 import { equal, ok } from "node:assert/strict";
 import { LoraNetwork } from "../../lora/network.ts";
 import { BaseModel } from "../../models/base_model.ts";
-import { planStep, type TrainerNetwork } from "../../training/trainer.ts";
+import type { TrainerNetwork } from "../../training/trainer.ts";
+import { planStep } from "../../training/training_program.ts";
 
 /** Dispatches of a dual step of the toy base, by where in the model they belong. No GPU is asked. */
 async function scopesOfStep(network1Trains: boolean): Promise<string[]> {

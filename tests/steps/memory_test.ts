@@ -1,0 +1,64 @@
+import { equal, ok } from "node:assert/strict";
+import { join } from "node:path";
+import type { CompiledProgram, Device } from "../../engine/mod.ts";
+import * as d from "../../mod.ts";
+import { copyPictures, inNewFolder } from "./small_training.ts";
+
+/** Looks at a run's device: the most bytes that a step's reports saw on it, less what kernels' sizes take on a CPU adapter. */
+class Meter {
+  readonly peaks = new Map<string, number>();
+  private device: Device | null = null;
+  private programs: CompiledProgram[] = [];
+
+  /** A step that gets hold of the device. */
+  readonly step = d.defineStep({
+    name: "meter",
+    version: 1,
+    needs: { bases: d.things.bases },
+    run: ({ bases: { device } }) => {
+      const compile = device.compile.bind(device);
+      device.compile = async (...given) => {
+        const compiled = await compile(...given);
+        this.programs.push(compiled);
+        return compiled;
+      };
+      this.device = device;
+    },
+  });
+
+  readonly onEvent = (event: d.RunEvent): void => {
+    if (event.type === "step-started") this.programs = [];
+    if (event.type !== "progress" || !this.device) return;
+    const sizes = this.programs.reduce((sum, program) => sum + program.sizesBytes, 0);
+    const bytes = this.device.statistics.bytes - sizes;
+    this.peaks.set(event.step, Math.max(bytes, this.peaks.get(event.step) ?? 0));
+  };
+}
+
+Deno.test("describe() says how many bytes training takes on the device, with short batches, micro-batches and a frozen network", () =>
+  inNewFolder(async (folder) => {
+    const meter = new Meter(), training = { rank: 4, epochs: 1, learningRate: 1e-3 };
+    // Five pictures in batches of two, against one of three: pairs of 2 and 2, 2 and 1, 1 and 2; steps of two micro-batches, and one of one.
+    const character = await copyPictures(d.toy.character, join(folder, "character"), 5);
+    const outfit = await copyPictures(d.toy.outfit, join(folder, "outfit"), 3);
+    const recipe = d.pipeline("measured")
+      .use(d.loadBases({ network1: "toy" }))
+      .use(d.readDreambooth({
+        network1: { train: character },
+        network2: { train: outfit },
+        resolution: 64,
+        batchSize: 2,
+      }))
+      .use(d.cacheLatents())
+      .use(meter.step)
+      .use(d.pretrainNetwork1(training))
+      .use(d.freezeNetwork1({ mode: "full" }))
+      .use(d.trainNetwork2({ ...training, accumulationSteps: 2, gradientCheckpointing: true }));
+    const { steps } = await recipe.describe();
+    await recipe.run({ folder: join(folder, "run"), onEvent: meter.onEvent });
+    for (const name of ["pretrain network 1", "train network 2"]) {
+      const planned = steps.find((step) => step.name === name)!.figures.peakGpuBytes;
+      equal(meter.peaks.get(name), planned, name);
+    }
+    ok(meter.peaks.get("train network 2")! > 4 * 4_071_588, "the base's weights count as well");
+  }));

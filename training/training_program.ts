@@ -1,0 +1,120 @@
+import { plan, pooledBytes, type Program, type Variable } from "../engine/mod.ts";
+import type { TrainingNoise } from "./feeds.ts";
+import { makeUpdater, type NetworkUpdater } from "./network_settings.ts";
+import type { EpochPhase } from "./phases.ts";
+import {
+  type BatchShape,
+  haltFlag,
+  type StepGraph,
+  type StepNetwork,
+  type StepOptions,
+  traceStep,
+} from "./step_graph.ts";
+import type { TrainerNetwork, TrainerOptions } from "./trainer.ts";
+
+/** A network alone trains always, network 2 as well; network 1 when the phase says so. */
+export function trains(networks: readonly TrainerNetwork[], k: number, phase: EpochPhase): boolean {
+  return networks.length === 1 || k === 1 || phase.network1Trains;
+}
+
+/** What a step's graph is traced from. */
+export interface TraceRequest {
+  readonly networks: readonly TrainerNetwork[];
+  readonly updaters: readonly NetworkUpdater[];
+  readonly halted: Variable;
+  readonly noise: Pick<TrainingNoise, "predictionType">;
+  readonly shapes: readonly BatchShape[];
+  readonly phase: EpochPhase;
+  readonly accumulation: StepOptions["accumulation"];
+  readonly options: Omit<TrainerOptions, "seed" | "totalSteps">;
+}
+
+/** Traces one micro-batch of a training. */
+export function traceTraining(request: TraceRequest): StepGraph {
+  const { networks, updaters, shapes, phase, noise, accumulation, halted, options } = request;
+  const { form = "clean", textCoefficient = 1, unetCoefficient = 1, textMask = "1-I" } = options;
+  const step: StepNetwork[] = networks.map(({ number, base, lora }, k) => ({
+    number,
+    base,
+    lora,
+    ...updaters[k],
+    shape: shapes[k],
+    trains: trains(networks, k, phase),
+  }));
+  return traceStep(step, {
+    form,
+    orthogonality: { on: phase.orthogonalityOn, textCoefficient, unetCoefficient, textMask },
+    vParameterization: noise.predictionType === "v_prediction",
+    accumulation,
+    noise: "drawn",
+    allFigures: false,
+    gradientCheckpointing: options.gradientCheckpointing ?? false,
+    halted,
+  });
+}
+
+/** The program of a step's graph. */
+export function planned({ packedFigures, effects }: StepGraph): Program {
+  return plan({ outputs: { figures: packedFigures.tensor }, effects });
+}
+
+/** Steps between two readbacks of the figures. */
+export function readEvery({ readEvery = 10 }: Pick<TrainerOptions, "readEvery">): number {
+  return readEvery;
+}
+
+/** Rows of figures that are kept on the device for a program that runs `count` times a step. */
+export function recorderRows(options: Pick<TrainerOptions, "readEvery">, count: number): number {
+  return (readEvery(options) + 1) * count;
+}
+
+/** Plans the program of one micro-batch, without a GPU. */
+export function planStep(
+  networks: readonly TrainerNetwork[],
+  noise: TraceRequest["noise"],
+  shapes: readonly BatchShape[],
+  phase: EpochPhase,
+  accumulation: StepOptions["accumulation"],
+  options: TraceRequest["options"],
+): Program {
+  return planPhase(networks, noise, [{ shapes, accumulation }], phase, options).programs[0];
+}
+
+/** One kind of micro-batch that a training has a program for. */
+export interface MicroBatchKind {
+  /** Of each network's batch. */
+  readonly shapes: readonly BatchShape[];
+  readonly accumulation: StepOptions["accumulation"];
+}
+
+/** A phase of a training as it is planned. */
+export interface PlannedPhase {
+  /** In the order of the kinds of micro-batches. */
+  readonly programs: readonly Program[];
+  /** What all of it takes on the device: slots that the programs share, variables, and figures that wait to be read. */
+  readonly peakBytes: number;
+}
+
+/**
+ * Plans all programs of a phase, in which the same networks train, without a GPU.
+ *
+ * @param resident Variables that lie on the device besides, whether programs use them or not: base models' weights.
+ */
+export function planPhase(
+  networks: readonly TrainerNetwork[],
+  noise: TraceRequest["noise"],
+  kinds: readonly MicroBatchKind[],
+  phase: EpochPhase,
+  options: TraceRequest["options"],
+  resident: readonly Variable[] = [],
+): PlannedPhase {
+  const updaters = networks.map(({ lora, settings }) => makeUpdater(lora, settings)), halted = haltFlag();
+  const programs = kinds.map((kind) =>
+    planned(traceTraining({ networks, updaters, halted, noise, phase, options, ...kind }))
+  );
+  const recorders = programs.map((program, i) =>
+    program.outputs.get("figures")!.location.sizeBytes * recorderRows(options, kinds[i].accumulation.count)
+  );
+  const kept = [...networks.map(({ lora }) => lora.weights), ...resident];
+  return { programs, peakBytes: pooledBytes(programs, kept) + recorders.reduce((sum, bytes) => sum + bytes, 0) };
+}
