@@ -10,7 +10,7 @@ import { bases, data, latents } from "./things.ts";
 import type { LoadedBases, OpenedBases } from "./values/bases.ts";
 import { checkOptions } from "./values/check_options.ts";
 import { checkCacheable, type LatentWork, latentWork } from "./values/latent_work.ts";
-import { LatentStore } from "./values/latents.ts";
+import { LatentStore, type PictureLatents } from "./values/latents.ts";
 import type { TrainingData } from "./values/training_data.ts";
 
 /** Options of `cacheLatents`. */
@@ -101,7 +101,7 @@ class Caching {
 
   constructor(
     private readonly bases: LoadedBases,
-    folder: string | undefined,
+    private readonly folder: string | undefined,
     private readonly options: EncodingOptions,
     private readonly run: StepRun,
   ) {
@@ -128,7 +128,7 @@ class Caching {
           const imageBytes = await readImageBytes(path);
           const key = latentKey({ imageBytes, cut, isFlipped, vaeHash }), found = await this.cache.get(key);
           if (found) {
-            this.keep(work, found);
+            this.keep(work, key, found);
             done++;
           } else {
             missing.push({ work, key, picture: await prepareTensor(imageBytes, path, { cut, isFlipped }) });
@@ -159,7 +159,7 @@ class Caching {
     for (const [i, { work, key }] of missing.entries()) {
       const latents = this.latentsOf(work, encoded[i]);
       await this.cache.put(key, latents);
-      this.keep(work, latents);
+      this.keep(work, key, latents);
     }
   }
 
@@ -171,7 +171,23 @@ class Caching {
     return { mean: { shape, values: Float32Array.from(mean) }, logvar: { shape, values: Float32Array.from(logvar) } };
   }
 
-  private keep({ image, isFlipped }: LatentWork, { mean: { shape: [height, width], values } }: Latents): void {
-    this.store.set(image, isFlipped, { height, width, values });
+  /** Latents that are on the disk are read again when a step needs them: those of a large data set would not fit in memory. */
+  private keep({ image, isFlipped }: LatentWork, key: string, latents: Latents): void {
+    const { cache, folder } = this, { path } = image;
+    this.store.set(
+      image,
+      isFlipped,
+      folder === undefined ? meanOf(latents) : async () => {
+        const found = await cache.get(key);
+        if (found) return meanOf(found);
+        throw new Error(
+          `Cannot train: the cached latents of ${path} are gone from ${folder}, or damaged; start again, and they are made anew`,
+        );
+      },
+    );
   }
+}
+
+function meanOf({ mean: { shape: [height, width], values } }: Latents): PictureLatents {
+  return { height, width, values };
 }

@@ -21,9 +21,12 @@ export interface LatentProvider {
   open(bases: LoadedBases): Promise<OpenedLatents>;
 }
 
-/** Latents of every picture of the training data, encoded beforehand. */
+/** A picture's latents, or what reads them from where they are kept. */
+export type KeptLatents = PictureLatents | (() => Promise<PictureLatents>);
+
+/** Latents of every picture of the training data, encoded beforehand: held in memory, or read when they are asked for. */
 export class LatentStore implements LatentProvider, OpenedLatents {
-  private readonly byName = new Map<string, PictureLatents>();
+  private readonly byName = new Map<string, KeptLatents>();
 
   /** Number of entries. */
   get count(): number {
@@ -41,19 +44,19 @@ export class LatentStore implements LatentProvider, OpenedLatents {
   /**
    * Latents of pictures as they are, or mirrored; cut in the middle.
    *
-   * @throws {Error} If a picture was not encoded.
+   * @throws {Error} If a picture was not encoded, or its latents cannot be read any more.
    */
   get(samples: readonly Pick<Sample, "image" | "isFlipped">[]): Promise<PictureLatents[]> {
-    return Promise.resolve(samples.map(({ image, isFlipped }) => {
+    return Promise.all(samples.map(async ({ image, isFlipped }) => {
       const found = this.byName.get(nameOf(image, isFlipped));
-      if (found) return found;
+      if (found) return typeof found === "function" ? await found() : found;
       const { width, height } = image.bucket;
       throw new Error(`Cannot train: ${image.path} has no cached latents at ${width}×${height}`);
     }));
   }
 
   /** Keeps a picture's latents. */
-  set(image: DatasetImage, isFlipped: boolean, latents: PictureLatents): void {
+  set(image: DatasetImage, isFlipped: boolean, latents: KeptLatents): void {
     this.byName.set(nameOf(image, isFlipped), latents);
   }
 }

@@ -1,8 +1,10 @@
 import { deepEqual, equal, match, ok, rejects, throws } from "node:assert/strict";
 import { cp, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { Sample } from "../../data/dataset.ts";
 import { SafetensorsFile } from "../../formats/safetensors.ts";
 import * as d from "../../mod.ts";
+import { datasetOf } from "../../steps/values/training_data.ts";
 import { copyPictures, inNewFolder, runRecorded } from "./small_training.ts";
 
 Deno.test("cacheLatents() encodes a changed picture, size or VAE anew, and reports a damaged entry", () =>
@@ -129,4 +131,35 @@ Deno.test("describe() says what encoding takes from the device, and that a pictu
       name: "RangeError",
       message: "Cannot cache latents: batchSize is 0, must be a whole number above 0",
     });
+  }));
+
+Deno.test("Cached latents are read from the disk when they are asked for, and an entry that is gone is named", () =>
+  inNewFolder(async (folder) => {
+    const train = await copyPictures(d.toy.character, join(folder, "data"), 1), cache = join(folder, "latents");
+    const { bases, data, latents } = d.things;
+    const readTwice = d.defineStep({
+      name: "read twice",
+      version: 1,
+      needs: { bases, data, latents },
+      gives: {},
+      run: async (given) => {
+        const [image] = datasetOf(given.data.network1).images, sample = { image, isFlipped: false } as Sample;
+        using opened = await given.latents.open(given.bases);
+        const [name] = await readdir(cache), [read] = await opened.get([sample]);
+        await using file = await SafetensorsFile.open(join(cache, name));
+        deepEqual(read, { height: 8, width: 8, values: await file.float32("mean") });
+        await Deno.remove(join(cache, name));
+        await rejects(opened.get([sample]), (error: Error) => {
+          return error.message.includes(image.path) && /are gone from .* start again/.test(error.message);
+        });
+        return {};
+      },
+    });
+    const recipe = d.pipeline("latents")
+      .use(d.loadBases({ network1: "toy" }))
+      .use(d.readDreambooth({ network1: { train }, resolution: 64, batchSize: 1 }))
+      .use(d.cacheLatents({ folder: cache }))
+      .use(readTwice);
+    const { error } = await runRecorded(recipe, { folder: join(folder, "run") });
+    if (error) throw error;
   }));
