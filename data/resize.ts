@@ -20,8 +20,8 @@ export interface CoverFit extends ImageSize {
   readonly top: number;
 }
 
-/** Pixels that both sides must be a multiple of: 8 for the VAE times 8 for the UNet's three halvings. */
-export const sizeMultiple = 64;
+/** Pixels that both sides must be a multiple of: one latent stands for 8 by 8 of them. */
+export const sizeMultiple = 8;
 
 /**
  * Checks that a size can be trained at.
@@ -44,7 +44,7 @@ export function checkImageSize(size: ImageSize, what: string): void {
   );
   throw new RangeError(
     `Cannot use the image size ${width} x ${height} of ${what}: both sides must be multiples of ` +
-      `${sizeMultiple} pixels (8 latents of 8 pixels); the nearest size is ${near[0]} x ${near[1]}`,
+      `${sizeMultiple} pixels; the nearest size is ${near[0]} x ${near[1]}`,
   );
 }
 

@@ -71,14 +71,14 @@ Deno.test("flipImage() mirrors left to right", () => {
 });
 
 Deno.test("checkImageSize() names the nearest size that can be used", () => {
-  checkImageSize({ width: 128, height: 576 }, "network 1");
+  checkImageSize({ width: 128, height: 584 }, "network 1");
   throws(
-    () => checkImageSize({ width: 500, height: 520 }, "network 2"),
+    () => checkImageSize({ width: 501, height: 520 }, "network 2"),
     new RangeError(
-      "Cannot use the image size 500 x 520 of network 2: both sides must be multiples of 64 pixels " +
-        "(8 latents of 8 pixels); the nearest size is 512 x 512",
+      "Cannot use the image size 501 x 520 of network 2: both sides must be multiples of 8 pixels; the nearest size " +
+        "is 504 x 520",
     ),
   );
-  throws(() => checkImageSize({ width: 0, height: 64 }, "network 1"), /nearest size is 64 x 64/);
+  throws(() => checkImageSize({ width: 0, height: 64 }, "network 1"), /nearest size is 8 x 64/);
   throws(() => checkImageSize({ width: NaN, height: 64 }, "network 1"), RangeError);
 });

@@ -12,7 +12,7 @@ export class Downsample2D {
     this.conv = new Conv2d(source.at("conv"), { inSize: size, outSize: size, kernel: 3 }, { stride: 2, padding });
   }
 
-  /** `[batch, height, width, size]` to `[batch, height / 2, width / 2, size]`. */
+  /** `[batch, height, width, size]` to `[batch, height / 2, width / 2, size]`; with padding all around, odd sizes are rounded up. */
   forward(x: Tensor): Tensor {
     return this.source.scoped(() => this.conv.forward(x));
   }

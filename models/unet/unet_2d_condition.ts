@@ -52,12 +52,11 @@ export class UNet2DConditionModel {
   }
 
   /**
-   * @param sample Noisy latents, `[batch, height, width, 4]`; height and width are multiples of 8 for SD v1.5.
+   * @param sample Noisy latents, `[batch, height, width, 4]`; of any height and width.
    * @param timesteps `[batch]`, f32, whole or not.
    * @param context The prompt's states, `[batch, n, contextSize]`.
    * @returns `[batch, height, width, 4]`
    * @throws {TypeError} If shapes do not fit.
-   * @throws {RangeError} If height or width cannot be halved as often as the UNet does.
    */
   forward(sample: Tensor, timesteps: Tensor, context: Tensor): Tensor {
     this.check(sample, timesteps, context);
@@ -79,7 +78,7 @@ export class UNet2DConditionModel {
   }
 
   private check(sample: Tensor, timesteps: Tensor, context: Tensor): void {
-    const { latentSize, contextSize, levels } = this.config, [batch, height, width] = sample.shape;
+    const { latentSize, contextSize } = this.config, [batch, height, width] = sample.shape;
     const wanted: [string, Tensor, string, boolean][] = [
       ["sample", sample, `[batch, height, width, ${latentSize}]`, fits(sample, [batch, height, width, latentSize])],
       ["timesteps", timesteps, `[${batch}]`, fits(timesteps, [batch])],
@@ -87,12 +86,6 @@ export class UNet2DConditionModel {
     ];
     for (const [name, tensor, shape, ok] of wanted) {
       if (!ok) throw new TypeError(`Cannot run the UNet: ${name} is ${tensor}, wanted f32 ${shape}`);
-    }
-    const factor = 2 ** (levels.length - 1);
-    if (height % factor !== 0 || width % factor !== 0) {
-      throw new RangeError(
-        `Cannot run the UNet on latents of ${height}x${width}: height and width must be multiples of ${factor}`,
-      );
     }
   }
 }

@@ -39,7 +39,10 @@ export class UpBlock2D {
         x = checkpointed(() => resnet.forward(concat(below, skip, { axis: 3 }), time));
         x = this.attentions[layer]?.forward(x, context) ?? x;
       }
-      return this.upsampler ? this.upsampler.forward(x) : x;
+      if (!this.upsampler) return x;
+      // As large as the next skip is, which was not halved yet.
+      const [, height, width] = skips.at(-1)!.shape;
+      return this.upsampler.forward(x, [height, width]);
     });
   }
 }

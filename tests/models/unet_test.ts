@@ -1,4 +1,4 @@
-import { equal } from "node:assert/strict";
+import { deepEqual, equal } from "node:assert/strict";
 import { Device, gradients, mean, multiply, type Tensor } from "../../engine/mod.ts";
 import { fillWeightsByRule } from "../../models/load.ts";
 import { type Observer, Source } from "../../models/source.ts";
@@ -50,6 +50,20 @@ Deno.test("UNet2DConditionModel's norms have diffusers' epsilons", async () => {
   const found = await evaluate(device, { "quiet.output": run(model, golden) }, golden);
   const { error } = await checkAgainst(golden, found, 1e-4);
   console.log(`UNet with quiet weights: relative error ${error.toExponential(1)}`);
+});
+
+Deno.test("UNet2DConditionModel takes sides that cannot be halved three times, as diffusers does", async () => {
+  using device = await Device.open();
+  await using golden = await Golden.open("unet_odd");
+  const weights = new Weights("unet"), model = await tinyUNet(weights);
+  await fillWeightsByRule(device, weights);
+  const sample = golden.input("sample");
+  const output = model.forward(sample, golden.input("timesteps"), golden.input("context"));
+  deepEqual(output.shape, [2, 13, 6, 4]);
+  const loss = mean(multiply(output, golden.input("cotangent"))), [gradient] = gradients(loss, [sample]);
+  const found = await evaluate(device, { output, "grad.sample": gradient! }, golden);
+  const { name, error } = await checkAgainst(golden, found, 1e-4);
+  console.log(`UNet of 13×6 latents: largest relative error ${error.toExponential(1)} at ${name}`);
 });
 
 Deno.test("UNet2DConditionModel has diffusers' gradients", async () => {

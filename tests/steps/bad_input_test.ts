@@ -81,8 +81,8 @@ Deno.test("readDreambooth() and loadPriors() name the folder or file that cannot
     await rejects(read(d.toy.character, { resolution: 100 }), {
       name: "RangeError",
       message:
-        "Cannot use the image size 100 x 100 of network 1: both sides must be multiples of 64 pixels (8 latents of 8 " +
-        "pixels); the nearest size is 128 x 128",
+        "Cannot use the image size 100 x 100 of network 1: both sides must be multiples of 8 pixels; the nearest " +
+        "size is 104 x 104",
     });
     await rejects(read(d.toy.character, { batchSize: 0 }), {
       name: "RangeError",

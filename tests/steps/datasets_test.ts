@@ -36,14 +36,18 @@ Deno.test("networks train on buckets of different shapes in one step; a stopped 
       colorAug: true,
       randomCrop: true,
     };
+    // A side of 104 pixels makes 13 latents, which the UNet halves to 7, 4 and 2.
+    const small = { resolution: 64, enableBucket: true, minBucketReso: 32, maxBucketReso: 128, bucketResoSteps: 8 };
     const recipe = d.pipeline("buckets")
       .use(d.loadBases({ network1: "toy" }))
       .use(d.readDatasets({
-        network1: [{ ...buckets, subsets: [{ imageDir: one, ...changing }] }],
+        network1: [{ ...small, subsets: [{ imageDir: one, ...changing }] }],
         network2: [{ ...buckets, batchSize: 2, subsets: [{ imageDir: two, classTokens: "x" }] }],
       }))
       .use(d.encodeLatents())
       .use(d.trainBoth({ rank: 2, steps: 4, learningRate: 1e-3, checkpointEvery: 3 }));
+    const sizes = (await recipe.describe()).steps.at(-1)!.lines.find((line) => line.startsWith("sizes"));
+    match(sizes!, /^sizes +2 sizes: 64×64 \(1 shown\), 104×32 \(1 shown\) +2 sizes: 128×128 \(2 shown\), 64×192 \(1 shown\)$/);
     const whole = join(folder, "whole"), stopped = join(folder, "stopped");
     equal((await runRecorded(recipe, { folder: whole })).error, null);
     const stop = new AbortController();
