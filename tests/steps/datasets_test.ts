@@ -47,7 +47,10 @@ Deno.test("networks train on buckets of different shapes in one step; a stopped 
       .use(d.encodeLatents())
       .use(d.trainBoth({ rank: 2, steps: 4, learningRate: 1e-3, checkpointEvery: 3 }));
     const sizes = (await recipe.describe()).steps.at(-1)!.lines.find((line) => line.startsWith("sizes"));
-    match(sizes!, /^sizes +2 sizes: 64×64 \(1 shown\), 104×32 \(1 shown\) +2 sizes: 128×128 \(2 shown\), 64×192 \(1 shown\)$/);
+    match(
+      sizes!,
+      /^sizes +2 sizes: 64×64 \(1 shown\), 104×32 \(1 shown\) +2 sizes: 128×128 \(2 shown\), 64×192 \(1 shown\)$/,
+    );
     const whole = join(folder, "whole"), stopped = join(folder, "stopped");
     equal((await runRecorded(recipe, { folder: whole })).error, null);
     const stop = new AbortController();
