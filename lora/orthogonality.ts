@@ -49,7 +49,8 @@ export function unetOrthogonality(h1: Tensor, h2: Tensor): Tensor {
 }
 
 /**
- * Kullback-Leibler divergence `Σ p2·(log p2 − log p1) / batch` with p = softmax over channels, of two text hidden layers. Logged, not trained on.
+ * Kullback-Leibler divergence `Σ p2·(log p2 − log p1) / batch` with p = softmax over channels, of two text hidden layers. Always logged; trained on only with a
+ * coefficient of its own.
  *
  * @returns `[]`
  */

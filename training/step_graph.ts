@@ -79,6 +79,8 @@ export interface OrthogonalityOptions {
   readonly on: boolean;
   readonly textCoefficient: number;
   readonly unetCoefficient: number;
+  /** Of both divergences together; above 0 it draws the networks together, below 0 apart. */
+  readonly divergenceCoefficient: number;
   readonly textMask: TextMask;
 }
 
@@ -135,7 +137,7 @@ interface Pass {
 /**
  * Traces one training step of one network, or of two that see the same timesteps and constrain each other.
  *
- * `loss_k = mean(w_k · s_k · MSE_k) + mean(w_k) · P` with `P = λ_te · O_te + λ_unet · O_unet` while orthogonality is on.
+ * `loss_k = mean(w_k · s_k · MSE_k) + mean(w_k) · P` with `P = λ_te · O_te + λ_unet · O_unet + λ_kld · (KL_te + KL_unet)` while orthogonality is on.
  *
  * Inputs, for network k = 1, 2: `latents_<k>` `[batch, height, width, 4]` as the VAE gives them, `noise_<k>` of that shape (or `noise_key_<k>` u32 [4]),
  * `ids_<k>` i32 `[batch · rows, 77]`, `timesteps_<k>`, `signal_<k>` √ᾱ, `sigma_<k>` √(1 − ᾱ), `loss_weights_<k>` w and `mse_weights_<k>` w · s, each `[batch]`;
@@ -241,11 +243,13 @@ function traceOrthogonality(one: Pass, two: Pass, { orthogonality }: StepOptions
     terms.orth_te = textOrthogonality(one.textHidden, two.textHidden, orthogonality.textMask);
     weigh(terms.orth_te, orthogonality.textCoefficient);
     terms.kld_te = textDivergence(one.textHidden, two.textHidden);
+    weigh(terms.kld_te, orthogonality.divergenceCoefficient);
   }
   if (one.unetHidden && two.unetHidden) {
     terms.orth_unet = unetOrthogonality(one.unetHidden, two.unetHidden);
     weigh(terms.orth_unet, orthogonality.unetCoefficient);
     terms.kld_unet = unetDivergence(one.unetHidden, two.unetHidden);
+    weigh(terms.kld_unet, orthogonality.divergenceCoefficient);
   }
   return { penalty: penalty as Tensor | null, terms };
 }

@@ -26,6 +26,8 @@ export interface TrainerOptions {
   readonly form?: StepForm;
   readonly textCoefficient?: number;
   readonly unetCoefficient?: number;
+  /** 0, off, when left out. */
+  readonly divergenceCoefficient?: number;
   readonly textMask?: TextMask;
   readonly accumulationSteps?: number;
   /** What moves the learning rates' schedules; `step` when left out. */

@@ -32,7 +32,8 @@ export interface TraceRequest {
 /** Traces one micro-batch of a training. */
 export function traceTraining(request: TraceRequest): StepGraph {
   const { networks, updaters, shapes, phase, noise, accumulation, halted, options } = request;
-  const { form = "clean", textCoefficient = 1, unetCoefficient = 1, textMask = "1-I" } = options;
+  const { form = "clean", textCoefficient = 1, unetCoefficient = 1, divergenceCoefficient = 0, textMask = "1-I" } =
+    options;
   const step: StepNetwork[] = networks.map(({ number, base, lora }, k) => ({
     number,
     base,
@@ -43,7 +44,7 @@ export function traceTraining(request: TraceRequest): StepGraph {
   }));
   return traceStep(step, {
     form,
-    orthogonality: { on: phase.orthogonalityOn, textCoefficient, unetCoefficient, textMask },
+    orthogonality: { on: phase.orthogonalityOn, textCoefficient, unetCoefficient, divergenceCoefficient, textMask },
     vParameterization: noise.predictionType === "v_prediction",
     accumulation,
     noise: "drawn",

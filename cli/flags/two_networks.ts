@@ -23,11 +23,9 @@ export const twoNetworkFlags = flagGroup("Keeping two networks apart", [
     type: "number",
     default: 0,
     from: "original",
-    status: {
-      refused:
-        "a divergence made smaller makes the networks alike, against the method; both divergences are in the figures",
-    },
-    does: "coefficient of the divergence between the networks, which the original reads and never uses",
+    status: "works",
+    does:
+      "coefficient of the divergence between the networks at both places: above 0 it draws them together, below 0 apart; the original never uses it",
   },
   {
     name: "freeze_network_1",

@@ -40,6 +40,7 @@ const flagOfOption: Readonly<Record<string, FlagName>> = {
   checkpointEvery: "checkpoint_every_n_steps",
   "orthogonality.textEncoder": "orth_te_coefficient",
   "orthogonality.unet": "orth_unet_coefficient",
+  "orthogonality.divergence": "kld_coefficient",
   annealEpoch: "anneal_epoch",
   halfAnnealEpoch: "half_annel_epoch",
 };

@@ -65,7 +65,11 @@ export function orthogonalityOptions(values: FlagValues): Exclude<OrthogonalityS
   return {
     textEncoder: values.orth_te_coefficient,
     unet: values.orth_unet_coefficient,
-    ...changed({ textMask: [values.orth_te_mask, "1-I"], form: [values.orth_form, "clean"] }),
+    ...changed({
+      divergence: [values.kld_coefficient, 0],
+      textMask: [values.orth_te_mask, "1-I"],
+      form: [values.orth_form, "clean"],
+    }),
   };
 }
 

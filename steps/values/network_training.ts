@@ -26,6 +26,11 @@ export type OrthogonalitySetting = false | {
   readonly textEncoder?: number;
   /** Coefficient of the UNet term (`--orth_unet_coefficient`); 1 when left out. */
   readonly unet?: number;
+  /**
+   * Coefficient of the divergence between the networks' hidden layers (`--kld_coefficient`), which the original reads and never uses; 0, off, when left
+   * out. The loss falls with it: above 0 it draws the networks together, below 0 it drives them apart.
+   */
+  readonly divergence?: number;
   /** `1-I`, the method's formula, when left out; `I` is what the original's code does. */
   readonly textMask?: TextMask;
   /** `clean` when left out; `original` has the original script's gradients. */
@@ -40,10 +45,10 @@ export type OrthogonalitySetting = false | {
  * @throws {RangeError} If a value is out of range.
  */
 export function checkOrthogonality(step: string, options: Exclude<OrthogonalitySetting, false>): void {
-  const known = { textEncoder: true, unet: true, textMask: true, form: true } as const;
+  const known = { textEncoder: true, unet: true, divergence: true, textMask: true, form: true } as const;
   checkOptions<Exclude<OrthogonalitySetting, false>>(step, options, known, "orthogonality");
-  const { textEncoder = 1, unet = 1, textMask = "1-I", form = "clean" } = options;
-  for (const [name, value] of Object.entries({ textEncoder, unet })) {
+  const { textEncoder = 1, unet = 1, divergence = 0, textMask = "1-I", form = "clean" } = options;
+  for (const [name, value] of Object.entries({ textEncoder, unet, divergence })) {
     if (!Number.isFinite(value)) {
       throw new RangeError(`Cannot train: orthogonality.${name} is ${value}, must be a number`);
     }
@@ -158,8 +163,10 @@ function phaseText(
 
 /** The trainer's names for the coupling. */
 export function orthogonalityOptions(setting: OrthogonalitySetting) {
-  const { textEncoder = 1, unet = 1, textMask = "1-I", form = "clean" } = setting === false ? {} : setting;
-  return { textCoefficient: textEncoder, unetCoefficient: unet, textMask, form };
+  const { textEncoder = 1, unet = 1, divergence = 0, textMask = "1-I", form = "clean" } = setting === false
+    ? {}
+    : setting;
+  return { textCoefficient: textEncoder, unetCoefficient: unet, divergenceCoefficient: divergence, textMask, form };
 }
 
 /** Trains one network or two against each other; gives them back in the task's order. */

@@ -51,7 +51,9 @@ export async function runTraining(
   bases: LoadedBases,
   sides: readonly TrainingSide[],
   latents: OpenedLatents,
-  options: TrainingOptions & Pick<TrainerOptions, "form" | "textCoefficient" | "unetCoefficient" | "textMask">,
+  options:
+    & TrainingOptions
+    & Pick<TrainerOptions, "form" | "textCoefficient" | "unetCoefficient" | "divergenceCoefficient" | "textMask">,
   freezing: FreezeOptions & { readonly orthogonality?: boolean },
   run: StepRun,
 ): Promise<TrainingResult> {

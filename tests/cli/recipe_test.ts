@@ -53,6 +53,7 @@ const cases: readonly Case[] = [
   [["--max_token_length=225"], "trainBoth", { maxTokenLength: 225 }],
   [["--orth_te_coefficient=0.25"], "trainBoth", { orthogonality: { textEncoder: 0.25, unet: 1 } }],
   [["--orth_unet_coefficient=0.25"], "trainBoth", { orthogonality: { textEncoder: 1, unet: 0.25 } }],
+  [["--kld_coefficient=-0.5"], "trainBoth", { orthogonality: { textEncoder: 1, unet: 1, divergence: -0.5 } }],
   [["--orth_form=original"], "trainBoth", { orthogonality: { textEncoder: 1, unet: 1, form: "original" } }],
   [["--orth_te_mask=I"], "trainBoth", { orthogonality: { textEncoder: 1, unet: 1, textMask: "I" } }],
   [["--anneal_epoch=3", "--half_annel_epoch=1"], "trainBoth", { annealEpoch: 3, halfAnnealEpoch: 1 }],

@@ -127,9 +127,9 @@ Deno.test("data sets from a file, the UNet alone and the text encoder alone", as
   }
 });
 
-Deno.test("min_snr_gamma, noise_offset and max_grad_norm change what is trained", async () => {
+Deno.test("min_snr_gamma, noise_offset, max_grad_norm and kld_coefficient change what is trained", async () => {
   const plain = await runLine(folder, pairLine(folder));
-  for (const flag of ["--min_snr_gamma=1", "--noise_offset=0.5", "--max_grad_norm=0.000001"]) {
+  for (const flag of ["--min_snr_gamma=1", "--noise_offset=0.5", "--max_grad_norm=0.000001", "--kld_coefficient=-10"]) {
     const changed = await runLine(folder, [...pairLine(folder), flag]);
     for (const name of ["last", "last_2"]) {
       ok(!sameWeights(changed.loras[name], plain.loras[name]), `${flag} and ${name}`);

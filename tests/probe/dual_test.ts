@@ -139,16 +139,14 @@ function firstSamples({ shape: [steps, all, ...rest], data }: NamedTensor, batch
   return { shape: [steps, batch, ...rest], data: kept };
 }
 
-// No reference covers batches of different size: the gradient is checked against the loss itself.
-Deno.test("with batches of different size network 2's gradient is the slope of its own loss", async () => {
-  const inputs = setOf("", await goldenTensors("training/dual_step/inputs")).input;
-  for (const name of ["latents_2", "noise_2", "input_ids_2"]) inputs.set(name, firstSamples(inputs.get(name)!, 1));
-  const options = { max_grad_norm: 0, loss_weights_2: [0.5] };
-  const tiny = await tinyRequest();
-  const found = await probeDualStep({ ...tiny, options, input: inputs });
-  equal(found.get("terms.mse_1")!.data.length, 2);
-  equal(found.get("terms.mse_2")!.data.length, 1);
-  // Along one random direction in all weights at once.
+/**
+ * The slope of network 2's loss along one random direction in all of its weights: by its gradient, and by central differences.
+ */
+async function slopes(
+  inputs: TensorSet,
+  options: Record<string, unknown>,
+): Promise<{ slope: number; measured: number }> {
+  const tiny = await tinyRequest(), found = await probeDualStep({ ...tiny, options, input: inputs });
   const distance = 2e-3, moved = new Map(inputs), movedBack = new Map(inputs);
   let slope = 0;
   for (const [name, { shape, data: gradient }] of found) {
@@ -163,7 +161,32 @@ Deno.test("with batches of different size network 2's gradient is the slope of i
   }
   const lossOf = async (input: TensorSet) =>
     (await probeDualStep({ ...tiny, options, input })).get("terms.loss_2")!.data[0];
-  const measured = (await lossOf(moved) - await lossOf(movedBack)) / (2 * distance);
+  return { slope, measured: (await lossOf(moved) - await lossOf(movedBack)) / (2 * distance) };
+}
+
+// No reference covers batches of different size: the gradient is checked against the loss itself.
+Deno.test("with batches of different size network 2's gradient is the slope of its own loss", async () => {
+  const inputs = setOf("", await goldenTensors("training/dual_step/inputs")).input;
+  for (const name of ["latents_2", "noise_2", "input_ids_2"]) inputs.set(name, firstSamples(inputs.get(name)!, 1));
+  const options = { max_grad_norm: 0, loss_weights_2: [0.5] };
+  const found = await probeDualStep({ ...await tinyRequest(), options, input: inputs });
+  equal(found.get("terms.mse_1")!.data.length, 2);
+  equal(found.get("terms.mse_2")!.data.length, 1);
+  const { slope, measured } = await slopes(inputs, options);
+  ok(Math.abs(measured - slope) <= 1e-2 * Math.abs(slope), `slope ${slope}, central difference ${measured}`);
+});
+
+// The original reads the divergences' coefficient and never uses it, so there is no reference: the loss is put together from the reference's terms.
+Deno.test("a coefficient of the divergences adds both to the loss, and network 2's gradient is the slope of that", async () => {
+  const inputs = setOf("", await goldenTensors("training/dual_step/inputs")).input;
+  const { terms } = await goldenJson("training/dual_step/both_train.clean");
+  const options = { max_grad_norm: 0, lambda_te: 0, lambda_unet: 0, lambda_kld: -0.5 };
+  const found = await probeDualStep({ ...await tinyRequest(), options, input: inputs });
+  for (const k of [1, 2]) {
+    const [one, two] = terms[`mse_${k}`], wanted = (one + two) / 2 - 0.5 * (terms.kld_te + terms.kld_unet);
+    closeFigures(found, "terms.", { [`loss_${k}`]: wanted }, 1e-4);
+  }
+  const { slope, measured } = await slopes(inputs, options);
   ok(Math.abs(measured - slope) <= 1e-2 * Math.abs(slope), `slope ${slope}, central difference ${measured}`);
 });
 

@@ -24,6 +24,7 @@ export const dualStepOptions = [
   "text_mask",
   "lambda_te",
   "lambda_unet",
+  "lambda_kld",
   "v_parameterization",
   "max_grad_norm",
   "accumulation",
@@ -292,6 +293,7 @@ class Stepper {
         textMask: choiceOption(options, "text_mask", ["1-I", "I"]),
         textCoefficient: option(options, "lambda_te", 1),
         unetCoefficient: option(options, "lambda_unet", 1),
+        divergenceCoefficient: option(options, "lambda_kld", 0),
       },
       vParameterization: option(
         options,
