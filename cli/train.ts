@@ -1,11 +1,10 @@
 import type { Command } from "@commander-js/extra-typings";
-import { descriptionText } from "../pipeline/mod.ts";
+import { type Description, descriptionText } from "../pipeline/mod.ts";
 import { planRecipe } from "./recipe/plan_recipe.ts";
 import { commandText, recipeScript } from "./recipe/recipe_script.ts";
 import { recipeOf } from "./recipe/step_calls.ts";
 import { asUsageError } from "./recipe/step_errors.ts";
 import { runRecipe } from "./run_recipe.ts";
-import { runTable } from "./run_table.ts";
 import { changedValues, checkStatus, readSettings } from "./settings/settings.ts";
 import { UsageError } from "./usage_error.ts";
 import { settingsPath, writeSettingsFile } from "./settings/settings_file.ts";
@@ -38,13 +37,19 @@ export async function train(command: Command, args: readonly string[]): Promise<
     // Looks at all that the run will read, before anything is computed.
     const description = await recipe.describe();
     if (values.describe) return console.log(descriptionText(description));
-    console.log(`${runTable(description)}\n`);
+    console.log(`${sentencesOf(description)}\n`);
     await runRecipe(recipe, { folder: plan.folder, args: values.stack ? ["--stack"] : [] });
   } catch (error) {
     if (!(error instanceof Error) || error instanceof UsageError) throw error;
     if (values.stack) console.error(error.stack);
     throw asUsageError(error);
   }
+}
+
+/** What each step says of itself, before anything is computed: its table, what it reads, the files it will write. */
+function sentencesOf({ steps }: Description): string {
+  return steps.filter(({ lines }) => lines.length > 0)
+    .map(({ name, lines }) => [name, ...lines.map((line) => `    ${line}`)].join("\n")).join("\n");
 }
 
 function unusedText(name: string, isPair: boolean): string {

@@ -9,10 +9,8 @@ export const networkFlags = flagGroup("The LoRA networks", [
     default: "network.lora",
     alone: null,
     from: "both",
-    status: {
-      means: "networks.lora (or network.lora, as the original spells it) is the only kind of network there is",
-    },
-    does: "kind of network",
+    status: "works",
+    does: "kind of network: networks.lora, or network.lora, as the original spells it",
   },
   {
     name: "network_dim",

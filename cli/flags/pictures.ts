@@ -109,8 +109,9 @@ export const pictureFlags = flagGroup("Pictures to learn from", [
     type: "switch",
     default: false,
     from: "both",
-    status: { refused: "it is not there yet: --describe says what is read, without pictures" },
-    does: "show the pictures as they would be trained on, and stop",
+    status: "works",
+    does:
+      "make a sheet of the pictures as they would be trained on, dataset.png and dataset.html in --output_dir, with captions, sizes, cuts and tokens, and stop",
   },
 ]);
 
@@ -190,8 +191,8 @@ export const sizeFlags = flagGroup("Sizes, cropping and augmentation", [
     default: false,
     second: true,
     from: "both",
-    status: { refused: "it is not there yet: each picture is encoded once, before training" },
-    does: "vary colours a little",
+    status: "works",
+    does: "vary colours a little; pictures are encoded in every step then",
   },
   {
     name: "random_crop",
@@ -199,8 +200,8 @@ export const sizeFlags = flagGroup("Sizes, cropping and augmentation", [
     default: false,
     second: true,
     from: "both",
-    status: { refused: "it is not there yet: each picture is encoded once, before training" },
-    does: "cut pictures at a random place instead of the middle",
+    status: "works",
+    does: "cut pictures at a random place instead of the middle; pictures are encoded in every step then",
   },
   {
     name: "face_crop_aug_range",
@@ -209,8 +210,9 @@ export const sizeFlags = flagGroup("Sizes, cropping and augmentation", [
     default: null,
     second: true,
     from: "both",
-    status: { refused: "it is not there yet: each picture is encoded once, before training" },
-    does: "cut around the face that the file's name tells, at a size in this range, such as 2.0,4.0",
+    status: "works",
+    does:
+      "cut around the face that the file's name tells, at a size in this range, such as 2.0,4.0; pictures are encoded in every step then",
   },
 ]);
 
@@ -221,8 +223,9 @@ export const latentFlags = flagGroup("Latents", [
     type: "switch",
     default: false,
     from: "both",
-    status: { means: "no effect: each picture is encoded once in any case, and kept" },
-    does: "encode each picture once, before training",
+    status: "works",
+    does:
+      "encode each picture once, before training: as is done in any case, but for pictures that change in every step, which this refuses",
   },
   {
     name: "cache_latents_to_disk",

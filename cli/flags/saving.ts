@@ -59,7 +59,7 @@ export const savingFlags = flagGroup("What is saved", [
     default: 1,
     alone: null,
     from: "both",
-    status: notYet,
+    status: { means: "at the end only: saving in between is not there yet" },
     does: "save every n epochs as well",
   },
   {

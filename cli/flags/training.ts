@@ -151,7 +151,7 @@ export const optimizerFlags = flagGroup("Learning rate and optimizer", [
     from: "both",
     status: "works",
     does:
-      "optimizer: AdamW, which an empty name stands for as well, Lion, SGDNesterov, DAdaptAdamPreprint (also DAdaptation), DAdaptAdaGrad, DAdaptAdam, DAdaptAdan, DAdaptAdanIP, DAdaptLion, DAdaptSGD, Prodigy",
+      "optimizer: AdamW, which an empty name stands for as well, AdamW8bit, Lion, SGDNesterov, AdaFactor, DAdaptAdamPreprint (also DAdaptation), DAdaptAdaGrad, DAdaptAdam, DAdaptAdan, DAdaptAdanIP, DAdaptLion, DAdaptSGD, Prodigy",
   },
   {
     name: "optimizer_args",
@@ -168,7 +168,7 @@ export const optimizerFlags = flagGroup("Learning rate and optimizer", [
     type: "switch",
     default: false,
     from: "both",
-    status: { refused: "it is not there yet, as --optimizer_type=AdamW8bit, which it stands for" },
+    status: "works",
     does: "the same as --optimizer_type=AdamW8bit",
   },
   {
@@ -178,6 +178,15 @@ export const optimizerFlags = flagGroup("Learning rate and optimizer", [
     from: "both",
     status: "works",
     does: "the same as --optimizer_type=Lion",
+  },
+  {
+    name: "max_skipped_steps",
+    type: "integer",
+    value: "steps",
+    default: 5,
+    from: "own",
+    status: "works",
+    does: "a step whose loss or gradient is NaN or infinite is skipped; at this many in a row the run stops",
   },
   {
     name: "max_grad_norm",

@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import type { CacheLatentsOptions } from "../../steps/cache_latents.ts";
+import type { DebugDatasetOptions } from "../../steps/debug_dataset.ts";
+import type { ReadDatasetsOptions } from "../../steps/read_datasets.ts";
 import type { NetworkThings } from "../../steps/sample.ts";
 import type { SaveNetworksOptions } from "../../steps/save_networks.ts";
 import * as things from "../../steps/things.ts";
@@ -7,10 +8,11 @@ import { commandFlags } from "../flags/command.ts";
 import { type FlagName, flagsByName, type FlagValues } from "../flags/table.ts";
 import type { Settings } from "../settings/settings.ts";
 import { UsageError } from "../usage_error.ts";
+import { changed } from "./changed.ts";
 import { baseOptions } from "./base_options.ts";
 import { datasetsOptions } from "./data_options.ts";
 import { watchValues } from "./network_settings.ts";
-import type { RecipePlan } from "./step_calls.ts";
+import type { RecipePlan, StepCall } from "./step_calls.ts";
 import { trainCalls } from "./train_calls.ts";
 import { checkOptimizerFlags } from "./training_options.ts";
 
@@ -30,19 +32,23 @@ export async function planRecipe({ values: all, given, isPair }: Settings): Prom
   const { values, seen } = watchValues(all);
   const { output_dir: folder, output_name } = values;
   if (!folder) throw new UsageError("--output_dir is missing: the folder that the LoRA files are written to");
-  checkOptimizerFlags(values, given);
   const name = output_name || "last";
-  const plan: RecipePlan = {
-    name,
-    folder: join(folder, `${name}_run`),
-    calls: [
-      ["loadBases", baseOptions(values, isPair)],
-      ["readDatasets", await datasetsOptions(values, isPair)],
-      ["cacheLatents", latentOptions(values, folder)],
-      ...trainCalls(values, isPair),
-      ["saveNetworks", savingOptions(values, { folder, name }, isPair)],
-    ],
-  };
+  if (values.debug_dataset) {
+    const datasets = await datasetsOptions(values, isPair);
+    const calls: StepCall[] = [["readDatasets", datasets], ["debugDataset", debugOptions(values, folder)]];
+    // All that is about training waits for the run that trains.
+    return { plan: { name, folder: join(folder, `${name}_dataset_run`), calls }, unused: [] };
+  }
+  checkOptimizerFlags(values, given);
+  const bases = baseOptions(values, isPair), datasets = await datasetsOptions(values, isPair);
+  const calls: StepCall[] = [
+    ["loadBases", bases],
+    ["readDatasets", datasets],
+    latentCall(values, datasets, folder),
+    ...trainCalls(values, isPair),
+    ["saveNetworks", savingOptions(values, { folder, name }, isPair)],
+  ];
+  const plan = { name, folder: join(folder, `${name}_run`), calls };
   return { plan, unused: [...given].filter((each) => !seen.has(each) && isMeantFor(each)) };
 }
 
@@ -51,11 +57,29 @@ function isMeantFor(name: FlagName): boolean {
   return flagsByName.get(name)!.status === "works" && !commandFlags.flags.some((flag) => flag.name === name);
 }
 
-function latentOptions(values: FlagValues, folder: string): CacheLatentsOptions {
-  const { vae_batch_size: batchSize, cache_latents_to_disk } = values;
-  return {
+/** Pictures are encoded once, unless some change in every step; those the step that caches refuses, if it is asked for. */
+function latentCall(values: FlagValues, datasets: ReadDatasetsOptions, folder: string): StepCall {
+  const { cache_latents, cache_latents_to_disk, vae_batch_size } = values;
+  const all = [...datasets.network1, ...datasets.network2 ?? []].flatMap((
+    dataset,
+  ) => [dataset, ...dataset.subsets ?? []]);
+  const isChanging = all.some(({ colorAug, randomCrop, faceCropAugRange }) =>
+    colorAug || randomCrop || faceCropAugRange
+  );
+  if (isChanging && !cache_latents && !cache_latents_to_disk) return ["encodeLatents", {}];
+  return ["cacheLatents", {
     ...(cache_latents_to_disk ? { folder: join(folder, "latents") } : {}),
-    ...(batchSize === 1 ? {} : { batchSize }),
+    ...changed({ batchSize: [vae_batch_size, 1] }),
+  }];
+}
+
+function debugOptions(values: FlagValues, folder: string): DebugDatasetOptions {
+  return {
+    folder,
+    ...changed({
+      base: [values.pretrained_model_name_or_path || null, null],
+      maxTokenLength: [values.max_token_length, 75],
+    }),
   };
 }
 

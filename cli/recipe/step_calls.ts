@@ -1,5 +1,7 @@
 import { type Pipeline, pipeline } from "../../pipeline/mod.ts";
 import { cacheLatents } from "../../steps/cache_latents.ts";
+import { debugDataset } from "../../steps/debug_dataset.ts";
+import { encodeLatents } from "../../steps/encode_latents.ts";
 import { freezeNetwork1 } from "../../steps/freeze_network_1.ts";
 import { loadBases } from "../../steps/load_bases.ts";
 import { pretrainNetwork1 } from "../../steps/pretrain_network_1.ts";
@@ -13,6 +15,8 @@ const steps = {
   loadBases,
   readDatasets,
   cacheLatents,
+  encodeLatents,
+  debugDataset,
   pretrainNetwork1,
   freezeNetwork1,
   trainNetwork2,

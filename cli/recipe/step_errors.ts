@@ -38,6 +38,7 @@ const flagOfOption: Readonly<Record<string, FlagName>> = {
   minSnrGamma: "min_snr_gamma",
   seed: "seed",
   checkpointEvery: "checkpoint_every_n_steps",
+  maxSkippedInRow: "max_skipped_steps",
   "orthogonality.textEncoder": "orth_te_coefficient",
   "orthogonality.unet": "orth_unet_coefficient",
   "orthogonality.divergence": "kld_coefficient",

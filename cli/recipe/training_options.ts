@@ -21,6 +21,7 @@ export function sharedTrainingOptions(values: FlagValues): Omit<TrainingOptions,
       maxTokenLength: [values.max_token_length, 75],
       seed: [values.seed, null],
       checkpointEvery: [values.checkpoint_every_n_steps, 100],
+      maxSkippedInRow: [values.max_skipped_steps, 5],
     }),
   };
 }

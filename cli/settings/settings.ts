@@ -58,9 +58,9 @@ export function checkStatus({ values, given, isPair }: Settings): string[] {
   for (const name of given) {
     const flag = flagsByName.get(name)!, { status } = flag;
     if (status === "works") continue;
-    if (isSame(values[name], defaultOf(flag, isPair)) || isSame(values[name], flag.default)) continue;
-    if ("refused" in status) throw new UsageError(`--${name} is refused: ${status.refused}`);
-    notes.push(`--${name} means here: ${status.means}`);
+    const isDefault = isSame(values[name], defaultOf(flag, isPair)) || isSame(values[name], flag.default);
+    if ("refused" in status && !isDefault) throw new UsageError(`--${name} is refused: ${status.refused}`);
+    if ("means" in status && values[name] !== false) notes.push(`--${name} means here: ${status.means}`);
   }
   return notes;
 }

@@ -98,6 +98,13 @@ const cases: readonly Case[] = [
   [["--checkpoint_every_n_steps=5"], "trainBoth", { checkpointEvery: 5 }],
   [["--cache_latents_to_disk"], "cacheLatents", { folder: "out/latents" }],
   [["--vae_batch_size=4"], "cacheLatents", { batchSize: 4 }],
+  [["--random_crop"], "encodeLatents", {}],
+  [["--color_aug_2"], "encodeLatents", {}],
+  [["--face_crop_aug_range=2.0,4.0"], "encodeLatents", {}],
+  [["--random_crop", "--cache_latents"], "cacheLatents", {}],
+  [["--debug_dataset"], "debugDataset", { folder: "out", base: "base" }],
+  [["--max_skipped_steps=3"], "trainBoth", { maxSkippedInRow: 3 }],
+  [["--use_8bit_adam", "--optimizer_type="], "trainBoth", { optimizer: "AdamW8bit" }],
   [["--output_dir=a"], "saveNetworks", { folder: "a" }],
   [["--output_name=a"], "saveNetworks", { names: { network1: "a", network2: "a_2" } }],
   [["--output_name_2=b"], "saveNetworks", { names: { network1: "name", network2: "b" } }],
@@ -124,6 +131,9 @@ const datasetCases: readonly (readonly [flag: string, value: string, option: str
   ["token_warmup_min", "3", "tokenWarmupMin", 3],
   ["token_warmup_step", "0.5", "tokenWarmupStep", 0.5],
   ["flip_aug", "True", "flipAug", true],
+  ["color_aug", "True", "colorAug", true],
+  ["random_crop", "True", "randomCrop", true],
+  ["face_crop_aug_range", "2.0,4.5", "faceCropAugRange", [2, 4.5]],
 ];
 
 /** The same for settings of a network and its training. */
@@ -148,7 +158,7 @@ const networkCases:
   ];
 
 /** Flags that decide nothing but whether something is refused. */
-const onlyRefuse: readonly string[] = ["save_model_as"];
+const onlyRefuse: readonly string[] = ["save_model_as", "network_module"];
 /** Flags with a test of their own, dataset_config_test.ts. */
 const elsewhere = ["dataset_config", "dataset_config_2"];
 
@@ -249,6 +259,8 @@ Deno.test("a flag without any effect on this run is named", async () => {
   // Half-freezing wins.
   deepEqual(await unusedOf([...pair, "--freeze_network_1", "--semi_freeze_network_1"]), ["freeze_network_1"]);
   deepEqual(await unusedOf(["--xformers", ...pair]), []);
+  // What is about training waits for the run that trains.
+  deepEqual(await unusedOf([...pair, "--debug_dataset", "--seed=3", "--clip_skip=2"]), []);
 });
 
 Deno.test("one network alone is pretrained and saved, without anything of network 2", async () => {
