@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { type CompiledProgram, type Device, input, plan, type Program, SlotPool } from "../engine/mod.ts";
+import { type CompiledProgram, type Device, type Program, SlotPool } from "../engine/mod.ts";
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { OpenedPart, readElements } from "./checkpoint/opened_part.ts";
 import type { PartFiles } from "./checkpoint/part_files.ts";
@@ -8,12 +8,10 @@ import { loadWeights } from "./load.ts";
 import { Source } from "./source.ts";
 import { AutoencoderKL } from "./vae/autoencoder_kl.ts";
 import { readVaeConfig, vaeFactor } from "./vae/config.ts";
+import { decodedTogether, decodeProgram } from "./vae/decoding.ts";
 import { type Encoding, type EncodingOptions, planEncoding } from "./vae/encoding.ts";
 import { blendTiles, type PictureSize, type Tile, tilesOf } from "./vae/tiles.ts";
 import { Weights } from "./weights.ts";
-
-/** Pixels of pictures that are decoded in one go: eight of 128×128. */
-const decodedPixels = 8 * 128 ** 2;
 
 /** What the VAE makes of a picture: `mean` and `logvar`, each `[height / 8, width / 8, 4]`. */
 export interface EncodedPicture {
@@ -144,15 +142,11 @@ export class VaeModel {
     latents: readonly Float32Array[],
     size: { width: number; height: number },
   ): Promise<Uint8Array<ArrayBuffer>[]> {
-    const { scalingFactor } = this.model.config, pixels = size.height * size.width * this.factor ** 2;
-    // Full-size pictures take hundreds of megabytes each on their way, so only small ones are decoded together.
-    const together = Math.max(1, Math.floor(decodedPixels / pixels)), decoded: Uint8Array<ArrayBuffer>[] = [];
+    const { scalingFactor } = this.model.config, together = decodedTogether(this.model, size);
+    const decoded: Uint8Array<ArrayBuffer>[] = [];
     for (let at = 0; at < latents.length; at += together) {
-      const part = latents.slice(at, at + together), shape = [part.length, size.height, size.width, 4];
-      const program = await this.program(
-        `decode ${shape}`,
-        () => plan({ outputs: { pictures: this.model.decode(input("latents", shape)) } }),
-      );
+      const part = latents.slice(at, at + together), key = `decode ${[part.length, size.height, size.width]}`;
+      const program = await this.program(key, () => decodeProgram(this.model, part.length, size));
       program.run({ latents: joined(part).map((value) => value / scalingFactor) });
       const { pictures } = await program.read("pictures"), each = pictures.length / part.length;
       for (let i = 0; i < part.length; i++) {

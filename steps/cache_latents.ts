@@ -2,7 +2,7 @@ import { LatentCache, latentKey, type Latents } from "../data/latent_cache.ts";
 import { readImageBytes } from "../data/image.ts";
 import { middleCut } from "../data/picture_cut.ts";
 import { prepareTensor } from "../data/prepare_image.ts";
-import { byteLength, pooledBytes } from "../engine/mod.ts";
+import { pooledBytes } from "../engine/mod.ts";
 import { type Encoding, type EncodingOptions, planEncoding } from "../models/vae/encoding.ts";
 import { buildVae, type EncodedPicture, VaeModel } from "../models/vae_model.ts";
 import { defineStep, type Plan, type StepRun } from "../pipeline/mod.ts";
@@ -58,11 +58,9 @@ function planCaching(bases: OpenedBases, data: TrainingData, options: EncodingOp
   const encodings = [...bySize(work)].map(([, [{ image: { bucket } }]]) => {
     return { bucket, ...planEncoding(model, bucket, options) };
   });
-  const encoder = new Set(encodings.flatMap(({ program }) => program.variables));
-  const rest = weights.all.filter(({ variable }) => !encoder.has(variable));
-  const loaded = [...new Set([bases.network1, bases.network2])].reduce((sum, base) => sum + base.weightBytes, 0);
-  const peakGpuBytes = loaded + pooledBytes(encodings.map(({ program }) => program)) +
-    rest.reduce((sum, { variable }) => sum + byteLength(variable), 0);
+  const loaded = [...new Set([bases.network1, bases.network2])].flatMap((base) => base.variables);
+  const resident = [...loaded, ...weights.all.map(({ variable }) => variable)];
+  const peakGpuBytes = pooledBytes(encodings.map(({ program }) => program), resident);
   const inTiles = encodings.flatMap(({ bucket, tile }) => tile ? [tilesText(bucket, tile)] : []);
   return {
     figures: { picturesToEncode: work.length, peakGpuBytes },

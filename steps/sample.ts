@@ -3,9 +3,11 @@ import { join } from "node:path";
 import { SafetensorsFile, writeSafetensors } from "../formats/safetensors.ts";
 import { defineStep, type StepRun, type Store, type Thing } from "../pipeline/mod.ts";
 import { bases, samples } from "./things.ts";
-import type { LoadedBases } from "./values/bases.ts";
+import type { LoadedBases, OpenedBases } from "./values/bases.ts";
+import { checkOnAdapter } from "./values/check_adapter.ts";
 import { checkOptions, type OptionNames } from "./values/check_options.ts";
 import type { Network, PlannedNetwork } from "./values/network.ts";
+import { planPictures } from "./values/picture_memory.ts";
 import { checkPictureOptions, type PictureOptions, PictureSampler } from "./values/picture_sampler.ts";
 import type { SampleColumn, SampledPicture, SampleSheet } from "./values/sample_sheet.ts";
 
@@ -96,10 +98,19 @@ export function sample<const Networks extends NetworkThings>(options: SampleOpti
     options: rest,
     needs,
     gives: { samples },
-    plan: () => ({
-      figures: { pictures: columns.length * options.rows.length },
-      lines: [`${columns.map((column) => column.name).join(", ")}: ${options.rows.length} pictures each`],
-    }),
+    plan: (values) => {
+      // Typed one by one where the step is made, as in run().
+      const known = values as unknown as Readonly<Record<string, PlannedNetwork>> & { readonly bases: OpenedBases };
+      const stacks = columns.map(({ networks, multiplier = 1 }) =>
+        networks.map((name) => ({ network: known[name], multiplier }))
+      );
+      const { programs, peakBytes } = planPictures(known.bases, options, stacks, options.rows.length);
+      return {
+        figures: { pictures: columns.length * options.rows.length, peakGpuBytes: peakBytes },
+        lines: [`${columns.map((column) => column.name).join(", ")}: ${options.rows.length} pictures each`],
+        check: () => checkOnAdapter(programs),
+      };
+    },
     run: async (values, run) => {
       // Things by generic names are typed one by one where the step is made; inside they are a plain record.
       const named = values as unknown as Readonly<Record<string, Network>> & { readonly bases: LoadedBases };

@@ -237,7 +237,7 @@ export function plan({ outputs = {}, effects = [] }: PlanOptions): Program {
     variables: [...variables],
     inputs: inputPorts,
     outputs: outputPorts,
-    peakBytes: total(slots) + total([...variables].map((variable) => bufferBytes(byteLength(variable)))),
+    peakBytes: total(slots) + variableBytes([...variables]),
     lives: storages.map((storage) => ({
       slot: slotOf.get(storage)!,
       sizeBytes: storage.sizeBytes,
@@ -298,8 +298,13 @@ function collect(roots: readonly Tensor[]) {
  * @param resident Variables that lie on the device besides.
  */
 export function pooledBytes(programs: readonly Program[], resident: readonly Variable[] = []): number {
-  const variables = new Set([...programs.flatMap((program) => program.variables), ...resident]);
-  return total(pooledSlots(programs)) + total([...variables].map((variable) => bufferBytes(byteLength(variable))));
+  return total(pooledSlots(programs)) +
+    variableBytes([...programs.flatMap((program) => program.variables), ...resident]);
+}
+
+/** Bytes that variables take, each of them once. */
+export function variableBytes(variables: readonly Variable[]): number {
+  return total([...new Set(variables)].map((variable) => bufferBytes(byteLength(variable))));
 }
 
 function total(values: readonly number[]): number {
@@ -320,7 +325,7 @@ export function programText(program: Program): string {
   return [
     ...lines,
     `slots ${program.slots.join(" ")} bytes; variables ${
-      total(program.variables.map((variable) => bufferBytes(byteLength(variable))))
+      variableBytes(program.variables)
     } bytes; peak ${program.peakBytes} bytes`,
   ].join("\n");
 }

@@ -1,5 +1,5 @@
 import { describeDataset } from "../../data/describe_dataset.ts";
-import { adapterLimits, checkLimits, type Device } from "../../engine/mod.ts";
+import type { Device } from "../../engine/mod.ts";
 import { initialWeights } from "../../lora/initial_weights.ts";
 import type { LoraNetwork } from "../../lora/network.ts";
 import type { TextMask } from "../../lora/orthogonality.ts";
@@ -12,6 +12,7 @@ import type { StepFigures } from "../../training/trainer.ts";
 import { planPhase } from "../../training/training_program.ts";
 import type { LoadedBases, OpenedBases } from "./bases.ts";
 import { runTable, runTableLines } from "../report/run_table.ts";
+import { checkOnAdapter } from "./check_adapter.ts";
 import { checkOptions } from "./check_options.ts";
 import type { LatentProvider } from "./latents.ts";
 import { microBatchKinds } from "./micro_batch_kinds.ts";
@@ -143,10 +144,7 @@ export function planTraining(bases: OpenedBases, data: TrainingData, task: Train
       ...networks.length === 1 ? [] : [phaseText(phases, orthogonality)],
       ...count > kinds.length ? [`peak gpu is of the ${kinds.length} largest of ${count} kinds of micro-batches`] : [],
     ],
-    check: async () => {
-      const limits = await adapterLimits();
-      for (const { programs } of planned) for (const program of programs) checkLimits(program, limits);
-    },
+    check: () => checkOnAdapter(planned.flatMap(({ programs }) => programs)),
   };
 }
 

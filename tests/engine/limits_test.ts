@@ -13,7 +13,7 @@ import {
   window,
 } from "../../engine/mod.ts";
 import { planStep } from "../../training/training_program.ts";
-import { dualNetworks, openStableDiffusion } from "../models/stable_diffusion.ts";
+import { dualNetworks, openStableDiffusion } from "../../tools/memory/stable_diffusion.ts";
 
 const smallest = { name: "a small adapter", maxBindingBytes: 1024, maxBufferBytes: 4096 };
 

@@ -23,7 +23,7 @@ import {
 } from "../../engine/mod.ts";
 import { BaseModel } from "../../models/base_model.ts";
 import { planStep } from "../../training/training_program.ts";
-import { dualNetworks } from "../models/stable_diffusion.ts";
+import { dualNetworks } from "../../tools/memory/stable_diffusion.ts";
 
 /** A dual step of the small base: hundreds of slots, windows, packs, variables that are overwritten. */
 async function dualStep(options: { precision: "f32" | "f16"; batch: number; gradientCheckpointing: boolean }) {

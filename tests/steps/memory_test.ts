@@ -2,7 +2,7 @@ import { equal, ok } from "node:assert/strict";
 import { join } from "node:path";
 import type { CompiledProgram, Device } from "../../engine/mod.ts";
 import * as d from "../../mod.ts";
-import { copyPictures, inNewFolder } from "./small_training.ts";
+import { copyPictures, inNewFolder, smallData } from "./small_training.ts";
 
 /** Looks at a run's device: the most bytes that a step's reports saw on it, less what kernels' sizes take on a CPU adapter. */
 class Meter {
@@ -35,7 +35,7 @@ class Meter {
   };
 }
 
-Deno.test("describe() says how many bytes training takes on the device, with short batches, micro-batches and a frozen network", () =>
+Deno.test("describe() says how many bytes caching and training take on the device, with short batches, micro-batches and a frozen network", () =>
   inNewFolder(async (folder) => {
     const meter = new Meter(), training = { rank: 4, epochs: 1, learningRate: 1e-3 };
     // Five pictures in batches of two, against one of three: pairs of 2 and 2, 2 and 1, 1 and 2; steps of two micro-batches, and one of one.
@@ -49,16 +49,44 @@ Deno.test("describe() says how many bytes training takes on the device, with sho
         resolution: 64,
         batchSize: 2,
       }))
-      .use(d.cacheLatents())
       .use(meter.step)
+      .use(d.cacheLatents({ batchSize: 4 }))
       .use(d.pretrainNetwork1(training))
       .use(d.freezeNetwork1({ mode: "full" }))
       .use(d.trainNetwork2({ ...training, accumulationSteps: 2, gradientCheckpointing: true }));
     const { steps } = await recipe.describe();
     await recipe.run({ folder: join(folder, "run"), onEvent: meter.onEvent });
-    for (const name of ["pretrain network 1", "train network 2"]) {
+    for (const name of ["cache latents", "pretrain network 1", "train network 2"]) {
       const planned = steps.find((step) => step.name === name)!.figures.peakGpuBytes;
       equal(meter.peaks.get(name), planned, name);
     }
     ok(meter.peaks.get("train network 2")! > 4 * 4_071_588, "the base's weights count as well");
+  }));
+
+Deno.test("describe() says how many bytes sampling takes on the device, with stacks of networks that take turns", () =>
+  inNewFolder(async (folder) => {
+    const meter = new Meter(), { network1, network2 } = d.things, training = { rank: 4, steps: 1, learningRate: 1e-3 };
+    const recipe = d.pipeline("sampled")
+      .use(d.loadBases({ network1: "toy" }))
+      .use(d.readDreambooth({ ...await smallData(folder), resolution: 64, batchSize: 1 }))
+      .use(d.cacheLatents())
+      .use(d.trainBoth({ ...training, parts: ["unet"] }))
+      .use(meter.step)
+      .use(d.sample({
+        networks: { network1, network2 },
+        columns: [
+          { name: "one", prompt: "{row}", networks: ["network1"] },
+          { name: "two", prompt: "{row}", networks: ["network2"], multiplier: 0.5 },
+          { name: "both", prompt: "{row}", networks: ["network1", "network2"] },
+        ],
+        rows: Array.from({ length: 9 }, (_, seed) => ({ text: "a person", seed })),
+        width: 128,
+        height: 128,
+        steps: 1,
+        baselines: true,
+      }));
+    const { steps } = await recipe.describe();
+    await recipe.run({ folder: join(folder, "run"), onEvent: meter.onEvent });
+    const planned = steps.find((step) => step.name === "sample")!.figures.peakGpuBytes;
+    equal(meter.peaks.get("sample"), planned);
   }));

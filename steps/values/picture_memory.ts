@@ -1,0 +1,42 @@
+import { pooledBytes, type Program } from "../../engine/mod.ts";
+import { planSampling } from "../../models/sampling.ts";
+import { decodedTogether, decodeProgram } from "../../models/vae/decoding.ts";
+import { buildVae } from "../../models/vae_model.ts";
+import type { OpenedBases } from "./bases.ts";
+import type { PictureOptions } from "./picture_sampler.ts";
+import { PictureStacks, type PlannedStackedNetwork, stackKey } from "./picture_stacks.ts";
+
+/** Sampling as it is planned: everything that runs, and what all of it takes on the device. */
+export interface PlannedPictures {
+  readonly programs: readonly Program[];
+  readonly peakBytes: number;
+}
+
+/**
+ * Plans what a `PictureSampler` does that samples `batch` pictures with each stack of networks, for prompts of up to 75 tokens.
+ *
+ * The bases stay on the device, the VAE's encoder as well; stacks take turns with one pool of slots, the VAE has its own.
+ */
+export function planPictures(
+  bases: OpenedBases,
+  options: PictureOptions,
+  stacks: readonly (readonly PlannedStackedNetwork[])[],
+  batch: number,
+): PlannedPictures {
+  const planner = new PictureStacks(bases.network1, options);
+  const distinct = new Map(stacks.map((stack) => [stackKey(stack, batch, 1), stack]));
+  const sampling = [...distinct.values()].flatMap((stack) => {
+    const { encode, start, step } = planSampling(bases.network1, planner.sampling(stack, batch, 1));
+    return [encode, start, step];
+  });
+  const { model, weights } = buildVae(bases.network1.checkpoint), { height, width } = planner.sampling([], batch, 1);
+  const together = decodedTogether(model, { height, width }), sizes = new Set([Math.min(together, batch)]);
+  if (batch > together && batch % together) sizes.add(batch % together);
+  const decoding = [...sizes].map((count) => decodeProgram(model, count, { height, width }));
+  const loaded = [...new Set([bases.network1, bases.network2])].flatMap((base) => base.variables);
+  const vae = weights.all.map(({ variable }) => variable);
+  return {
+    programs: [...sampling, ...decoding],
+    peakBytes: pooledBytes(sampling, loaded) + pooledBytes(decoding, vae),
+  };
+}
