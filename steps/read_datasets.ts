@@ -1,15 +1,7 @@
 import type { DatasetOptions, SubsetDefaults, SubsetOptions } from "../data/dataset_options.ts";
-import { defineStep, type Plan } from "../pipeline/mod.ts";
-import { data } from "./things.ts";
 import { checkOptions, type OptionNames } from "./values/check_options.ts";
-import { describeData } from "./values/describe_data.ts";
-import {
-  readTrainingData,
-  recordDatasets,
-  type TrainingData,
-  type TrainingDataOptions,
-  withoutPaths,
-} from "./values/training_data.ts";
+import { dataStep } from "./values/data_step.ts";
+import { readTrainingData, recordDatasets, type TrainingDataOptions, withoutPaths } from "./values/training_data.ts";
 
 /** Options of `readDatasets`. */
 export type ReadDatasetsOptions = TrainingDataOptions;
@@ -80,28 +72,13 @@ export function readDatasets(options: ReadDatasetsOptions) {
       }
     }
   }
-  const read = () => readTrainingData(options, { captionWithoutImage: "warn" });
-  return defineStep({
-    name,
+  return dataStep({
     version: 1,
     options: { ...rest, network1: network1.map(withoutPaths), network2: network2?.map(withoutPaths) ?? null },
-    gives: { data },
-    fingerprint: async () => {
-      // Looks at the folders first: what is missing or misplaced gets an error that says so.
-      const { data } = await read();
-      return {
-        network1: await recordDatasets(network1, data.network1),
-        network2: network2 ? await recordDatasets(network2, data.network2!) : null,
-      };
-    },
-    plan: async (): Promise<Plan<{ data: TrainingData }>> => {
-      const { data, warnings } = await read(), { figures, lines } = describeData(data);
-      return { figures, lines: [...lines, ...warnings], gives: { data } };
-    },
-    run: async (_, run) => {
-      const { data, warnings } = await read();
-      warnings.forEach(run.warn);
-      return { data };
-    },
+    read: () => readTrainingData(options, { captionWithoutImage: "warn" }),
+    record: async ({ data }) => ({
+      network1: await recordDatasets(network1, data.network1),
+      network2: network2 ? await recordDatasets(network2, data.network2!) : null,
+    }),
   });
 }

@@ -1,9 +1,8 @@
 import type { DatasetOptions } from "../data/dataset_options.ts";
-import { defineStep, type Plan, recordFolder } from "../pipeline/mod.ts";
-import { data } from "./things.ts";
+import { recordFolder } from "../pipeline/mod.ts";
 import { checkOptions, type OptionNames } from "./values/check_options.ts";
-import { describeData } from "./values/describe_data.ts";
-import { readTrainingData, type TrainingData, type TrainingDataOptions } from "./values/training_data.ts";
+import { dataStep } from "./values/data_step.ts";
+import { readTrainingData, type TrainingDataOptions } from "./values/training_data.ts";
 
 /** One network's folders in sd-scripts' layout: `<folder>/10_sks person/*.png` with captions beside the pictures. */
 export interface DreamboothFolders {
@@ -54,30 +53,14 @@ export function readDreambooth(options: ReadDreamboothOptions) {
   for (const [network, folders] of Object.entries({ network1, ...(network2 ? { network2 } : {}) })) {
     checkOptions<DreamboothFolders>(name, folders, { train: true, reg: true }, network);
   }
-  const read = () => readTrainingData(datasetsOf(options));
-  return defineStep({
-    name,
+  const folders = [network1.train, network1.reg, network2?.train, network2?.reg].map((folder) => folder ?? null);
+  return dataStep({
     version: 2,
     options: rest,
-    gives: { data },
-    fingerprint: async () => {
-      // Looks at the folders first: what is missing or misplaced gets an error that says so.
-      await read();
-      const folders = [network1.train, network1.reg, network2?.train, network2?.reg].map((folder) => folder ?? null);
-      // Equal folders under other paths are equal data.
-      return await Promise.all(
-        folders.map((folder) => folder === null ? null : recordFolder(folder, { followLinks: true })),
-      );
-    },
-    plan: async (): Promise<Plan<{ data: TrainingData }>> => {
-      const { data, warnings } = await read(), { figures, lines } = describeData(data);
-      return { figures, lines: [...lines, ...warnings], gives: { data } };
-    },
-    run: async (_, run) => {
-      const { data, warnings } = await read();
-      warnings.forEach(run.warn);
-      return { data };
-    },
+    read: () => readTrainingData(datasetsOf(options)),
+    // Equal folders under other paths are equal data.
+    record: () =>
+      Promise.all(folders.map((folder) => folder === null ? null : recordFolder(folder, { followLinks: true }))),
   });
 }
 
