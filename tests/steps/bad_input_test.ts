@@ -156,7 +156,10 @@ Deno.test("every step refuses unknown options, with a suggestion where one is ne
     ],
     [() => d.readDreambooth(untyped({ batchSize: 1 })), "'read data': network1 is undefined, must be an object"],
     [() => d.loadPriors(untyped({ wieght: 1 })), "'load priors': unknown option wieght; did you mean weight?"],
-    [() => d.cacheLatents(untyped({ disk: true })), "'cache latents': unknown option disk; its options are folder"],
+    [
+      () => d.cacheLatents(untyped({ disk: true })),
+      "'cache latents': unknown option disk; its options are folder, batchSize, maxGpuBytes",
+    ],
     [() => d.freezeNetwork1(untyped({ mod: "full" })), "'freeze network 1': unknown option mod; did you mean mode?"],
     [() => d.sample(untyped({ column: [] })), "'sample': unknown option column; did you mean columns?"],
     [
