@@ -43,7 +43,7 @@ if (import.meta.main) {
   }
   await setUpOrExit();
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", ...permissionFlags, ...networkFlags(Deno.args, existsSync), ...Deno.args],
+    args: ["run", ...permissionFlags, ...await networkFlags(Deno.args, existsSync), ...Deno.args],
     env: launchEnvironment(),
     stdin: "inherit",
   }).spawn();

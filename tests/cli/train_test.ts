@@ -3,7 +3,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as d from "../../mod.ts";
 import { checkToyLora } from "../examples/lora_files.ts";
-import { inNewFolder, resultOf, runCommand, startScript } from "../examples/run_example.ts";
+import { inNewFolder, resultOf, runCommand, startCommand, startScript } from "../examples/run_example.ts";
 import { copyPictures } from "../steps/small_training.ts";
 
 /** Folders as the command of the method's description names them, with two pictures each. */
@@ -100,6 +100,59 @@ Deno.test("freezing without weights trains network 1 first, then network 2 again
     }));
     deepEqual(ranks, ["8", "2"]);
   }));
+
+Deno.test("train leaves with 3 where training diverges, and leaves no LoRA file", () =>
+  inNewFolder(async (folder) => {
+    await smallFolders(folder);
+    const line = [
+      "--pretrained_model_name_or_path=toy",
+      "--train_data_dir=character",
+      "--output_dir=out",
+      "--resolution=64",
+    ];
+    const { code, stderr } = await runCommand(
+      ["train", ...line, "--learning_rate=1e30", "--max_train_steps=20"],
+      folder,
+    );
+    equal(code, 3, stderr);
+    match(stderr, /^pretrain network 1: failed: Training diverged in step \d+: /);
+    deepEqual([...Deno.readDirSync(join(folder, "out"))].map(({ name }) => name), ["last_run"]);
+  }));
+
+Deno.test({
+  name: "train stops at Ctrl-C with 75, and the same line goes on",
+  // Windows cannot send a signal to one process.
+  ignore: Deno.build.os === "windows",
+  fn: () =>
+    inNewFolder(async (folder) => {
+      await smallFolders(folder);
+      const line = [
+        "train",
+        "--pretrained_model_name_or_path=toy",
+        "--train_data_dir=character",
+        "--output_dir=out",
+        ...small,
+      ];
+      const args = [...line, "--max_train_steps=40", "--checkpoint_every_n_steps=2"];
+      const child = startCommand(args, folder), stderr = new Response(child.stderr).text();
+      let stdout = "";
+      for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+        if (!stdout.includes("pretrain network 1: starts") && (stdout + text).includes("pretrain network 1: starts")) {
+          child.kill("SIGINT");
+        }
+        stdout += text;
+      }
+      equal((await child.status).code, 75);
+      match(
+        await stderr,
+        /^Stopping as soon as .*\nInterrupted in step 'pretrain network 1': run the recipe again to go on\n$/,
+      );
+      const again = await runCommand(args, folder);
+      equal(again.code, 0, again.stderr);
+      match(again.stdout, /pretrain network 1: goes on/);
+      await checkToyLora(join(folder, "out", "last.safetensors"), { rank: 4, alpha: 1 });
+    }),
+});
 
 Deno.test("train leaves with 2 and names the flag where something is missing or wrong", () =>
   inNewFolder(async (folder) => {

@@ -38,9 +38,14 @@ export function startExample(name: string, folder: string, options: ExampleOptio
   return startScript(projectFile(`examples/${name}.ts`), folder, { args: ["--quick"], ...options });
 }
 
-/** Runs the command line: `train`, `new`, `completion`. */
-export async function runCommand(args: readonly string[], folder: string, env = {}): Promise<ExampleResult> {
-  return await resultOf(startScript(projectFile("cli/main.ts"), folder, { args, env }));
+/** Starts the command line: `train`, `new`, `completion`. */
+export function startCommand(args: readonly string[], folder: string): Deno.ChildProcess {
+  return startScript(projectFile("cli/main.ts"), folder, { args });
+}
+
+/** Runs the command line to its end. */
+export async function runCommand(args: readonly string[], folder: string): Promise<ExampleResult> {
+  return await resultOf(startCommand(args, folder));
 }
 
 /** Runs an example to its end; see {@linkcode startExample}. */

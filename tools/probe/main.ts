@@ -10,8 +10,9 @@ import { Command, CommanderError, InvalidArgumentError } from "@commander-js/ext
 import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { Device, NoAdapterError } from "../../engine/mod.ts";
+import { UsageError } from "../../cli/usage_error.ts";
 import { nearestName } from "../../steps/values/nearest_name.ts";
-import { readOptions, UsageError } from "./options.ts";
+import { readOptions } from "./options.ts";
 import { parts } from "./parts.ts";
 import { readTensorSet, writeTensorSet } from "./tensors.ts";
 import { probeTokenize } from "./tokenize.ts";

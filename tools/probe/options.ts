@@ -1,3 +1,4 @@
+import { UsageError } from "../../cli/usage_error.ts";
 import { nearestName } from "../../steps/values/nearest_name.ts";
 
 /** What a golden's JSON calls settings, by name. */
@@ -5,11 +6,6 @@ export type ProbeOptions = Readonly<Record<string, unknown>>;
 
 /** Results that stand beside the settings in a golden's JSON: accepted, and not looked at. */
 const goldenResults = ["terms", "norms"];
-
-/** A command that the user has to change: unknown part, option or flag. */
-export class UsageError extends Error {
-  override name = "UsageError";
-}
 
 /**
  * Options of a part from JSON: `settings` is merged in, what stands beside it wins; a golden's results are left out.
