@@ -11,6 +11,7 @@ export { debugDataset, type DebugDatasetOptions } from "./steps/debug_dataset.ts
 export { encodeLatents } from "./steps/encode_latents.ts";
 export { freezeNetwork1, type FreezeNetwork1Options } from "./steps/freeze_network_1.ts";
 export { loadBases, type LoadBasesOptions } from "./steps/load_bases.ts";
+export { loadNetwork1, type LoadNetwork1Options } from "./steps/load_network_1.ts";
 export { loadPriors, type LoadPriorsOptions } from "./steps/load_priors.ts";
 export { measureRetention, type MeasureRetentionOptions } from "./steps/measure_retention.ts";
 export { pretrainNetwork1 } from "./steps/pretrain_network_1.ts";
@@ -41,6 +42,7 @@ export {
   buildNetwork,
   type Network,
   type NetworkOptions,
+  type NetworkStartOptions,
   networkStore,
   type PlannedNetwork,
 } from "./steps/values/network.ts";

@@ -65,6 +65,7 @@ export { greater } from "./ops/greater.ts";
 export { groupNorm, type GroupNormAttributes } from "./ops/group_norm.ts";
 export { haltUnlessFinite } from "./ops/halt_unless_finite.ts";
 export { layerNorm, type LayerNormAttributes } from "./ops/layer_norm.ts";
+export { limitLowRankNorms, type LowRankRange, lowRankWords } from "./ops/low_rank_norms.ts";
 export { log } from "./ops/log.ts";
 export { logSoftmax } from "./ops/log_softmax.ts";
 export { maximum } from "./ops/maximum.ts";

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { encodeFloat32, type FloatType } from "./element_types.ts";
 import { writeFileAtomically } from "./atomic_file.ts";
-import { SafetensorsFile, type TensorData } from "./safetensors.ts";
+import { openTensorFile } from "./open_tensor_file.ts";
+import type { TensorData } from "./safetensors.ts";
 import type { TensorFile, TensorInfo } from "./tensor_file.ts";
 import { orderTensors, serializeHeader } from "./safetensors_writer.ts";
 import { compareCodePoints } from "./text_order.ts";
@@ -127,18 +128,44 @@ function moduleTensors(module: LoraFileModule, options: WriteLoraOptions): Tenso
 }
 
 /**
- * Reads a LoRA file in kohya's format. Weights come as float32 whatever the file's precision; a missing alpha is the rank.
+ * Reads a LoRA file in kohya's format, as safetensors or as PyTorch's own. Weights come as float32 whatever the file's precision; a missing alpha, or one of 0, is
+ * the rank.
  *
- * @throws {SafetensorsError} If the file is no sound safetensors file.
+ * @throws {TensorFileError} If the file is no sound file of tensors.
  * @throws {TypeError} If a tensor is none of a LoRA file's, a module lacks a weight, or shapes do not fit each other.
  */
 export async function readLora(path: string): Promise<LoraFile> {
-  await using file = await SafetensorsFile.open(path);
+  await using file = await openTensorFile(path);
   return await loraFrom(file);
 }
 
-/** As {@link readLora}, from a safetensors file that is open already; it stays open. */
+/** Shapes and alpha of a LoRA module, without its weights. */
+export interface LoraModuleShapes {
+  readonly down: readonly number[];
+  readonly up: readonly number[];
+  readonly alpha: number;
+}
+
+/**
+ * What modules a LoRA file has, by name: weights are not read, but their shapes and alphas.
+ *
+ * @throws As {@link readLora}.
+ */
+export async function readLoraShapes(path: string): Promise<Map<string, LoraModuleShapes>> {
+  await using file = await openTensorFile(path);
+  const found = new Map<string, LoraModuleShapes>();
+  for (const name of moduleNames(file)) found.set(name, await readShapes(file, name));
+  return found;
+}
+
+/** As {@link readLora}, from a file that is open already; it stays open. */
 export async function loraFrom(file: TensorFile): Promise<LoraFile> {
+  const modules: LoraFileModule[] = [];
+  for (const name of moduleNames(file)) modules.push(await readModule(file, name));
+  return { modules, metadata: file.metadata ?? new Map() };
+}
+
+function moduleNames(file: TensorFile): Set<string> {
   const names = new Set<string>();
   for (const key of file.tensors.keys()) {
     const end = [DOWN, UP, ALPHA].find((end) => key.endsWith(end));
@@ -148,12 +175,20 @@ export async function loraFrom(file: TensorFile): Promise<LoraFile> {
     if (fault !== null) throw new TypeError(`Cannot read ${file.path}, tensor ${JSON.stringify(key)}: ${fault}`);
     names.add(key.slice(0, -end!.length));
   }
-  const modules: LoraFileModule[] = [];
-  for (const name of names) modules.push(await readModule(file, name));
-  return { modules, metadata: file.metadata ?? new Map() };
+  return names;
 }
 
 async function readModule(file: TensorFile, name: string): Promise<LoraFileModule> {
+  const { down, up, alpha } = await readShapes(file, name);
+  return {
+    name,
+    down: { shape: down, values: await file.float32(name + DOWN) },
+    up: { shape: up, values: await file.float32(name + UP) },
+    alpha,
+  };
+}
+
+async function readShapes(file: TensorFile, name: string): Promise<LoraModuleShapes> {
   const fail = (message: string) =>
     new TypeError(`Cannot read ${file.path}, LoRA module ${JSON.stringify(name)}: ${message}`);
   for (const end of [DOWN, UP]) {
@@ -166,12 +201,9 @@ async function readModule(file: TensorFile, name: string): Promise<LoraFileModul
   if (alpha !== undefined && alpha.shape.some((size) => size !== 1)) {
     throw fail(`alpha has shape [${alpha.shape}], expected one number`);
   }
-  return {
-    name,
-    down: { shape: down.shape, values: await file.float32(down.name) },
-    up: { shape: up.shape, values: await file.float32(up.name) },
-    alpha: alpha === undefined ? down.shape[0] : await readNumber(file, alpha),
-  };
+  // sd-scripts takes an alpha of 0 for none.
+  const given = alpha === undefined ? 0 : await readNumber(file, alpha);
+  return { down: down.shape, up: up.shape, alpha: given || down.shape[0] };
 }
 
 async function readNumber(file: TensorFile, { name, type }: TensorInfo): Promise<number> {

@@ -1,21 +1,10 @@
 import { add, conv2d, linear, type Tensor, Variable, window } from "../engine/mod.ts";
 import type { Adapters, LayerInfo } from "../models/source.ts";
 import { toCheckpointLayout, toEngineLayout } from "../models/weights.ts";
+import { drawnShares, dropInner, type DropoutShares, rankScale } from "./dropout.ts";
+import { type LoraOptions, type Part, type PartLayers, planModules } from "./module_plan.ts";
 
-/** The part of Stable Diffusion that a module belongs to. */
-export type Part = "text_encoder" | "unet";
-
-/** What a network is made of. sd-scripts' flags are named in brackets. */
-export interface LoraOptions {
-  /** Rank of linear and 1×1 modules (network_dim). */
-  readonly rank: number;
-  /** Scale is alpha / rank (network_alpha); the rank when left out. */
-  readonly alpha?: number;
-  /** Rank of 3×3 convolutions (conv_dim); without it the ResNets' layers get no modules. */
-  readonly convRank?: number;
-  /** alpha of 3×3 convolutions (conv_alpha); 1 when left out. */
-  readonly convAlpha?: number;
-}
+export type { LoraOptions, Part };
 
 /** One low-rank pair beside a layer of the base model. */
 export interface LoraModule {
@@ -25,6 +14,8 @@ export interface LoraModule {
   readonly layer: LayerInfo;
   readonly rank: number;
   readonly alpha: number;
+  /** Factor of its learning rate. */
+  readonly rateWeight: number;
   readonly down: LoraTensor;
   readonly up: LoraTensor;
 }
@@ -48,13 +39,6 @@ export interface LoraValues {
   readonly up: Float32Array;
 }
 
-const families: Readonly<Record<Part, readonly string[]>> = {
-  text_encoder: ["CLIPAttention", "CLIPMLP"],
-  unet: ["Transformer2DModel"],
-};
-const convolutionFamilies = ["ResnetBlock2D", "Downsample2D", "Upsample2D"];
-const prefixes: Readonly<Record<Part, string>> = { text_encoder: "lora_te", unet: "lora_unet" };
-
 /** Elements between the starts of tensors: 256 bytes, WebGPU's alignment of bindings. */
 const alignment = 64;
 
@@ -70,57 +54,27 @@ export class LoraNetwork {
   /** `[size]`, f32; tensors start at multiples of 64 elements, zeros between. */
   readonly weights: Variable;
 
+  private readonly shares: DropoutShares;
+
   /**
    * @param name Name in errors and of the variable: `network 1`.
    * @param layers The layers of each part that is trained, as the models registered them; a part left out gets no modules.
-   * @throws {RangeError} If a rank or alpha is not a number above 0, or nothing is left to train.
+   * @throws {RangeError} As `planModules`.
    */
-  constructor(
-    readonly name: string,
-    layers: Readonly<Partial<Record<Part, readonly LayerInfo[]>>>,
-    options: LoraOptions,
-  ) {
-    const { rank, alpha = rank, convRank, convAlpha = 1 } = options;
-    for (const [option, value] of Object.entries({ rank, convRank: convRank ?? 1 })) {
-      if (!Number.isInteger(value) || value < 1) {
-        throw new RangeError(`Cannot make ${name}: ${option} is ${value}, must be an integer above 0`);
-      }
-    }
-    for (const [option, value] of Object.entries({ alpha, convAlpha })) {
-      if (!(value > 0) || !Number.isFinite(value)) {
-        throw new RangeError(`Cannot make ${name}: ${option} is ${value}, must be above 0`);
-      }
-    }
-    const planned: { part: Part; layer: LayerInfo; rank: number; alpha: number }[] = [];
-    for (const part of ["text_encoder", "unet"] as const) {
-      for (const layer of layers[part] ?? []) {
-        const chosen = families[part].includes(layer.family) ||
-          (convRank !== undefined && part === "unet" && convolutionFamilies.includes(layer.family));
-        if (!chosen) continue;
-        const wide = layer.kernel > 1;
-        if (wide && convRank === undefined) continue;
-        planned.push({ part, layer, rank: wide ? convRank! : rank, alpha: wide ? convAlpha : alpha });
-      }
-    }
-    if (!planned.length) {
-      throw new RangeError(`Cannot make ${name}: the base model has no layer that a LoRA module fits`);
-    }
-
+  constructor(readonly name: string, layers: PartLayers, options: LoraOptions) {
+    const { dropout = 0, rankDropout = 0, moduleDropout = 0 } = options;
+    this.shares = { dropout, rankDropout, moduleDropout };
+    const planned = planModules(name, layers, options);
     let size = 0;
     const place = (moduleName: string, which: "down" | "up", shape: readonly number[]) => {
       const sizeElements = shape.reduce((a, b) => a * b, 1), offsetElements = size;
       size = Math.ceil((size + sizeElements) / alignment) * alignment;
       return { name: `${moduleName}.lora_${which}.weight`, shape, offsetElements, sizeElements };
     };
-    const placed = planned.map(({ part, layer, rank, alpha }) => {
-      const name = `${prefixes[part]}_${layer.path.replaceAll(".", "_")}`;
-      const { kernel, inSize, outSize } = layer;
+    const placed = planned.map((module) => {
+      const { name, rank, layer } = module, { kernel, inSize, outSize } = layer;
       return {
-        name,
-        part,
-        layer,
-        rank,
-        alpha,
+        ...module,
         down: place(name, "down", layer.kind === "conv2d" ? [rank, inSize, kernel, kernel] : [rank, inSize]),
         up: place(name, "up", layer.kind === "conv2d" ? [outSize, rank, 1, 1] : [outSize, rank]),
       };
@@ -153,21 +107,34 @@ export class LoraNetwork {
     return this.modules.find((module) => module.name === name);
   }
 
+  /** Keys that a micro-batch of training feeds for what it leaves out; 0 where nothing is. See `dropoutKeys`. */
+  get dropoutKeyCount(): number {
+    return this.modules.length * drawnShares(this.shares).length;
+  }
+
   /**
    * What a base model's layers add to their outputs: `multiplier · alpha / rank · up(down(x))`.
    *
    * @param options.multiplier Strength; 1 when left out.
+   * @param options.dropoutKeys Training's random numbers; without them nothing is left out.
    * @param options.hidden Receives the delta itself (the hidden layer h of the method) of the modules it has as keys, as they are traced.
    */
-  adapters(part: Part, options: { multiplier?: number; hidden?: Map<string, Tensor | null> } = {}): Adapters {
-    const { multiplier = 1, hidden } = options;
-    const byPath = new Map(this.modules.filter((each) => each.part === part).map((each) => [each.layer.path, each]));
+  adapters(
+    part: Part,
+    options: { multiplier?: number; hidden?: Map<string, Tensor | null>; dropoutKeys?: Tensor | null } = {},
+  ): Adapters {
+    const { multiplier = 1, hidden, dropoutKeys = null } = options;
+    const places = new Map(
+      this.modules.flatMap((each, place) => each.part === part ? [[each.layer.path, place] as const] : []),
+    );
     return ({ path }) => {
-      const module = byPath.get(path);
-      if (!module) return null;
-      const scale = multiplier * module.alpha / module.rank;
+      const place = places.get(path);
+      if (place === undefined) return null;
+      const module = this.modules[place];
+      const scale = multiplier * module.alpha / module.rank * (dropoutKeys ? rankScale(this.shares) : 1);
       return (x, y) => {
-        const middle = projectDown(module, x), up = module.up.tensor;
+        const whole = projectDown(module, x), up = module.up.tensor;
+        const middle = dropoutKeys ? dropInner(whole, this.shares, dropoutKeys, place) : whole;
         if (!hidden?.has(module.name)) return linear(middle, up, null, { addend: y, scale });
         const delta = linear(middle, up, null, { scale });
         hidden.set(module.name, delta);

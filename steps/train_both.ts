@@ -3,7 +3,8 @@ import { epochPhase } from "../training/phases.ts";
 import { bases, data, latents, network1, network2 } from "./things.ts";
 import { coupledTrainingNames, type CoupledTrainingOptions } from "./train_network_2.ts";
 import { checkOptions } from "./values/check_options.ts";
-import { networkOptionNames, type NetworkOptions, networkOptions, networkStore } from "./values/network.ts";
+import { networkOptionNames, networkOptions, type NetworkStartOptions, networkStore } from "./values/network.ts";
+import { hashStarts, resolveStart } from "./values/network_start.ts";
 import { checkOrthogonality, planTraining, type TrainingTask, trainNetworks } from "./values/network_training.ts";
 import {
   checkOwnTraining,
@@ -12,8 +13,8 @@ import {
   type OwnTrainingOptions,
 } from "./values/training_options.ts";
 
-/** What network 2 may have of its own, modules and training; flags that end in `_2`. */
-export interface Network2Options extends OwnTrainingOptions, Partial<NetworkOptions> {}
+/** What network 2 may have of its own, modules and training; flags that end in `_2`. It never starts from network 1's file. */
+export interface Network2Options extends OwnTrainingOptions, Partial<NetworkStartOptions> {}
 
 /** Options of `trainBoth`. */
 export interface TrainBothOptions extends CoupledTrainingOptions {
@@ -43,24 +44,27 @@ export function trainBoth(options: TrainBothOptions) {
   const freezing = { annealEpoch, halfAnnealEpoch };
   // Refuses epochs that are none.
   epochPhase(0, freezing);
-  const built1 = networkOptions(shared), built2 = networkOptions({ ...shared, ...second });
-  const networks = [
-    { number: 1, start: { options: built1 } },
-    { number: 2, start: { options: built2 }, own },
-  ] as const;
-  const task: TrainingTask = { networks, options: shared, freezing, orthogonality };
+  const { weights: _, ranksFromWeights: __, ...inherited } = shared;
+  const built1 = networkOptions(name, shared), built2 = networkOptions(name, { ...inherited, ...second });
+  const taskOf = async (): Promise<TrainingTask> => ({
+    networks: [{ number: 1, start: await resolveStart(built1) }, { number: 2, start: await resolveStart(built2), own }],
+    options: shared,
+    freezing,
+    orthogonality,
+  });
   return defineStep({
     name,
     version: 2,
     options: { ...options, orthogonality },
     needs: { bases, data, latents },
     gives: { network1, network2 },
-    plan: ({ bases, data }) => ({
-      ...planTraining(bases, data, task),
-      gives: { network1: { options: built1 }, network2: { options: built2 } },
-    }),
+    fingerprint: () => hashStarts(built1, built2),
+    plan: async ({ bases, data }) => {
+      const task = await taskOf(), [network1, network2] = task.networks.map(({ start: { options } }) => ({ options }));
+      return { ...planTraining(bases, data, task), gives: { network1, network2 } };
+    },
     run: async ({ bases, data, latents }, run) => {
-      const [network1, network2] = await trainNetworks(bases, data, latents, task, run);
+      const [network1, network2] = await trainNetworks(bases, data, latents, await taskOf(), run);
       return { network1, network2 };
     },
     store: networkStore("network1", "network2"),

@@ -1,7 +1,8 @@
 import { defineStep, replacing } from "../pipeline/mod.ts";
 import { bases, data, freezing, latents, network1, network2 } from "./things.ts";
 import { checkOptions, type OptionNames } from "./values/check_options.ts";
-import { networkOptionNames, type NetworkOptions, networkOptions, networkStore } from "./values/network.ts";
+import { networkOptionNames, networkOptions, type NetworkStartOptions, networkStore } from "./values/network.ts";
+import { hashStarts, resolveStart } from "./values/network_start.ts";
 import {
   checkOrthogonality,
   type OrthogonalitySetting,
@@ -17,7 +18,7 @@ import {
 } from "./values/training_options.ts";
 
 /** Options of steps that train a network against another. */
-export interface CoupledTrainingOptions extends TrainingOptions, NetworkOptions {
+export interface CoupledTrainingOptions extends TrainingOptions, NetworkStartOptions {
   /** The loss that keeps the two networks' hidden layers apart; on with coefficients 1 when left out. */
   readonly orthogonality?: Exclude<OrthogonalitySetting, false>;
 }
@@ -46,27 +47,26 @@ export function trainNetwork2(options: TrainNetwork2Options) {
   checkTraining(coupled);
   checkOwnTraining(name, own, coupled, "network1");
   checkOrthogonality(name, orthogonality);
-  const built = networkOptions(coupled);
+  const built = networkOptions(name, coupled);
   return defineStep({
     name,
     version: 2,
     options: { ...options, orthogonality },
     needs: { bases, data, latents, network1, freezing },
     gives: { network2, network1: replacing(network1) },
-    plan: ({ bases, data, network1, freezing }) => {
-      const networks = [
-        { number: 1, start: { options: network1.options }, own },
-        { number: 2, start: { options: built } },
-      ] as const;
+    fingerprint: () => hashStarts(built),
+    plan: async ({ bases, data, network1, freezing }) => {
+      const start = await resolveStart(built);
+      const networks = [{ number: 1, start: { options: network1.options }, own }, { number: 2, start }] as const;
       return {
         ...planTraining(bases, data, { networks, options: coupled, freezing, orthogonality }),
-        gives: { network1, network2: { options: built } },
+        gives: { network1, network2: { options: start.options } },
       };
     },
     run: async ({ bases, data, latents, network1, freezing }, run) => {
       const networks = [
         { number: 1, start: { options: network1.options, network: network1 }, own },
-        { number: 2, start: { options: built } },
+        { number: 2, start: await resolveStart(built) },
       ] as const;
       const task = { networks, options: coupled, freezing, orthogonality };
       const [one, two] = await trainNetworks(bases, data, latents, task, run);

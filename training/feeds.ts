@@ -1,3 +1,4 @@
+import { dropoutKeys } from "../lora/dropout.ts";
 import { RandomStream } from "../random/philox.ts";
 import { huberThreshold, type LossOptions } from "./loss.ts";
 
@@ -28,7 +29,7 @@ export interface TrainingNoise {
 }
 
 /** Streams of random numbers, so that what one draws does not shift another. */
-const streams = { timesteps: 101, noise: 110, offset: 120 } as const;
+const streams = { timesteps: 101, noise: 110, offset: 120, dropout: 1_000_000 } as const;
 
 /** Timesteps of one micro-batch, as many as asked for: both networks see the same ones, the larger batch has some of its own. */
 export function drawTimesteps(noise: TrainingNoise, seed: number, micro: number, count: number): number[] {
@@ -47,12 +48,14 @@ export interface FeedOptions {
   readonly micro: number;
   /** `[batch]`, or more: the first count. */
   readonly timesteps: readonly number[];
+  /** See `LoraNetwork.dropoutKeyCount`. */
+  readonly dropoutKeyCount: number;
 }
 
 /** Inputs of one network in a step or a validation, by name; see `traceStep`. */
 export function batchFeeds(
   { samples, height, width }: TrainBatch,
-  { number: k, noise, loss, seed, micro, timesteps }: FeedOptions,
+  { number: k, noise, loss, seed, micro, timesteps, dropoutKeyCount }: FeedOptions,
 ): Record<string, ArrayLike<number>> {
   const cells = height * width * 4, latents = new Float32Array(samples.length * cells);
   samples.forEach((sample, i) => latents.set(sample.latents, i * cells));
@@ -72,6 +75,7 @@ export function batchFeeds(
     [`sigma_${k}`]: alphas.map((alpha) => Math.sqrt(1 - alpha)),
     [`loss_weights_${k}`]: weights,
     [`mse_weights_${k}`]: weights.map((weight, i) => weight * snrWeights[i]),
+    [`dropout_keys_${k}`]: dropoutKeys(dropoutKeyCount, { seed, firstStream: k * streams.dropout, step: micro }),
     [`huber_${k}`]: own.map((t, i) => huberThreshold(t, alphas[i], { ...loss, trainTimesteps: noise.trainTimesteps })),
   };
 }

@@ -21,11 +21,11 @@ export function partRate(part: Part, { learningRate, textEncoderLearningRate, un
   return (part === "text_encoder" ? textEncoderLearningRate : unetLearningRate) ?? learningRate;
 }
 
-/** Groups a network's tensors by their base learning rate. */
+/** Groups a network's tensors by their base learning rate: their part's, times their block's weight. */
 export function parameterGroups(network: LoraNetwork, rates: PartRates): ParameterGroups {
   const found: number[] = [];
-  const groupOf = network.modules.flatMap(({ part }) => {
-    const rate = partRate(part, rates);
+  const groupOf = network.modules.flatMap(({ part, rateWeight }) => {
+    const rate = partRate(part, rates) * rateWeight;
     if (!found.includes(rate)) found.push(rate);
     const group = found.indexOf(rate);
     return [group, group];

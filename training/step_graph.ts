@@ -12,7 +12,8 @@ import {
   type Tensor,
   Variable,
 } from "../engine/mod.ts";
-import type { LoraNetwork } from "../lora/network.ts";
+import { dropoutKeyStride } from "../lora/dropout.ts";
+import type { LoraNetwork, Part } from "../lora/network.ts";
 import {
   hooks,
   textDivergence,
@@ -26,6 +27,7 @@ import { type LossOptions, sampleLoss } from "./loss.ts";
 import type { Optimizer } from "./optimizers/optimizer.ts";
 import type { ParameterGroups } from "./parameter_groups.ts";
 import { type PackedFigures, packFigures } from "./packed_figures.ts";
+import type { WeightNormLimit } from "./weight_norms.ts";
 import { traceGradient, traceUpdate } from "./step_update.ts";
 
 /** A base model as a step needs it: graph builders that add a network's deltas to its layers. */
@@ -61,6 +63,8 @@ export interface StepNetwork {
   /** 0: no clipping. */
   readonly maxGradNorm: number;
   readonly loss: LossOptions;
+  /** Null: weights may have any norm. */
+  readonly weightNorms: WeightNormLimit | null;
   readonly shape: BatchShape;
   /** A network that does not train only lends its hidden layers. */
   readonly trains: boolean;
@@ -141,7 +145,8 @@ interface Pass {
  *
  * Inputs, for network k = 1, 2: `latents_<k>` `[batch, height, width, 4]` as the VAE gives them, `noise_<k>` of that shape (or `noise_key_<k>` u32 [4]),
  * `ids_<k>` i32 `[batch · rows, 77]`, `timesteps_<k>`, `signal_<k>` √ᾱ, `sigma_<k>` √(1 − ᾱ), `loss_weights_<k>` w and `mse_weights_<k>` w · s, each `[batch]`;
- * with a noise offset `offset_<k>` `[batch, 1, 1, 4]` (or `offset_key_<k>`); with a Huber loss its threshold `huber_<k>` `[batch]`; `rates_<k>`, see
+ * with a noise offset `offset_<k>` `[batch, 1, 1, 4]` (or `offset_key_<k>`); with a Huber loss its threshold `huber_<k>` `[batch]`; with dropout its
+ * `dropout_keys_<k>`, see `dropoutKeys`; `rates_<k>`, see
  * `traceUpdate`, on the last micro-batch of a network that trains. The MSE is any of the losses, see `sampleLoss`.
  */
 export function traceStep(networks: readonly StepNetwork[], options: StepOptions): StepGraph {
@@ -213,10 +218,14 @@ function tracePass({ number: k, base, lora, shape, loss }: StepNetwork, options:
   const perSample = (name: string) => input(`${name}_${k}`, [batch]);
   const signal = reshape(perSample("signal"), [batch, 1, 1, 1]), sigma = reshape(perSample("sigma"), [batch, 1, 1, 1]);
   const ids = input(`ids_${k}`, [batch * tokenRows, 77], "i32");
-  const context = base.encode(ids, { adapters: lora.adapters("text_encoder", { hidden }), rows: tokenRows });
+  const dropoutKeys = lora.dropoutKeyCount
+    ? input(`dropout_keys_${k}`, [lora.dropoutKeyCount * dropoutKeyStride], "u32")
+    : null;
+  const adapters = (part: Part) => lora.adapters(part, { hidden, dropoutKeys });
+  const context = base.encode(ids, { adapters: adapters("text_encoder"), rows: tokenRows });
   const noisy = add(multiply(signal, latents), multiply(sigma, noise));
   const prediction = base.denoise(noisy, perSample("timesteps"), context, {
-    adapters: lora.adapters("unet", { hidden }),
+    adapters: adapters("unet"),
   });
   const target = options.vParameterization ? subtract(multiply(signal, noise), multiply(sigma, latents)) : noise;
   const threshold = lossType === "huber" || lossType === "smooth_l1" ? perSample("huber") : null;

@@ -21,6 +21,7 @@ import type { LoraNetwork } from "../lora/network.ts";
 import type { ParameterGroups } from "./parameter_groups.ts";
 import { partOf, type UpdatePart } from "./optimizers/optimizer.ts";
 import type { StepNetwork, StepOptions } from "./step_graph.ts";
+import { limitWeightNorms } from "./weight_norms.ts";
 
 /** What a step makes of one network's gradient, before anything is changed. */
 export interface TracedGradient {
@@ -95,7 +96,7 @@ export function traceGradient(
  * Input `rates_<k>` `[groups · 64]` has the learning rate of each parameter group at the beginning of its 64 elements.
  */
 export function traceUpdate(
-  { number: k, lora, optimizer, groups, accumulated }: StepNetwork,
+  { number: k, lora, optimizer, groups, accumulated, weightNorms }: StepNetwork,
   { ranges, given }: TracedGradient,
   halted: Tensor,
   options: StepOptions,
@@ -108,9 +109,10 @@ export function traceUpdate(
   }));
   // Weights at rate 0 stay as they are, whatever the optimizer.
   const moving = parts.filter((_, place) => groups.rates[ranges[place].group] > 0);
-  const { effects, figures } = moving.length
-    ? optimizer.update({ weights: lora.weights.tensor, parts: moving, halted })
-    : { effects: [], figures: {} };
+  const weights = lora.weights.tensor;
+  const update = moving.length ? optimizer.update({ weights, parts: moving, halted }) : { effects: [], figures: {} };
+  const limited = weightNorms ? limitWeightNorms(weightNorms, weights, halted) : { effects: [], figures: {} };
+  const effects = [...update.effects, ...limited.effects], figures = { ...update.figures, ...limited.figures };
   const zeros = ({ length }: Range) => fill({ shape: [length], value: 0 });
   return {
     effects: options.accumulation.count > 1

@@ -3,7 +3,13 @@ import type { LoraNetwork } from "../lora/network.ts";
 import type { TextMask } from "../lora/orthogonality.ts";
 import { batchFeeds, drawTimesteps, type TrainBatch, type TrainingNoise } from "./feeds.ts";
 import { type ScheduleUnit, stepMultiplier } from "./learning_rate.ts";
-import { makeUpdater, type NetworkSettings, type NetworkUpdater } from "./network_settings.ts";
+import {
+  initialValues,
+  makeUpdater,
+  type NetworkSettings,
+  type NetworkUpdater,
+  updaterVariables,
+} from "./network_settings.ts";
 import { DivergedError, findNotFinite, firstNotFinite, type SkippedStep, skipReason } from "./not_finite.ts";
 import type { PackedFigures } from "./packed_figures.ts";
 import { partRate } from "./parameter_groups.ts";
@@ -254,14 +260,7 @@ export class Trainer {
   /** Frees programs and optimizer state; the networks' weights stay on the device. */
   dispose(): void {
     this.releasePrograms();
-    this.device.free(
-      this.updaters.flatMap(({ optimizer: { state, initial }, accumulated }) => [
-        ...Object.values(state),
-        ...initial.keys(),
-        accumulated,
-      ]),
-    );
-    this.device.free([this.halted]);
+    this.device.free([...this.updaters.flatMap(updaterVariables), this.halted]);
   }
 
   private releasePrograms(): void {
@@ -276,7 +275,7 @@ export class Trainer {
   private startOptimizer(k: number): void {
     if (this.started.has(k)) return;
     this.started.add(k);
-    for (const [variable, values] of this.updaters[k].optimizer.initial) this.device.upload(variable, values);
+    for (const [variable, values] of initialValues(this.updaters[k])) this.device.upload(variable, values);
   }
 
   private multiplier(step: number, settings: NetworkSettings): number {
@@ -341,6 +340,7 @@ export class Trainer {
           seed,
           micro,
           timesteps,
+          dropoutKeyCount: this.networks[k].lora.dropoutKeyCount,
         })
       ),
     );

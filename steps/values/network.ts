@@ -1,50 +1,78 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SafetensorsFile, writeSafetensors } from "../../formats/safetensors.ts";
+import type { BlockOptions } from "../../lora/blocks.ts";
+import { checkLoraOptions } from "../../lora/module_plan.ts";
 import { LoraNetwork, type LoraOptions, type Part } from "../../lora/network.ts";
 import type { BaseModel } from "../../models/base_model.ts";
 import type { Store } from "../../pipeline/mod.ts";
 import type { StepFigures } from "../../training/trainer.ts";
-import type { OptionNames } from "./check_options.ts";
+import { checkOptions, type OptionNames } from "./check_options.ts";
 
-/** How a network is built: sd-scripts' flags are network_dim, network_alpha, conv_dim, conv_alpha. */
+/** How a network is built: sd-scripts' flags are network_dim, network_alpha, and what network_args has. */
 export interface NetworkOptions extends LoraOptions {
   /** Which parts get modules; both when left out. */
   readonly parts?: readonly Part[];
 }
 
-/** Names of all `NetworkOptions`. */
-export const networkOptionNames: OptionNames<NetworkOptions> = {
+/** How a network is built, and what it starts from. */
+export interface NetworkStartOptions extends NetworkOptions {
+  /** A LoRA file to go on from; its alphas count, modules that it lacks start anew (`--network_weights`). */
+  readonly weights?: string;
+  /** Makes the modules of that file, with its ranks, and no others (`--dim_from_weights`). */
+  readonly ranksFromWeights?: boolean;
+}
+
+/** Names of all `NetworkStartOptions`. */
+export const networkOptionNames: OptionNames<NetworkStartOptions> = {
   rank: true,
   alpha: true,
   convRank: true,
   convAlpha: true,
   parts: true,
+  blocks: true,
+  modules: true,
+  namedModulesOnly: true,
+  dropout: true,
+  rankDropout: true,
+  moduleDropout: true,
+  weights: true,
+  ranksFromWeights: true,
+};
+
+const blockOptionNames: OptionNames<BlockOptions> = {
+  downWeights: true,
+  midWeight: true,
+  upWeights: true,
+  zeroThreshold: true,
+  ranks: true,
+  alphas: true,
+  convRanks: true,
+  convAlphas: true,
 };
 
 /**
- * The part of a step's options that builds its network.
+ * The part of a step's options that builds its network and says what it starts from.
  *
- * @throws {RangeError} If a rank is no whole number above 0, or `parts` names none, or one that does not exist.
+ * @param step The step's name, for messages.
+ * @throws {TypeError} If `blocks` has an unknown option.
+ * @throws {RangeError} If a value is out of range, or `parts` names none, or one that does not exist.
  */
-export function networkOptions({ rank, alpha, convRank, convAlpha, parts }: NetworkOptions): NetworkOptions {
+export function networkOptions(step: string, options: NetworkStartOptions): NetworkStartOptions {
+  const { parts, blocks, weights, ranksFromWeights } = options;
   if (parts !== undefined && !(parts.length && parts.every((part) => part === "text_encoder" || part === "unet"))) {
     throw new RangeError(
       `Cannot make a network: parts is ${JSON.stringify(parts)}, must be text_encoder, unet or both`,
     );
   }
-  for (const [name, value] of Object.entries({ rank, convRank: convRank ?? 1 })) {
-    if (!Number.isInteger(value) || value < 1) {
-      throw new RangeError(`Cannot make a network: ${name} is ${value}, must be a whole number above 0`);
-    }
+  if (blocks !== undefined) checkOptions<BlockOptions>(step, blocks, blockOptionNames, "blocks");
+  checkLoraOptions("a network", options);
+  if (ranksFromWeights && weights === undefined) {
+    throw new RangeError("Cannot make a network: ranksFromWeights is true, but weights names no LoRA file");
   }
-  return {
-    rank,
-    ...(alpha === undefined ? {} : { alpha }),
-    ...(convRank === undefined ? {} : { convRank }),
-    ...(convAlpha === undefined ? {} : { convAlpha }),
-    ...(parts === undefined ? {} : { parts }),
-  };
+  return Object.fromEntries(
+    Object.entries(options).filter(([name, value]) => name in networkOptionNames && value !== undefined),
+  ) as unknown as NetworkStartOptions;
 }
 
 /** A trained network, off the device. */

@@ -1,6 +1,4 @@
 import { describeDataset } from "../../data/describe_dataset.ts";
-import type { Device } from "../../engine/mod.ts";
-import { initialWeights } from "../../lora/initial_weights.ts";
 import type { LoraNetwork } from "../../lora/network.ts";
 import type { TextMask } from "../../lora/orthogonality.ts";
 import type { Plan, StepRun } from "../../pipeline/mod.ts";
@@ -16,7 +14,8 @@ import { checkOnAdapter } from "./check_adapter.ts";
 import { checkOptions } from "./check_options.ts";
 import type { LatentProvider } from "./latents.ts";
 import { microBatchKinds } from "./micro_batch_kinds.ts";
-import { buildNetwork, type Network, type NetworkOptions } from "./network.ts";
+import { buildNetwork, type Network } from "./network.ts";
+import { type NetworkStart, startingWeights } from "./network_start.ts";
 import { datasetOf, type NetworkData, type TrainingData } from "./training_data.ts";
 import { runTraining, trainingLength, trainingNoise, type TrainingSide } from "./training_loop.ts";
 import { networkSettings, type OwnTrainingOptions, type TrainingOptions } from "./training_options.ts";
@@ -60,12 +59,6 @@ export function checkOrthogonality(step: string, options: Exclude<OrthogonalityS
   if (!["clean", "original"].includes(form)) {
     throw new RangeError(`Cannot train: orthogonality.form is ${JSON.stringify(form)}, must be clean or original`);
   }
-}
-
-/** A network to train: from its start, or from weights that are there. */
-export interface NetworkStart {
-  readonly options: NetworkOptions;
-  readonly network?: Network;
 }
 
 /** The data of one network, or an error that says which step should have read it. */
@@ -180,20 +173,22 @@ export async function trainNetworks(
   const loras: LoraNetwork[] = [];
   using opened = await latents.open(bases);
   try {
-    const sides = networks.map((network): TrainingSide => {
+    const sides: TrainingSide[] = [];
+    for (const network of networks) {
       const { number, start } = network, base = bases[`network${number}`];
       const lora = buildNetwork(`network ${number}`, base, start.options);
       loras.push(lora);
-      upload(device, lora, start.network, seed, number);
-      return {
+      const warn = (message: string) => run.warn(message);
+      device.upload(lora.weights, await startingWeights(lora, start, { seed, stream: number, warn }));
+      sides.push({
         number,
         base,
         lora,
         settings: settingsOf(network, options),
         dataset: datasetOf(dataOf(data, number)),
         tokenizer: bases[`tokenizer${number}`],
-      };
-    });
+      });
+    }
     const { state, log } = await runTraining(bases, sides, opened, {
       ...options,
       ...orthogonalityOptions(orthogonality),
@@ -224,14 +219,4 @@ function ownFigures(log: readonly StepFigures[], number: 1 | 2): StepFigures[] {
     ...figures,
     values: Object.fromEntries(Object.entries(figures.values).filter(([name]) => !name.endsWith(other))),
   }));
-}
-
-function upload(device: Device, lora: LoraNetwork, network: Network | undefined, seed: number, number: number): void {
-  const values = network?.weights ?? initialWeights(lora, { seed, stream: number });
-  if (values.length !== lora.sizeElements) {
-    throw new RangeError(
-      `Cannot train ${lora.name}: its weights have ${values.length} numbers, the base model and rank want ${lora.sizeElements}`,
-    );
-  }
-  device.upload(lora.weights, values);
 }

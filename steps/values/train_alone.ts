@@ -2,13 +2,14 @@ import type { StepRun, Values } from "../../pipeline/mod.ts";
 import { bases, data, latents } from "../things.ts";
 import type { OpenedBases } from "./bases.ts";
 import { checkOptions } from "./check_options.ts";
-import { networkOptionNames, type NetworkOptions, networkOptions } from "./network.ts";
+import { networkOptionNames, networkOptions, type NetworkStartOptions } from "./network.ts";
+import { hashStarts, type NetworkStart, resolveStart } from "./network_start.ts";
 import { planTraining, type TrainingTask, trainNetworks } from "./network_training.ts";
 import type { TrainingData } from "./training_data.ts";
 import { checkTraining, trainingOptionNames, type TrainingOptions } from "./training_options.ts";
 
 /** Options of the steps that train one network alone. */
-export interface TrainAloneOptions extends TrainingOptions, NetworkOptions {}
+export interface TrainAloneOptions extends TrainingOptions, NetworkStartOptions {}
 
 const needs = { bases, data, latents };
 
@@ -21,18 +22,21 @@ const needs = { bases, data, latents };
 export function trainAlone(name: string, number: 1 | 2, options: TrainAloneOptions) {
   checkOptions<TrainAloneOptions>(name, options, { ...trainingOptionNames, ...networkOptionNames });
   checkTraining(options);
-  const planned = { options: networkOptions(options) };
-  const task: TrainingTask = {
-    networks: [{ number, start: planned }],
+  const built = networkOptions(name, options);
+  const taskOf = (start: NetworkStart): TrainingTask => ({
+    networks: [{ number, start }],
     options,
     freezing: {},
     orthogonality: false,
-  };
+  });
   return {
-    definition: { name, version: 2, options, needs },
-    planned,
-    plan: (bases: OpenedBases, data: TrainingData) => planTraining(bases, data, task),
+    definition: { name, version: 2, options, needs, fingerprint: () => hashStarts(built) },
+    /** The step's plan, and what is known of the network. */
+    plan: async (bases: OpenedBases, data: TrainingData) => {
+      const start = await resolveStart(built);
+      return { plan: planTraining(bases, data, taskOf(start)), planned: { options: start.options } };
+    },
     train: async ({ bases, data, latents }: Values<typeof needs>, run: StepRun) =>
-      (await trainNetworks(bases, data, latents, task, run))[0],
+      (await trainNetworks(bases, data, latents, taskOf(await resolveStart(built)), run))[0],
   };
 }

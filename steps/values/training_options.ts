@@ -27,6 +27,8 @@ export interface OwnTrainingOptions {
   readonly optimizerArguments?: OptimizerArguments;
   /** 0: no clipping; 1 when left out (`--max_grad_norm`). */
   readonly maxGradNorm?: number;
+  /** Largest norm of a module's scaled product, to which its weights are scaled down after each step; no limit when left out (`--scale_weight_norms`). */
+  readonly maxWeightNorm?: number;
   /** 0, off, when left out (`--min_snr_gamma`). */
   readonly minSnrGamma?: number;
   /** Noise that all cells of a channel share is added with this factor; 0, off, when left out (`--noise_offset`). */
@@ -51,6 +53,7 @@ export const ownTrainingOptionNames: OptionNames<OwnTrainingOptions> = {
   optimizer: true,
   optimizerArguments: true,
   maxGradNorm: true,
+  maxWeightNorm: true,
   minSnrGamma: true,
   noiseOffset: true,
   lossType: true,
@@ -142,6 +145,7 @@ const ownTests: { readonly [Name in keyof Required<OwnTrainingOptions>]: Test | 
     (value) => typeof value === "object" && value !== null && !Array.isArray(value),
   ],
   maxGradNorm: fromZero,
+  maxWeightNorm: aboveZero,
   minSnrGamma: fromZero,
   noiseOffset: fromZero,
   lossType: oneOf(lossTypes),
@@ -188,7 +192,7 @@ export function checkOwnTraining(step: string, own: OwnTrainingOptions, all: Tra
 /** The trainer's names for one network's options. */
 export function networkSettings(options: OwnTrainingOptions): NetworkSettings {
   const { learningRate = 1e-4, textEncoderLearningRate, unetLearningRate, schedule, warmupSteps } = options;
-  const { scheduleCycles, schedulePower, optimizer, optimizerArguments, maxGradNorm } = options;
+  const { scheduleCycles, schedulePower, optimizer, optimizerArguments, maxGradNorm, maxWeightNorm } = options;
   const { minSnrGamma, noiseOffset, lossType, huberC, huberSchedule } = options;
   return defined({
     learningRate,
@@ -200,6 +204,7 @@ export function networkSettings(options: OwnTrainingOptions): NetworkSettings {
     power: schedulePower,
     optimizer: defined({ name: optimizer, arguments: optimizerArguments }),
     maxGradNorm,
+    maxWeightNorm,
     loss: defined({ type: lossType, huberC, huberSchedule, minSnrGamma, noiseOffset }),
   });
 }

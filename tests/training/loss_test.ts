@@ -65,7 +65,7 @@ Deno.test("a noise offset is added to the noise before latents are made noisy, a
     trains: false,
   }], {
     form: "clean",
-    orthogonality: { on: false, textCoefficient: 1, unetCoefficient: 1, textMask: "1-I" },
+    orthogonality: { on: false, textCoefficient: 1, unetCoefficient: 1, divergenceCoefficient: 0, textMask: "1-I" },
     vParameterization: false,
     accumulation: { count: 1, isLast: true },
     noise: "fed",

@@ -4,7 +4,12 @@ import { toCheckpointLayout } from "../../models/weights.ts";
 import type { BaseModel } from "../../models/base_model.ts";
 import type { OptimizerArguments } from "../../training/optimizers/arguments.ts";
 import { rateFeed } from "../../training/step_update.ts";
-import { makeUpdater, type NetworkSettings, type NetworkUpdater } from "../../training/network_settings.ts";
+import {
+  makeUpdater,
+  type NetworkSettings,
+  type NetworkUpdater,
+  updaterVariables,
+} from "../../training/network_settings.ts";
 import { haltFlag, type StepGraph, type StepNetwork, type StepOptions, traceStep } from "../../training/step_graph.ts";
 import { checkIds, neededFeeds, networkOptions, openBase, openNetwork, type ProbeRequest } from "./context.ts";
 import { traceComponents } from "./components.ts";
@@ -235,10 +240,7 @@ class Stepper {
   free(): void {
     const { device } = this.request;
     for (const { program } of this.compiled.values()) device.release(program);
-    device.free(
-      this.updaters.flatMap(({ optimizer, accumulated }) => [...Object.values(optimizer.state), accumulated]),
-    );
-    device.free([this.halted]);
+    device.free([...this.updaters.flatMap(updaterVariables), this.halted]);
   }
 
   private async compile(shapes: readonly StepNetwork["shape"][], isLast: boolean): Promise<CompiledStep> {
