@@ -4,7 +4,7 @@ import type { PartFiles } from "./checkpoint/part_files.ts";
 import { readTextEncoderConfig, type TextEncoderConfig } from "./clip/config.ts";
 import { CLIPTextModel } from "./clip/text_encoder.ts";
 import { ConfigReader } from "./config_reader.ts";
-import { fillWeightsByRule, type LoadProgress, loadWeights } from "./load.ts";
+import { type ChangeWeight, fillWeightsByRule, type LoadProgress, loadWeights } from "./load.ts";
 import { NoiseSchedule } from "./noise/schedule.ts";
 import { type Adapters, type LayerInfo, Source } from "./source.ts";
 import { readUNetConfig, type UNetConfig } from "./unet/config.ts";
@@ -92,11 +92,21 @@ export class BaseModel {
     return this.variables.reduce((sum, variable) => sum + byteLength(variable), 0);
   }
 
-  /** Puts the weights of the checkpoint's files on the device. */
-  async load(device: Device, progress: LoadProgress = {}): Promise<{ warnings: string[] }> {
+  /**
+   * Puts the weights of the checkpoint's files on the device.
+   *
+   * @param change What becomes of a weight of a part on the way, such as LoRA files that are merged into it.
+   */
+  async load(
+    device: Device,
+    progress: LoadProgress = {},
+    change: (part: "text_encoder" | "unet", key: string) => ReturnType<ChangeWeight> = () => null,
+  ): Promise<{ warnings: string[] }> {
     const { textEncoder, unet } = this.checkpoint, warnings: string[] = [];
-    for (const [part, weights] of [[textEncoder, this.textWeights], [unet, this.unetWeights]] as const) {
-      const { file, unknownKeys } = await loadWeights(device, weights, part, { ...this.options, ...progress });
+    const parts = [["text_encoder", textEncoder, this.textWeights], ["unet", unet, this.unetWeights]] as const;
+    for (const [name, part, weights] of parts) {
+      const options = { ...this.options, ...progress, change: (key: string) => change(name, key) };
+      const { file, unknownKeys } = await loadWeights(device, weights, part, options);
       if (unknownKeys.length) {
         warnings.push(
           `${file}: ${unknownKeys.length} tensors have no place in the model, the first is ${unknownKeys[0]}`,

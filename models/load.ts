@@ -11,6 +11,9 @@ export interface LoadOptions {
   readonly precision?: "f32" | "f16";
 }
 
+/** What becomes of a part's weight, by its key, before it is put on the device: a function of its f32 elements in PyTorch's layout, or null where it stays. */
+export type ChangeWeight = (key: string) => ((values: Float32Array) => Float32Array) | null;
+
 /** Hears how far loading is. */
 export interface LoadProgress {
   /** Bytes of a weight that has been put on the device. */
@@ -41,11 +44,15 @@ export async function loadWeights(
   device: Device,
   weights: Weights,
   part: PartFiles,
-  options: LoadOptions & LoadProgress = {},
+  options: LoadOptions & LoadProgress & { readonly change?: ChangeWeight } = {},
 ): Promise<LoadReport> {
   await using opened = await OpenedPart.open(part, options.onFetched);
   const stored = opened.find(weights);
-  await fillWeights(device, weights, (spec) => readElements(stored.get(spec)!), options);
+  const read = async (spec: WeightSpec) => {
+    const elements = await readElements(stored.get(spec)!), change = options.change?.(spec.key);
+    return change ? change(Float32Array.from(elements)) : elements;
+  };
+  await fillWeights(device, weights, read, options);
   return { file: opened.files[0].path, unknownKeys: opened.unknownKeys(stored) };
 }
 

@@ -1,9 +1,9 @@
 import { join } from "node:path";
-import { defineStep } from "../pipeline/mod.ts";
+import { defineStep, hashFile } from "../pipeline/mod.ts";
 import type { HubOptions } from "../models/checkpoint/hub.ts";
 import { bases } from "./things.ts";
 import { checkOptions } from "./values/check_options.ts";
-import { type BaseNames, loadBasesOn, openBases } from "./values/bases.ts";
+import { type BaseNames, loadBasesOn, type MergedLora, openBases } from "./values/bases.ts";
 import { contentOf } from "./values/checkpoint_content.ts";
 import { withKeptHashes } from "./values/file_hashes.ts";
 
@@ -24,16 +24,27 @@ export function loadBases(options: LoadBasesOptions) {
     vae: true,
     config: true,
     hub: true,
+    merge: true,
     precision: true,
     clipSkip: true,
   });
-  const { precision = "f32", clipSkip = 1, ...names } = options, { hub, ...paths } = names;
+  const { precision = "f32", clipSkip = 1, ...names } = options, { hub, merge = [], ...paths } = names;
   if (hub !== undefined) {
     checkOptions<HubOptions>(name, hub, { revision: true, cacheFolder: true, endpoint: true, offline: true }, "hub");
   }
   for (const [option, value] of Object.entries(paths)) {
     if (value === undefined || (typeof value === "string" && value !== "")) continue;
     throw new TypeError(`Cannot load bases: ${option} is ${JSON.stringify(value)}, must be a path`);
+  }
+  for (const [i, each] of merge.entries()) {
+    checkOptions<MergedLora>(name, each, { weights: true, multiplier: true }, `merge[${i}]`);
+    if (typeof each.weights !== "string" || !Number.isFinite(each.multiplier ?? 1)) {
+      throw new TypeError(
+        `Cannot load bases: merge[${i}] is ${
+          JSON.stringify(each)
+        }, must have weights, a file, and may have multiplier, a number`,
+      );
+    }
   }
   if (names.network1 === undefined) throw new TypeError("Cannot load bases: network1 is missing, must be a path");
   if (!["f32", "f16"].includes(precision)) {
@@ -45,14 +56,15 @@ export function loadBases(options: LoadBasesOptions) {
   return defineStep({
     name,
     version: 1,
-    options: { precision, clipSkip },
+    options: { precision, clipSkip, multipliers: merge.map(({ multiplier = 1 }) => multiplier) },
     gives: { bases },
     // The VAE counts as well: latents and pictures come of it.
     fingerprint: (_, folder) =>
       withKeptHashes(join(folder, "model_hashes.json"), async () => {
         const { network1, network2 } = await openBases(names, {});
         const distinct = new Set([network1.checkpoint, network2.checkpoint]);
-        return await Promise.all([...distinct].map(contentOf));
+        const merged = merge.map(({ weights }) => hashFile(weights));
+        return await Promise.all([...[...distinct].map(contentOf), ...merged]);
       }),
     plan: async () => {
       const opened = await openBases(names, { precision, clipSkip });
@@ -63,7 +75,10 @@ export function loadBases(options: LoadBasesOptions) {
           baseParameters: opened.network1.parameterCount,
           baseBytes: distinct.reduce((total, base) => total + base.parameterCount * bytes, 0),
         },
-        lines: [distinct.length === 1 ? "both networks share one base" : "each network has its own base"],
+        lines: [
+          distinct.length === 1 ? "both networks share one base" : "each network has its own base",
+          ...merge.map(({ weights, multiplier = 1 }) => `${weights} is merged into it, times ${multiplier}`),
+        ],
         gives: { bases: opened },
       };
     },

@@ -1,5 +1,7 @@
 import { dirname } from "node:path";
 import { Device, NoAdapterError } from "../../engine/mod.ts";
+import { readLora } from "../../formats/lora_file.ts";
+import { type LoraToMerge, mergeInto } from "../../lora/merge.ts";
 import { BaseModel, type BaseModelOptions } from "../../models/base_model.ts";
 import { type Checkpoint, openCheckpoint } from "../../models/checkpoint/checkpoint.ts";
 import type { OnBytes } from "../../models/checkpoint/model_folder.ts";
@@ -43,6 +45,15 @@ export interface BaseNames {
   readonly hub?: HubOptions;
   /** A Diffusers folder whose configurations and tokenizer single files are read with; SD v1.5's when left out. */
   readonly config?: string;
+  /** LoRA files that are merged into all bases before anything is trained, one after another (`--base_weights`). */
+  readonly merge?: readonly MergedLora[];
+}
+
+/** A LoRA file that is merged into a base model. */
+export interface MergedLora {
+  readonly weights: string;
+  /** Strength; 1 when left out (`--base_weights_multiplier`). */
+  readonly multiplier?: number;
 }
 
 /** The small base model that comes with the project, for `toy`; else the name itself. */
@@ -118,6 +129,13 @@ export async function loadBasesOn(
     const distinct = new Set([opened.network1, opened.network2]);
     const totalBytes = [...distinct].reduce((total, base) => total + base.weightBytes, 0);
     const tokenizers: Tokenizer[] = [];
+    const loras = await Promise.all(
+      (names.merge ?? []).map(async ({ weights, multiplier = 1 }): Promise<LoraToMerge> => ({
+        name: weights,
+        modules: (await readLora(weights)).modules,
+        multiplier,
+      })),
+    );
     let doneBytes = 0;
     for (const base of distinct) {
       base.checkpoint.notes.forEach(warn);
@@ -126,7 +144,8 @@ export async function loadBasesOn(
         onLoaded: (sizeBytes: number) => onLoaded?.(doneBytes += sizeBytes, totalBytes),
         ...onFetched ? { onFetched } : {},
       };
-      (await base.load(device, progress)).warnings.forEach(warn);
+      const change = mergeInto({ text_encoder: base.textLayers, unet: base.unetLayers }, loras);
+      (await base.load(device, progress, change)).warnings.forEach(warn);
     }
     const [tokenizer1, tokenizer2 = tokenizer1] = tokenizers;
     return { ...opened, device, tokenizer1, tokenizer2, release: () => device.dispose() };
