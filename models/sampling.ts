@@ -17,7 +17,7 @@ import {
 } from "../engine/mod.ts";
 import type { BaseModel } from "./base_model.ts";
 import { planSampler, type SamplerName } from "./noise/sampler.ts";
-import type { Adapters } from "./source.ts";
+import { type Adapters, stacked } from "./source.ts";
 
 /** A network's deltas on both parts of a base model. */
 export interface SamplingAdapters {
@@ -69,10 +69,7 @@ export function planSampling(base: BaseModel, options: SamplingOptions): Planned
   const guided = guidance !== 1, passes = guided ? 2 * batch : batch;
   const picture = [batch, height, width, 4];
   const latents = new Variable("sampled latents", { shape: picture, dtype: "f32" });
-  const adapters = (part: keyof SamplingAdapters): Adapters => (layer) => {
-    const found = options.adapters.map((each) => each[part](layer)).filter((adapter) => adapter !== null);
-    return found.length ? (x, y) => found.reduce((sum, adapter) => adapter(x, sum), y) : null;
-  };
+  const adapters = (part: keyof SamplingAdapters) => stacked(options.adapters.map((each) => each[part]));
 
   const ids = input("ids", [passes * tokenRows, 77], "i32");
   const states = base.encode(ids, { adapters: adapters("textEncoder"), rows: tokenRows });

@@ -22,6 +22,14 @@ export type Adapter = (x: Tensor, y: Tensor) => Tensor;
 /** Chooses what adapts a layer; null leaves it alone. */
 export type Adapters = (layer: LayerInfo) => Adapter | null;
 
+/** Adapts each layer by several networks, one after another: a stack. */
+export function stacked(adapters: readonly Adapters[]): Adapters {
+  return (layer) => {
+    const found = adapters.map((each) => each(layer)).filter((adapter) => adapter !== null);
+    return found.length ? (x, y) => found.reduce((sum, adapter) => adapter(x, sum), y) : null;
+  };
+}
+
 /** Sees what each block computes while the graph is traced: for checks and printing. */
 export interface Observer {
   /** Gets a block's path and output. */

@@ -1,5 +1,6 @@
 import { dropoutKeys } from "../lora/dropout.ts";
 import { RandomStream } from "../random/philox.ts";
+import type { BatchShape } from "./denoising.ts";
 import { huberThreshold, type LossOptions } from "./loss.ts";
 
 /** One prepared picture with its prompt. */
@@ -28,6 +29,11 @@ export interface TrainingNoise {
   readonly alphasCumprod: ArrayLike<number>;
 }
 
+/** The sizes that a batch's program is compiled for. */
+export function shapeOf({ samples, height, width, tokenRows }: TrainBatch): BatchShape {
+  return { batch: samples.length, height, width, tokenRows };
+}
+
 /** Streams of random numbers, so that what one draws does not shift another. */
 const streams = { timesteps: 101, noise: 110, offset: 120, dropout: 1_000_000 } as const;
 
@@ -48,6 +54,8 @@ export interface FeedOptions {
   readonly micro: number;
   /** `[batch]`, or more: the first count. */
   readonly timesteps: readonly number[];
+  /** First of the noise's streams; training's when left out. */
+  readonly noiseStream?: number;
   /** See `LoraNetwork.dropoutKeyCount`. */
   readonly dropoutKeyCount: number;
 }
@@ -55,7 +63,7 @@ export interface FeedOptions {
 /** Inputs of one network in a step or a validation, by name; see `traceStep`. */
 export function batchFeeds(
   { samples, height, width }: TrainBatch,
-  { number: k, noise, loss, seed, micro, timesteps, dropoutKeyCount }: FeedOptions,
+  { number: k, noise, loss, seed, micro, timesteps, noiseStream = streams.noise, dropoutKeyCount }: FeedOptions,
 ): Record<string, ArrayLike<number>> {
   const cells = height * width * 4, latents = new Float32Array(samples.length * cells);
   samples.forEach((sample, i) => latents.set(sample.latents, i * cells));
@@ -67,7 +75,7 @@ export function batchFeeds(
   const key = (stream: number) => [seed >>> 0, Math.floor(seed / 2 ** 32), stream + k, micro];
   return {
     [`latents_${k}`]: latents,
-    [`noise_key_${k}`]: key(streams.noise),
+    [`noise_key_${k}`]: key(noiseStream),
     [`offset_key_${k}`]: key(streams.offset),
     [`ids_${k}`]: samples.flatMap((sample) => Array.from(sample.ids)),
     [`timesteps_${k}`]: own,

@@ -1,17 +1,4 @@
-import {
-  add,
-  haltUnlessFinite,
-  input,
-  mean,
-  multiply,
-  randomNormal,
-  reshape,
-  scale,
-  scoped,
-  subtract,
-  type Tensor,
-  Variable,
-} from "../engine/mod.ts";
+import { add, haltUnlessFinite, input, mean, multiply, scale, scoped, type Tensor, Variable } from "../engine/mod.ts";
 import { dropoutKeyStride } from "../lora/dropout.ts";
 import type { LoraNetwork, Part } from "../lora/network.ts";
 import {
@@ -22,33 +9,13 @@ import {
   unetDivergence,
   unetOrthogonality,
 } from "../lora/orthogonality.ts";
-import type { Adapters } from "../models/source.ts";
-import { type LossOptions, sampleLoss } from "./loss.ts";
+import { type BatchShape, traceDenoising, type TrainableBase } from "./denoising.ts";
+import type { LossOptions } from "./loss.ts";
 import type { Optimizer } from "./optimizers/optimizer.ts";
 import type { ParameterGroups } from "./parameter_groups.ts";
 import { type PackedFigures, packFigures } from "./packed_figures.ts";
 import type { WeightNormLimit } from "./weight_norms.ts";
 import { traceGradient, traceUpdate } from "./step_update.ts";
-
-/** A base model as a step needs it: graph builders that add a network's deltas to its layers. */
-export interface TrainableBase {
-  /** Ids `[batch · rows, 77]` to what cross-attention reads, `[batch, tokens, channels]`. */
-  encode(ids: Tensor, options: { adapters: Adapters; rows: number }): Tensor;
-  /** Noise (or velocity) prediction `[batch, height, width, 4]`. */
-  denoise(sample: Tensor, timesteps: Tensor, context: Tensor, options: { adapters: Adapters }): Tensor;
-  /** 0.18215 for Stable Diffusion v1.5: latents are multiplied by it. */
-  readonly latentScale: number;
-}
-
-/** Sizes of one network's batch: a step is compiled for each. */
-export interface BatchShape {
-  readonly batch: number;
-  /** Latent cells: an eighth of the picture. */
-  readonly height: number;
-  readonly width: number;
-  /** Rows of 77 tokens a prompt takes: 1, 2 or 3. */
-  readonly tokenRows: number;
-}
 
 /** One network in a step. */
 export interface StepNetwork {
@@ -202,34 +169,15 @@ function optimizerScope({ number }: StepNetwork): string {
   return `network_${number}.optimizer`;
 }
 
-function tracePass({ number: k, base, lora, shape, loss }: StepNetwork, options: StepOptions): Pass {
-  const { batch, height, width, tokenRows } = shape;
+function tracePass({ number, base, lora, shape, loss }: StepNetwork, options: StepOptions): Pass {
   const hidden = new Map<string, Tensor | null>([[hooks.textEncoder, null], [hooks.unet, null]]);
-  const picture = [batch, height, width, 4];
-  const latents = scale(input(`latents_${k}`, picture), { factor: base.latentScale });
-  const drawn = (name: string, shape: readonly number[]) =>
-    options.noise === "fed"
-      ? input(`${name}_${k}`, shape)
-      : randomNormal(input(`${name}_key_${k}`, [4], "u32"), { shape });
-  const cells = drawn("noise", picture), { noiseOffset = 0, type: lossType = "l2" } = loss;
-  const noise = noiseOffset === 0
-    ? cells
-    : add(cells, scale(drawn("offset", [batch, 1, 1, 4]), { factor: noiseOffset }));
-  const perSample = (name: string) => input(`${name}_${k}`, [batch]);
-  const signal = reshape(perSample("signal"), [batch, 1, 1, 1]), sigma = reshape(perSample("sigma"), [batch, 1, 1, 1]);
-  const ids = input(`ids_${k}`, [batch * tokenRows, 77], "i32");
   const dropoutKeys = lora.dropoutKeyCount
-    ? input(`dropout_keys_${k}`, [lora.dropoutKeyCount * dropoutKeyStride], "u32")
+    ? input(`dropout_keys_${number}`, [lora.dropoutKeyCount * dropoutKeyStride], "u32")
     : null;
+  const { noise, vParameterization } = options;
   const adapters = (part: Part) => lora.adapters(part, { hidden, dropoutKeys });
-  const context = base.encode(ids, { adapters: adapters("text_encoder"), rows: tokenRows });
-  const noisy = add(multiply(signal, latents), multiply(sigma, noise));
-  const prediction = base.denoise(noisy, perSample("timesteps"), context, {
-    adapters: adapters("unet"),
-  });
-  const target = options.vParameterization ? subtract(multiply(signal, noise), multiply(sigma, latents)) : noise;
-  const threshold = lossType === "huber" || lossType === "smooth_l1" ? perSample("huber") : null;
-  const mse = sampleLoss(prediction, target, lossType, threshold);
+  const mse = traceDenoising({ number, base, shape, loss, noise, vParameterization, adapters });
+  const perSample = (name: string) => input(`${name}_${number}`, [shape.batch]);
   return {
     mse,
     weights: perSample("loss_weights"),

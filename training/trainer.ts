@@ -1,7 +1,8 @@
+import type { BatchShape, TrainableBase } from "./denoising.ts";
 import { type CompiledProgram, type Device, type Recorder, SlotPool, type Variable } from "../engine/mod.ts";
 import type { LoraNetwork } from "../lora/network.ts";
 import type { TextMask } from "../lora/orthogonality.ts";
-import { batchFeeds, drawTimesteps, type TrainBatch, type TrainingNoise } from "./feeds.ts";
+import { batchFeeds, drawTimesteps, shapeOf, type TrainBatch, type TrainingNoise } from "./feeds.ts";
 import { type ScheduleUnit, stepMultiplier } from "./learning_rate.ts";
 import {
   initialValues,
@@ -14,15 +15,9 @@ import { DivergedError, findNotFinite, firstNotFinite, type SkippedStep, skipRea
 import type { PackedFigures } from "./packed_figures.ts";
 import { partRate } from "./parameter_groups.ts";
 import type { EpochPhase } from "./phases.ts";
-import {
-  type BatchShape,
-  haltFlag,
-  type StepForm,
-  type StepGraph,
-  type StepOptions,
-  type TrainableBase,
-} from "./step_graph.ts";
+import { haltFlag, type StepForm, type StepGraph, type StepOptions } from "./step_graph.ts";
 import { planned, readEvery, recorderRows, traceTraining, trains } from "./training_program.ts";
+import { Validator } from "./validation.ts";
 import { rateFeed } from "./step_update.ts";
 
 /** What both networks share. Defaults are sd-scripts'. */
@@ -110,6 +105,7 @@ export class Trainer {
   private readonly compiled = new Map<string, Compiled>();
   /** Programs run one after another, so their slots are the same buffers. */
   private readonly pool: SlotPool;
+  private readonly validator: Validator;
   /** Networks whose optimizers have state on the device: one that never trains needs none. */
   private readonly started = new Set<number>();
   private readonly halted: Variable = haltFlag();
@@ -126,6 +122,7 @@ export class Trainer {
   ) {
     this.updaters = networks.map(({ lora, settings }) => makeUpdater(lora, settings));
     this.pool = new SlotPool(device);
+    this.validator = new Validator({ device, pool: this.pool, noise, networks, seed: options.seed });
   }
 
   /** Optimizer steps done. */
@@ -227,6 +224,11 @@ export class Trainer {
     return step * (this.options.accumulationSteps ?? 1) + micro;
   }
 
+  /** Losses of held-out pictures with the weights as they are now, see `Validator`; training goes on as if it had not been asked. */
+  validate(heldOut: readonly (readonly TrainBatch[])[]): Promise<Record<string, number>> {
+    return this.validator.measure(heldOut);
+  }
+
   /** Weights and optimizer state as they are now; figures must have been read, so that no NaN is saved. */
   async save(): Promise<TrainerState> {
     if (this.waiting.length) throw new Error("Cannot save: read the figures first");
@@ -269,6 +271,7 @@ export class Trainer {
       this.device.release(program);
     }
     this.compiled.clear();
+    this.validator.release();
     this.pool.dispose();
   }
 
@@ -357,8 +360,4 @@ function meanFigures(micro: readonly Readonly<Record<string, number | number[]>>
       return Number.isFinite(mean) ? [[name, mean]] : [];
     }),
   );
-}
-
-function shapeOf({ samples, height, width, tokenRows }: TrainBatch): BatchShape {
-  return { batch: samples.length, height, width, tokenRows };
 }

@@ -1,15 +1,9 @@
+import type { BatchShape } from "./denoising.ts";
 import { plan, pooledBytes, type Program, type Variable } from "../engine/mod.ts";
 import type { TrainingNoise } from "./feeds.ts";
 import { makeUpdater, type NetworkUpdater } from "./network_settings.ts";
 import type { EpochPhase } from "./phases.ts";
-import {
-  type BatchShape,
-  haltFlag,
-  type StepGraph,
-  type StepNetwork,
-  type StepOptions,
-  traceStep,
-} from "./step_graph.ts";
+import { haltFlag, type StepGraph, type StepNetwork, type StepOptions, traceStep } from "./step_graph.ts";
 import type { TrainerNetwork, TrainerOptions } from "./trainer.ts";
 
 /** A network alone trains always, network 2 as well; network 1 when the phase says so. */

@@ -1,5 +1,5 @@
 import type { Dataset } from "../../data/dataset.ts";
-import type { BatchShape } from "../../training/step_graph.ts";
+import type { BatchShape } from "../../training/denoising.ts";
 import type { MicroBatchKind } from "../../training/training_program.ts";
 import type { TrainingOptions } from "./training_options.ts";
 

@@ -6,7 +6,8 @@ import { NoiseSchedule } from "../../models/noise/schedule.ts";
 import { toNhwc } from "../../tools/probe/tensors.ts";
 import { huberThreshold, type LossOptions, sampleLoss } from "../../training/loss.ts";
 import { makeUpdater } from "../../training/network_settings.ts";
-import { haltFlag, traceStep, type TrainableBase } from "../../training/step_graph.ts";
+import type { TrainableBase } from "../../training/denoising.ts";
+import { haltFlag, traceStep } from "../../training/step_graph.ts";
 import { goldenJson, goldenTensors, sharedDevice } from "../probe/golden_tensors.ts";
 
 const { shape, timesteps, cases, zero_terminal_alphas_cumprod } = await goldenJson("training/losses");

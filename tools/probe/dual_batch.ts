@@ -1,6 +1,6 @@
 import { minSnrWeights } from "../../models/noise/min_snr.ts";
 import type { NoiseSchedule } from "../../models/noise/schedule.ts";
-import type { BatchShape } from "../../training/step_graph.ts";
+import type { BatchShape } from "../../training/denoising.ts";
 import { numbersOption, positiveOption, type ProbeOptions } from "./options.ts";
 import { entryOf, type NamedTensor, tensorOf, type TensorSet, toNhwc } from "./tensors.ts";
 

@@ -1,0 +1,67 @@
+import { add, input, multiply, randomNormal, reshape, scale, subtract, type Tensor } from "../engine/mod.ts";
+import type { Part } from "../lora/network.ts";
+import type { Adapters } from "../models/source.ts";
+import { type LossOptions, sampleLoss } from "./loss.ts";
+
+/** A base model as a step needs it: graph builders that add a network's deltas to its layers. */
+export interface TrainableBase {
+  /** Ids `[batch · rows, 77]` to what cross-attention reads, `[batch, tokens, channels]`. */
+  encode(ids: Tensor, options: { adapters: Adapters; rows: number }): Tensor;
+  /** Noise (or velocity) prediction `[batch, height, width, 4]`. */
+  denoise(sample: Tensor, timesteps: Tensor, context: Tensor, options: { adapters: Adapters }): Tensor;
+  /** 0.18215 for Stable Diffusion v1.5: latents are multiplied by it. */
+  readonly latentScale: number;
+}
+
+/** Sizes of one network's batch: a step is compiled for each. */
+export interface BatchShape {
+  readonly batch: number;
+  /** Latent cells: an eighth of the picture. */
+  readonly height: number;
+  readonly width: number;
+  /** Rows of 77 tokens a prompt takes: 1, 2 or 3. */
+  readonly tokenRows: number;
+}
+
+/** What a batch's loss is traced from. */
+export interface DenoisingRequest {
+  /** 1 or 2: inputs carry it in their names. */
+  readonly number: 1 | 2;
+  readonly base: TrainableBase;
+  readonly shape: BatchShape;
+  readonly loss: LossOptions;
+  /** Noise comes with the batch, or is drawn on the device from `noise_key_<k>`. */
+  readonly noise: "fed" | "drawn";
+  readonly vParameterization: boolean;
+  /** What networks add to the layers of each part. */
+  adapters(part: Part): Adapters;
+}
+
+/**
+ * Traces how well a base with its networks denoises a batch: `sampleLoss` of each sample, `[batch]`.
+ *
+ * Inputs, for network k: `latents_<k>`, `noise_<k>` or `noise_key_<k>`, `ids_<k>`, `timesteps_<k>`, `signal_<k>`, `sigma_<k>`; `offset_<k>` or `offset_key_<k>` with a noise
+ * offset, `huber_<k>` with a Huber loss; see `traceStep`.
+ */
+export function traceDenoising(request: DenoisingRequest): Tensor {
+  const { number: k, base, shape: { batch, height, width, tokenRows }, loss, vParameterization, adapters } = request;
+  const picture = [batch, height, width, 4];
+  const latents = scale(input(`latents_${k}`, picture), { factor: base.latentScale });
+  const drawn = (name: string, shape: readonly number[]) =>
+    request.noise === "fed"
+      ? input(`${name}_${k}`, shape)
+      : randomNormal(input(`${name}_key_${k}`, [4], "u32"), { shape });
+  const cells = drawn("noise", picture), { noiseOffset = 0, type: lossType = "l2" } = loss;
+  const noise = noiseOffset === 0
+    ? cells
+    : add(cells, scale(drawn("offset", [batch, 1, 1, 4]), { factor: noiseOffset }));
+  const perSample = (name: string) => input(`${name}_${k}`, [batch]);
+  const signal = reshape(perSample("signal"), [batch, 1, 1, 1]), sigma = reshape(perSample("sigma"), [batch, 1, 1, 1]);
+  const ids = input(`ids_${k}`, [batch * tokenRows, 77], "i32");
+  const context = base.encode(ids, { adapters: adapters("text_encoder"), rows: tokenRows });
+  const noisy = add(multiply(signal, latents), multiply(sigma, noise));
+  const prediction = base.denoise(noisy, perSample("timesteps"), context, { adapters: adapters("unet") });
+  const target = vParameterization ? subtract(multiply(signal, noise), multiply(sigma, latents)) : noise;
+  const threshold = lossType === "huber" || lossType === "smooth_l1" ? perSample("huber") : null;
+  return sampleLoss(prediction, target, lossType, threshold);
+}
