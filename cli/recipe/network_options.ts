@@ -1,28 +1,54 @@
-import type { NetworkOptions } from "../../steps/values/network.ts";
-import type { FlagValues } from "../flags/table.ts";
+import type { NetworkStartOptions } from "../../steps/values/network.ts";
+import type { FlagName, FlagValues } from "../flags/table.ts";
 import { pythonFloat, pythonInt } from "../settings/python_numbers.ts";
 import { UsageError } from "../usage_error.ts";
-import { namedArguments, wrongArgument } from "./arguments.ts";
+import { type ArgumentKinds, readArguments } from "./arguments.ts";
+import { changed } from "./changed.ts";
 import { settingsOf } from "./network_settings.ts";
 
 /** sd-scripts' rank where `--network_dim` is unset. */
 const rankOfUnset = 4;
 
-/** How one network is built. */
-export function networkOptions(values: FlagValues, network: 1 | 2): NetworkOptions {
+const number = { wanted: "a number", read: pythonFloat };
+const wholeNumber = { wanted: "a whole number", read: pythonInt };
+const list = (kind: typeof number) => ({
+  wanted: `${kind.wanted.replace(/^a /, "")}s with commas between`,
+  read: (text: string) => {
+    const values = text.split(",").map(kind.read);
+    return values.includes(undefined) ? undefined : values as number[];
+  },
+});
+/** Numbers of blocks, or the name of a curve over them. */
+const weights = {
+  wanted: "numbers with commas between, or a curve such as cosine",
+  // The step knows which curves there are.
+  read: (text: string) => /^[a-z_]+(\+|$)/.test(text) ? text : list(number).read(text),
+};
+
+/** What `--network_args` may have. */
+const argumentKinds = {
+  conv_dim: wholeNumber,
+  conv_alpha: number,
+  rank_dropout: number,
+  module_dropout: number,
+  down_lr_weight: weights,
+  mid_lr_weight: number,
+  up_lr_weight: weights,
+  block_lr_zero_threshold: number,
+  block_dims: list(wholeNumber),
+  block_alphas: list(number),
+  conv_block_dims: list(wholeNumber),
+  conv_block_alphas: list(number),
+} satisfies ArgumentKinds;
+
+/** How one network is built, and what it starts from. */
+export function networkOptions(values: FlagValues, network: 1 | 2): NetworkStartOptions {
   checkModule(values.network_module);
-  const { network_dim, network_alpha, network_args } = settingsOf(values, network);
-  const { conv_dim, conv_alpha } = namedArguments("network_args", network_args, ["conv_dim", "conv_alpha"]);
-  const convRank = conv_dim === undefined ? undefined : pythonInt(conv_dim);
-  const convAlpha = conv_alpha === undefined ? undefined : pythonFloat(conv_alpha);
-  if (conv_dim !== undefined && convRank === undefined) {
-    throw wrongArgument("network_args", "conv_dim", conv_dim, "a whole number");
-  }
-  if (conv_alpha !== undefined && convAlpha === undefined) {
-    throw wrongArgument("network_args", "conv_alpha", conv_alpha, "a number");
-  }
-  if (conv_alpha !== undefined && conv_dim === undefined) {
-    throw new UsageError("--network_args has conv_alpha, which needs conv_dim as well");
+  const { network_dim, network_alpha, network_args, network_dropout } = settingsOf(values, network);
+  const flag: FlagName = network === 2 && values.network_args_2 !== null ? "network_args_2" : "network_args";
+  const found = readArguments(flag, network_args, argumentKinds);
+  if (found.conv_alpha !== undefined && found.conv_dim === undefined && found.conv_block_dims === undefined) {
+    throw new UsageError(`--${flag} has conv_alpha, which needs conv_dim as well`);
   }
   const { network_train_unet_only: unetOnly, network_train_text_encoder_only: textOnly } = values;
   if (unetOnly && textOnly) {
@@ -30,13 +56,36 @@ export function networkOptions(values: FlagValues, network: 1 | 2): NetworkOptio
       "--network_train_unet_only and --network_train_text_encoder_only together leave nothing to train",
     );
   }
+  const blocks = given({
+    downWeights: found.down_lr_weight,
+    midWeight: found.mid_lr_weight,
+    upWeights: found.up_lr_weight,
+    zeroThreshold: found.block_lr_zero_threshold,
+    ranks: found.block_dims,
+    alphas: found.block_alphas,
+    convRanks: found.conv_block_dims,
+    convAlphas: found.conv_block_alphas,
+  });
+  const file = network === 1 ? values.network_weights : values.network_weights_2;
   return {
     rank: network_dim ?? rankOfUnset,
     alpha: network_alpha,
-    ...(convRank === undefined ? {} : { convRank }),
-    ...(convAlpha === undefined ? {} : { convAlpha }),
+    ...given({
+      convRank: found.conv_dim,
+      convAlpha: found.conv_alpha,
+      rankDropout: found.rank_dropout,
+      moduleDropout: found.module_dropout,
+    }),
+    ...changed({ dropout: [network_dropout, null] }),
+    ...(Object.keys(blocks).length === 0 ? {} : { blocks }),
     ...(unetOnly ? { parts: ["unet"] } : textOnly ? { parts: ["text_encoder"] } : {}),
+    ...(file ? { weights: file, ...changed({ ranksFromWeights: [values.dim_from_weights, false] }) } : {}),
   };
+}
+
+/** The options that are there. */
+function given<Values extends object>(options: Values): { [Name in keyof Values]?: Exclude<Values[Name], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
 }
 
 function checkModule(name: string | null): void {

@@ -3,6 +3,7 @@ import { cacheLatents } from "../../steps/cache_latents.ts";
 import { debugDataset } from "../../steps/debug_dataset.ts";
 import { encodeLatents } from "../../steps/encode_latents.ts";
 import { freezeNetwork1 } from "../../steps/freeze_network_1.ts";
+import { loadNetwork1 } from "../../steps/load_network_1.ts";
 import { loadBases } from "../../steps/load_bases.ts";
 import { pretrainNetwork1 } from "../../steps/pretrain_network_1.ts";
 import { readDatasets } from "../../steps/read_datasets.ts";
@@ -17,6 +18,7 @@ const steps = {
   cacheLatents,
   encodeLatents,
   debugDataset,
+  loadNetwork1,
   pretrainNetwork1,
   freezeNetwork1,
   trainNetwork2,

@@ -22,6 +22,10 @@ const flagOfOption: Readonly<Record<string, FlagName>> = {
   alpha: "network_alpha",
   convRank: "network_args",
   convAlpha: "network_args",
+  rankDropout: "network_args",
+  moduleDropout: "network_args",
+  dropout: "network_dropout",
+  maxWeightNorm: "scale_weight_norms",
   epochs: "max_train_epochs",
   steps: "max_train_steps",
   learningRate: "learning_rate",
@@ -50,6 +54,7 @@ const flagOfOption: Readonly<Record<string, FlagName>> = {
 const flagOfMessage: readonly (readonly [RegExp, FlagName])[] = [
   [/^Cannot cache latents: batchSize /, "vae_batch_size"],
   [/^Cannot use optimizer /, "optimizer_type"],
+  [/: blocks\.\w+ has /, "network_args"],
   [/^Cannot use schedule /, "lr_scheduler"],
   [/^Cannot use \w+: unknown argument /, "optimizer_args"],
   [/^Cannot use \w+: \w+ is /, "optimizer_args"],

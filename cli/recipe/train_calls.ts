@@ -1,4 +1,4 @@
-import type { NetworkOptions } from "../../steps/values/network.ts";
+import type { NetworkStartOptions } from "../../steps/values/network.ts";
 import type { FlagValues } from "../flags/table.ts";
 import { UsageError } from "../usage_error.ts";
 import { changed } from "./changed.ts";
@@ -32,12 +32,10 @@ export function trainCalls(values: FlagValues, isPair: boolean): StepCall[] {
       ...epochs,
     }]];
   }
-  const { epochs: _, ...rest } = shared, { pretrain_steps } = values;
-  const alone = pretrain_steps === null ? shared : { ...rest, steps: pretrain_steps };
   // A network that stays as it is has nothing of its own.
   const network1 = mode === "semi" ? differingOptions(values, 1, 2) : {};
   return [
-    ["pretrainNetwork1", { ...networkOptions(values, 1), ...alone, ...ownTrainingOptions(values, 1) }],
+    firstCall(values, shared),
     ["freezeNetwork1", { mode, ...epochs }],
     ["trainNetwork2", {
       ...networkOptions(values, 2),
@@ -49,18 +47,29 @@ export function trainCalls(values: FlagValues, isPair: boolean): StepCall[] {
   ];
 }
 
+/** Where a network 1 that is to be frozen comes from: a file, or a training of its own. */
+function firstCall(values: FlagValues, shared: ReturnType<typeof sharedTrainingOptions>): StepCall {
+  if (values.network_weights) return ["loadNetwork1", { weights: values.network_weights }];
+  const { epochs: _, ...rest } = shared, { pretrain_steps } = values;
+  const length = pretrain_steps === null ? shared : { ...rest, steps: pretrain_steps };
+  return ["pretrainNetwork1", { ...networkOptions(values, 1), ...length, ...ownTrainingOptions(values, 1) }];
+}
+
+/** Options that network 2 never has from network 1. */
+const notInherited = ["weights", "ranksFromWeights"];
+
 /** What network 2 is built with otherwise than network 1. */
-function differingNetwork(values: FlagValues): Partial<NetworkOptions> {
+function differingNetwork(values: FlagValues): Partial<NetworkStartOptions> {
   const one: Readonly<Record<string, unknown>> = { ...networkOptions(values, 1) }, two = networkOptions(values, 2);
-  const missing = Object.keys(one).find((name) => !Object.hasOwn(two, name));
+  const missing = Object.keys(one).find((name) => !notInherited.includes(name) && !Object.hasOwn(two, name));
   if (missing !== undefined) {
     throw new UsageError(
-      `--network_args_2 leaves out ${
-        missing === "convRank" ? "conv_dim" : missing
-      }, which network 1 has: trained side by side, network 2 has what network 1 has`,
+      `--network_args_2 leaves out what network 1 has (${missing}): trained side by side, network 2 has all that network 1 has, with values of its own`,
     );
   }
   return Object.fromEntries(
-    Object.entries(two).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(one[name])),
+    Object.entries(two).filter(([name, value]) =>
+      notInherited.includes(name) || JSON.stringify(value) !== JSON.stringify(one[name])
+    ),
   );
 }

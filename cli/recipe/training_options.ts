@@ -53,6 +53,7 @@ function ownOptions(values: FlagValues, network: 1 | 2) {
     optimizer: [optimizerOf(values, settings), "AdamW"],
     optimizerArguments: [argumentsOf(settings), null],
     maxGradNorm: [settings.max_grad_norm, 1],
+    maxWeightNorm: [settings.scale_weight_norms, null],
     minSnrGamma: [settings.min_snr_gamma, 0],
     noiseOffset: [settings.noise_offset, 0],
     lossType: [settings.loss_type, "l2"],

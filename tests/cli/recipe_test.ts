@@ -17,6 +17,8 @@ const pair = [
 type Case = readonly [line: readonly string[], step: StepName, options: Readonly<Record<string, unknown>>];
 
 const { network1, network2 } = things;
+/** A number for each of the 25 blocks. */
+const numbers = Array.from({ length: 25 }, (_, block) => block + 1), blocks = numbers.join(",");
 /** The data sets of `pair`. */
 const size = { resolution: 512 }, one = { trainDataDir: "one", ...size }, two = { trainDataDir: "two", ...size };
 
@@ -71,6 +73,47 @@ const cases: readonly Case[] = [
   [["--freeze_network_1", "--network_alpha=3"], "trainNetwork2", { alpha: 3 }],
   [["--network_args", "conv_dim=4", "conv_alpha=2"], "trainBoth", { convRank: 4, convAlpha: 2 }],
   [["--freeze_network_1", "--network_args_2", "conv_dim=4"], "trainNetwork2", { convRank: 4 }],
+  [["--network_args", "rank_dropout=0.1", "module_dropout=0.2"], "trainBoth", { rankDropout: 0.1, moduleDropout: 0.2 }],
+  [
+    [
+      "--network_args",
+      "down_lr_weight=0,0.5,1",
+      "mid_lr_weight=2",
+      "up_lr_weight=cosine+.25",
+      "block_lr_zero_threshold=0.1",
+    ],
+    "trainBoth",
+    {
+      blocks: { downWeights: [0, 0.5, 1], midWeight: 2, upWeights: "cosine+.25", zeroThreshold: 0.1 },
+    },
+  ],
+  [
+    [
+      "--network_args",
+      `block_dims=${blocks}`,
+      `block_alphas=${blocks}`,
+      `conv_block_dims=${blocks}`,
+      `conv_block_alphas=${blocks}`,
+    ],
+    "trainBoth",
+    {
+      blocks: { ranks: numbers, alphas: numbers, convRanks: numbers, convAlphas: numbers },
+    },
+  ],
+  [["--network_weights=a"], "trainBoth", { weights: "a", network2: undefined }],
+  [["--network_weights=a", "--dim_from_weights"], "trainBoth", {
+    weights: "a",
+    ranksFromWeights: true,
+    network2: undefined,
+  }],
+  [["--network_weights_2=a"], "trainBoth", { weights: undefined, network2: { weights: "a" } }],
+  [["--network_weights=a", "--network_weights_2=a"], "trainBoth", { weights: "a", network2: { weights: "a" } }],
+  [["--network_weights=a", "--freeze_network_1"], "loadNetwork1", { weights: "a" }],
+  [["--network_weights=a", "--semi_freeze_network_1"], "loadNetwork1", { weights: "a" }],
+  [["--freeze_network_1", "--network_weights_2=b", "--dim_from_weights"], "trainNetwork2", {
+    weights: "b",
+    ranksFromWeights: true,
+  }],
   [["--network_train_unet_only"], "trainBoth", { parts: ["unet"] }],
   [["--network_train_text_encoder_only"], "trainBoth", { parts: ["text_encoder"] }],
   [["--max_train_steps=9"], "trainBoth", { steps: 9 }],
@@ -151,6 +194,8 @@ const networkCases:
     ["optimizer_type", "Prodigy", "optimizer", "Prodigy"],
     ["max_grad_norm", "0", "maxGradNorm", 0],
     ["min_snr_gamma", "5", "minSnrGamma", 5],
+    ["network_dropout", "0.1", "dropout", 0.1],
+    ["scale_weight_norms", "1", "maxWeightNorm", 1],
     ["noise_offset", "0.1", "noiseOffset", 0.1],
     ["loss_type", "huber", "lossType", "huber"],
     ["huber_c", "0.5", "huberC", 0.5],
@@ -306,7 +351,7 @@ Deno.test("values that nothing can be made of are refused by name", async () => 
     [["--optimizer_args", "betas=(0.9"], '--optimizer_args has "betas=(0.9": a value is missing at the end'],
     [
       ["--network_args", "conv_dim=4", "--network_args_2"],
-      "--network_args_2 leaves out conv_dim, which network 1 has: trained side by side, network 2 has what network 1 has",
+      "--network_args_2 leaves out what network 1 has (convRank): trained side by side, network 2 has all that network 1 has, with values of its own",
     ],
     [["--save_model_as=ckpt"], "--save_model_as=ckpt is refused: it is not there yet; files are safetensors"],
     [["--mixed_precision=bf16"], "--mixed_precision=bf16 is refused: WebGPU has no bf16; use fp16, or no"],

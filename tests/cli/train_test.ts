@@ -192,7 +192,8 @@ Deno.test("train leaves with 2 and names the flag where something is missing or 
       ],
       [
         [...base, "--network_args", "conv_dm=4"],
-        "--network_args has the unknown name conv_dm; did you mean conv_dim? Names are conv_dim, conv_alpha",
+        "--network_args has the unknown name conv_dm; did you mean conv_dim? Names are conv_dim, conv_alpha, rank_dropout, module_dropout, " +
+        "down_lr_weight, mid_lr_weight, up_lr_weight, block_lr_zero_threshold, block_dims, block_alphas, conv_block_dims, conv_block_alphas",
       ],
     ];
     for (const [line, message] of cases) {

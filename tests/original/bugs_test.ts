@@ -181,3 +181,34 @@ Deno.test("gathered batches make steps of their own number, whichever network ha
   const { networks } = await runLine(folder, [...line, "--lr_scheduler=linear"]);
   for (const { log } of [networks.network1, networks.network2!]) deepEqual(log.map(({ epoch }) => epoch), [0, 1, 2, 3]);
 });
+
+Deno.test("network_weights count without freezing, frozen too, and each network has its own", async () => {
+  const first = await runLine(folder, [...pairLine(folder), "--output_name=first"]);
+  const [one, two] = ["first.safetensors", "first_2.safetensors"].map((file) => join(first.folder, file));
+  // At such a rate nothing moves: what comes out is what went in.
+  const still = [...pairLine(folder), "--learning_rate=1e-20", "--max_train_steps=1"];
+  const loaded = await runLine(folder, [...still, `--network_weights=${one}`, `--network_weights_2=${two}`]);
+  ok(sameWeights(loaded.loras.last, first.loras.first));
+  ok(sameWeights(loaded.loras.last_2, first.loras.first_2));
+  const frozen = await runLine(folder, [...pairLine(folder), "--freeze_network_1", `--network_weights=${one}`]);
+  ok(sameWeights(frozen.loras.last, first.loras.first));
+  ok(!sameWeights(frozen.loras.last_2, first.loras.first_2));
+});
+
+Deno.test("the alpha of loaded weights is the scale in use, and is saved again", async () => {
+  const line = pairLine(folder);
+  const low = await runLine(folder, [...line, "--network_alpha=2", "--output_name=low"]);
+  const weights = [
+    `--network_weights=${join(low.folder, "low.safetensors")}`,
+    `--network_weights_2=${join(low.folder, "low_2.safetensors")}`,
+  ];
+  // The flag says 4, the files say 2; the original trains with the flag's scale and saves the files' alpha.
+  const [four, two] = [
+    await runLine(folder, [...line, ...weights]),
+    await runLine(folder, [...line, ...weights, "--network_alpha=2"]),
+  ];
+  for (const name of ["last", "last_2"]) {
+    ok(four.loras[name].modules.every(({ alpha }) => alpha === 2));
+    ok(sameWeights(four.loras[name], two.loras[name]));
+  }
+});

@@ -15,6 +15,8 @@ import { copyPictures } from "../steps/small_training.ts";
 
 /** What came of a command line. */
 export interface LineResult {
+  /** Where the files are. */
+  readonly folder: string;
   /** The files' bytes, by their names without ending. */
   readonly files: Readonly<Record<string, Uint8Array>>;
   /** The same, read. */
@@ -69,5 +71,5 @@ async function run(output: string, line: readonly string[]): Promise<LineResult>
     files[name] = await readFile(event.path);
     loras[name] = await readLora(event.path);
   }
-  return { files, loras, networks, events };
+  return { folder: output, files, loras, networks, events };
 }
