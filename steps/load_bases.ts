@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { defineStep, hashFile } from "../pipeline/mod.ts";
 import type { HubOptions } from "../models/checkpoint/hub.ts";
 import { bases } from "./things.ts";
+import { checkOnAdapter } from "./values/check_adapter.ts";
 import { checkOptions } from "./values/check_options.ts";
 import { type BaseNames, loadBasesOn, type MergedLora, openBases } from "./values/bases.ts";
 import { contentOf } from "./values/checkpoint_content.ts";
@@ -80,6 +81,8 @@ export function loadBases(options: LoadBasesOptions) {
           ...merge.map(({ weights, multiplier = 1 }) => `${weights} is merged into it, times ${multiplier}`),
         ],
         gives: { bases: opened },
+        // That there is an adapter at all.
+        check: () => checkOnAdapter([]),
       };
     },
     run: async (_, run) => {
