@@ -112,7 +112,16 @@ export const networkFlags = flagGroup("The LoRA networks", [
     value: "file",
     default: null,
     from: "newer",
-    status: { refused: "it is not there yet" },
-    does: "LoRA files that are merged into the base model before training",
+    status: "works",
+    does: "LoRA files that are merged into the base models before training",
+  },
+  {
+    name: "base_weights_multiplier",
+    type: "list",
+    value: "number",
+    default: null,
+    from: "newer",
+    status: "works",
+    does: "strengths of --base_weights, in their order; 1 for those that are left out",
   },
 ]);

@@ -1,5 +1,6 @@
 import type { LoadBasesOptions } from "../../steps/load_bases.ts";
 import type { FlagValues } from "../flags/table.ts";
+import { pythonFloat } from "../settings/python_numbers.ts";
 import { UsageError } from "../usage_error.ts";
 
 /** Options of `loadBases`. */
@@ -18,8 +19,27 @@ export function baseOptions(values: FlagValues, isPair: boolean): LoadBasesOptio
     network1,
     ...(network2 === null || network2 === network1 ? {} : { network2 }),
     ...(values.vae ? { vae: values.vae } : {}),
+    ...(values.base_weights?.length ? { merge: mergedOf(values) } : {}),
     ...(values.base_config ? { config: values.base_config } : {}),
     ...(mixed_precision === "fp16" ? { precision: "f16" } : {}),
     ...(clipSkip === null ? {} : { clipSkip }),
   };
+}
+
+/** LoRA files that are merged into the bases, with their strengths. */
+function mergedOf({ base_weights, base_weights_multiplier }: FlagValues): NonNullable<LoadBasesOptions["merge"]> {
+  const files = base_weights ?? [], words = base_weights_multiplier ?? [];
+  if (words.length > files.length) {
+    throw new UsageError(
+      `--base_weights_multiplier has ${words.length} numbers for ${files.length} files of --base_weights`,
+    );
+  }
+  return files.map((weights, at) => {
+    if (words[at] === undefined) return { weights };
+    const multiplier = pythonFloat(words[at]);
+    if (multiplier === undefined) {
+      throw new UsageError(`--base_weights_multiplier has ${JSON.stringify(words[at])}, must be numbers`);
+    }
+    return { weights, multiplier };
+  });
 }

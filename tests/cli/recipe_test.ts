@@ -28,6 +28,9 @@ const cases: readonly Case[] = [
   [["--vae=v"], "loadBases", { vae: "v" }],
   [["--base_config=c"], "loadBases", { config: "c" }],
   [["--gradient_checkpointing"], "trainBoth", { gradientCheckpointing: true }],
+  [["--base_weights", "a", "b", "--base_weights_multiplier", "0.5"], "loadBases", {
+    merge: [{ weights: "a", multiplier: 0.5 }, { weights: "b" }],
+  }],
   [["--clip_skip=2"], "loadBases", { clipSkip: 2 }],
   [["--mixed_precision=fp16"], "loadBases", { precision: "f16" }],
   [["--train_data_dir=a"], "readDatasets", { network1: [{ trainDataDir: "a", ...size }], network2: [two] }],
@@ -353,6 +356,11 @@ Deno.test("values that nothing can be made of are refused by name", async () => 
       ["--network_args", "conv_dim=4", "--network_args_2"],
       "--network_args_2 leaves out what network 1 has (convRank): trained side by side, network 2 has all that network 1 has, with values of its own",
     ],
+    [
+      ["--base_weights=a", "--base_weights_multiplier", "1", "2"],
+      "--base_weights_multiplier has 2 numbers for 1 files of --base_weights",
+    ],
+    [["--base_weights=a", "--base_weights_multiplier", "x"], '--base_weights_multiplier has "x", must be numbers'],
     [["--save_model_as=ckpt"], "--save_model_as=ckpt is refused: it is not there yet; files are safetensors"],
     [["--mixed_precision=bf16"], "--mixed_precision=bf16 is refused: WebGPU has no bf16; use fp16, or no"],
   ];
