@@ -99,7 +99,7 @@ export class Dataset {
     if (!Number.isInteger(stream) || stream < 0 || stream > 0xffff) {
       throw new RangeError(`Cannot make the data set of ${name}: stream is ${stream}, must be a whole number to 65535`);
     }
-    const heldOut = holdOut(sources, { ...context, seed: context.validationSeed ?? context.seed });
+    const heldOut = holdOut(sources, { ...context, seed: this.validationSeed });
     let items = 0;
     this.parts = sources.map((source) => {
       const part = sortIntoBuckets(source, heldOut, name, items);
@@ -116,6 +116,11 @@ export class Dataset {
   /** Name for messages. */
   get name(): string {
     return this.#context.name;
+  }
+
+  /** Seed that chooses the held-out pictures. */
+  get validationSeed(): number {
+    return this.#context.validationSeed ?? this.#context.seed;
   }
 
   /** All buckets of all data sets. */

@@ -122,7 +122,7 @@ export class Trainer {
   ) {
     this.updaters = networks.map(({ lora, settings }) => makeUpdater(lora, settings));
     this.pool = new SlotPool(device);
-    this.validator = new Validator({ device, pool: this.pool, noise, networks, seed: options.seed });
+    this.validator = new Validator({ device, pool: this.pool, noise, networks });
   }
 
   /** Optimizer steps done. */
@@ -225,8 +225,8 @@ export class Trainer {
   }
 
   /** Losses of held-out pictures with the weights as they are now, see `Validator`; training goes on as if it had not been asked. */
-  validate(heldOut: readonly (readonly TrainBatch[])[]): Promise<Record<string, number>> {
-    return this.validator.measure(heldOut);
+  validate(heldOut: readonly (readonly TrainBatch[])[], seed: number): Promise<Record<string, number>> {
+    return this.validator.measure(heldOut, seed);
   }
 
   /** Weights and optimizer state as they are now; figures must have been read, so that no NaN is saved. */

@@ -5,6 +5,7 @@ import { makeUpdater, type NetworkUpdater } from "./network_settings.ts";
 import type { EpochPhase } from "./phases.ts";
 import { haltFlag, type StepGraph, type StepNetwork, type StepOptions, traceStep } from "./step_graph.ts";
 import type { TrainerNetwork, TrainerOptions } from "./trainer.ts";
+import { planValidation } from "./validation.ts";
 
 /** A network alone trains always, network 2 as well; network 1 when the phase says so. */
 export function trains(networks: readonly TrainerNetwork[], k: number, phase: EpochPhase): boolean {
@@ -84,7 +85,7 @@ export interface MicroBatchKind {
 
 /** A phase of a training as it is planned. */
 export interface PlannedPhase {
-  /** In the order of the kinds of micro-batches. */
+  /** In the order of the kinds of micro-batches; then those that measure held-out pictures. */
   readonly programs: readonly Program[];
   /** What all of it takes on the device: slots that the programs share, variables, and figures that wait to be read. */
   readonly peakBytes: number;
@@ -94,6 +95,7 @@ export interface PlannedPhase {
  * Plans all programs of a phase, in which the same networks train, without a GPU.
  *
  * @param resident Variables that lie on the device besides, whether programs use them or not: base models' weights.
+ * @param heldOut For each network the sizes of its held-out batches. What waits to be read of their losses is not counted: four numbers a picture.
  */
 export function planPhase(
   networks: readonly TrainerNetwork[],
@@ -102,6 +104,7 @@ export function planPhase(
   phase: EpochPhase,
   options: TraceRequest["options"],
   resident: readonly Variable[] = [],
+  heldOut: readonly (readonly BatchShape[])[] = [],
 ): PlannedPhase {
   const updaters = networks.map(({ lora, settings }) => makeUpdater(lora, settings)), halted = haltFlag();
   const programs = kinds.map((kind) =>
@@ -110,6 +113,12 @@ export function planPhase(
   const recorders = programs.map((program, i) =>
     program.outputs.get("figures")!.location.sizeBytes * recorderRows(options, kinds[i].accumulation.count)
   );
+  programs.push(...networks.flatMap((network, k) => {
+    const stacks = networks.length === 1 ? [[network]] : [[network], networks];
+    return (heldOut[k] ?? []).flatMap((shape) =>
+      stacks.map((stack) => planValidation(network, stack.map(({ lora }) => lora), shape, noise))
+    );
+  }));
   const kept = [...networks.map(({ lora }) => lora.weights), ...resident];
   return { programs, peakBytes: pooledBytes(programs, kept) + recorders.reduce((sum, bytes) => sum + bytes, 0) };
 }

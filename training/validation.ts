@@ -51,7 +51,6 @@ export interface ValidatorOptions {
   readonly pool: SlotPool;
   readonly noise: TrainingNoise;
   readonly networks: readonly TrainerNetwork[];
-  readonly seed: number;
 }
 
 interface Compiled {
@@ -72,15 +71,17 @@ export class Validator {
    * Each network's mean loss over its own held-out pictures, `validation_<k>`; with two networks also with both in one base, `validation_stack_<k>`.
    *
    * @param heldOut For each network its batches; a network without any has no figures.
+   * @param seed Of the noise.
    */
-  async measure(heldOut: readonly (readonly TrainBatch[])[]): Promise<Record<string, number>> {
+  async measure(heldOut: readonly (readonly TrainBatch[])[], seed: number): Promise<Record<string, number>> {
     const { networks } = this.options, figures: Record<string, number> = {};
     for (const [k, batches] of heldOut.entries()) {
       if (batches.length === 0) continue;
       const { number, lora } = networks[k];
-      figures[`validation_${number}`] = await this.meanLoss(k, [lora], batches);
+      figures[`validation_${number}`] = await this.meanLoss(k, [lora], batches, seed);
       if (networks.length === 1) continue;
-      figures[`validation_stack_${number}`] = await this.meanLoss(k, networks.map((network) => network.lora), batches);
+      const stack = networks.map((network) => network.lora);
+      figures[`validation_stack_${number}`] = await this.meanLoss(k, stack, batches, seed);
     }
     return figures;
   }
@@ -94,8 +95,13 @@ export class Validator {
     this.compiled.clear();
   }
 
-  private async meanLoss(k: number, loras: readonly LoraNetwork[], batches: readonly TrainBatch[]): Promise<number> {
-    const { noise, networks, seed } = this.options, { number, settings } = networks[k];
+  private async meanLoss(
+    k: number,
+    loras: readonly LoraNetwork[],
+    batches: readonly TrainBatch[],
+    seed: number,
+  ): Promise<number> {
+    const { noise, networks } = this.options, { number, settings } = networks[k];
     const timesteps = spreadTimesteps(noise.trainTimesteps), used: Compiled[] = [];
     for (const [index, batch] of batches.entries()) {
       const compiled = await this.compile(networks[k], loras, shapeOf(batch));

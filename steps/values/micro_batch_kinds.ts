@@ -40,6 +40,21 @@ export function microBatchKinds(
   };
 }
 
+/** Sizes of a data set's held-out batches. */
+export function heldOutShapes(
+  dataset: Dataset,
+  { maxTokenLength = 75, maxValidationBatches }: Pick<TrainingOptions, "maxTokenLength" | "maxValidationBatches">,
+): BatchShape[] {
+  return distinct(
+    dataset.validationBatches().slice(0, maxValidationBatches).map(({ width, height, samples }) => ({
+      batch: samples.length,
+      height: height / pixelsPerCell,
+      width: width / pixelsPerCell,
+      tokenRows: maxTokenLength / 75,
+    })),
+  );
+}
+
 /** Sizes of a data set's batches in the order of an epoch that is not shuffled; a bucket's last one may be short. */
 function batchSizes({ buckets }: Dataset): Omit<BatchShape, "tokenRows">[] {
   return buckets.flatMap(({ size: { width, height }, batchSize, entries }) =>

@@ -13,7 +13,7 @@ import { runTable, runTableLines } from "../report/run_table.ts";
 import { checkOnAdapter } from "./check_adapter.ts";
 import { checkOptions } from "./check_options.ts";
 import type { LatentProvider } from "./latents.ts";
-import { microBatchKinds } from "./micro_batch_kinds.ts";
+import { heldOutShapes, microBatchKinds } from "./micro_batch_kinds.ts";
 import { buildNetwork, type Network } from "./network.ts";
 import { type NetworkStart, startingWeights } from "./network_start.ts";
 import { datasetOf, type NetworkData, type TrainingData } from "./training_data.ts";
@@ -114,6 +114,7 @@ export function planTraining(bases: OpenedBases, data: TrainingData, task: Train
       JSON.parse(phase),
       { ...options, ...orthogonalityOptions(orthogonality) },
       resident,
+      datasets.map((dataset) => heldOutShapes(dataset, options)),
     )
   );
   const peakGpuBytes = Math.max(...planned.map(({ peakBytes }) => peakBytes));
@@ -135,6 +136,9 @@ export function planTraining(bases: OpenedBases, data: TrainingData, task: Train
     lines: [
       ...runTableLines(table, datasets.map(({ name }) => name)),
       ...networks.length === 1 ? [] : [phaseText(phases, orthogonality)],
+      ...options.zeroTerminalSnr && trainingNoise(bases, options).predictionType !== "v_prediction"
+        ? ["zeroTerminalSnr without vParameterization: at the last timestep there is nothing but the noise to predict"]
+        : [],
       ...count > kinds.length ? [`peak gpu is of the ${kinds.length} largest of ${count} kinds of micro-batches`] : [],
     ],
     check: () => checkOnAdapter(planned.flatMap(({ programs }) => programs)),

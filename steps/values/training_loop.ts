@@ -17,6 +17,7 @@ import {
 } from "../../training/trainer.ts";
 import type { LoadedBases, OpenedBases } from "./bases.ts";
 import { epochSteps } from "./epoch_batches.ts";
+import { HeldOut } from "./held_out.ts";
 import type { OpenedLatents } from "./latents.ts";
 import type { TrainingOptions } from "./training_options.ts";
 
@@ -35,7 +36,10 @@ export interface TrainingResult {
 }
 
 /** Steps per epoch, epochs and steps in all, from the data and the options. */
-export function trainingLength(datasets: readonly Dataset[], options: TrainingOptions) {
+export function trainingLength(
+  datasets: readonly Pick<Dataset, "batchesPerEpoch">[],
+  options: Pick<TrainingOptions, "steps" | "epochs" | "accumulationSteps">,
+) {
   const batches = Math.max(...datasets.map((dataset) => dataset.batchesPerEpoch));
   const stepsPerEpoch = Math.ceil(batches / (options.accumulationSteps ?? 1));
   const totalSteps = options.steps ?? (options.epochs ?? 1) * stepsPerEpoch;
@@ -70,6 +74,7 @@ export async function runTraining(
           `${skipped.inRow} in a row, ${skipped.total} in all`,
       ),
   });
+  const heldOut = new HeldOut(sides, latents, options);
   const file = join(run.folder, "checkpoint.safetensors"), log: StepFigures[] = [];
   try {
     const saved = await readCheckpoint(file);
@@ -92,8 +97,9 @@ export async function runTraining(
       const steps = epochSteps(sides, latents, epoch, time, options.maxTokenLength ?? 75);
       for (let at = trainer.stepsDone - epoch * stepsPerEpoch; at < steps.length; at++) {
         if (trainer.stepsDone >= totalSteps) break;
-        const figures = await trainer.train(epoch, phase, await steps[at]());
-        report(figures);
+        const figures = await trainer.train(epoch, phase, await steps[at]()), step = trainer.stepsDone;
+        const moment = { step, epoch, isEpochEnd: at === steps.length - 1, isLast: step === totalSteps };
+        report(await heldOut.measure(figures, trainer, moment));
         const isStopping = run.signal.aborted;
         if (isStopping || trainer.stepsDone % every === 0) {
           report(await trainer.readFigures());

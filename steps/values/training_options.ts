@@ -79,6 +79,12 @@ export interface TrainingOptions extends OwnTrainingOptions {
   readonly maxTokenLength?: 75 | 150 | 225;
   /** Computes each block again for its gradients: about half the memory, a third more time, the same bits; off when left out (`--gradient_checkpointing`). */
   readonly gradientCheckpointing?: boolean;
+  /** Epochs between two measurements of the held-out pictures' loss; 1 when left out (`--validate_every_n_epochs`). */
+  readonly validateEveryEpochs?: number;
+  /** Steps between two further measurements; none when left out (`--validate_every_n_steps`). */
+  readonly validateEverySteps?: number;
+  /** Held-out batches of each network that are measured; all when left out (`--max_validation_steps`). */
+  readonly maxValidationBatches?: number;
   /** Seed of timesteps and noise; 1 when left out (`--seed`). */
   readonly seed?: number;
   /** Steps between two checkpoints of the running step; 100 when left out. */
@@ -98,6 +104,9 @@ export const trainingOptionNames: OptionNames<TrainingOptions> = {
   zeroTerminalSnr: true,
   maxTokenLength: true,
   gradientCheckpointing: true,
+  validateEveryEpochs: true,
+  validateEverySteps: true,
+  maxValidationBatches: true,
   seed: true,
   checkpointEvery: true,
   maxSkippedInRow: true,
@@ -170,6 +179,9 @@ export function checkTraining(options: TrainingOptions): void {
     zeroTerminalSnr: yesOrNo,
     maxTokenLength: ["75, 150 or 225", (value) => [75, 150, 225].includes(value as number)],
     gradientCheckpointing: yesOrNo,
+    validateEveryEpochs: count,
+    validateEverySteps: count,
+    maxValidationBatches: count,
     seed: wholeFromZero,
     checkpointEvery: count,
     maxSkippedInRow: count,

@@ -1,4 +1,5 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
+import { trainingLength } from "../../steps/values/training_loop.ts";
 import { learningRateMultiplier, learningRateSchedules, stepMultiplier } from "../../training/learning_rate.ts";
 import { epochPhase } from "../../training/phases.ts";
 import { goldenJson } from "./golden_tensors.ts";
@@ -52,4 +53,28 @@ Deno.test("stepMultiplier() by batch is the reference's under accelerate 0.15, w
       );
     }
   }
+});
+
+Deno.test("trainingLength() counts as the reference does, but by the longer data set", async () => {
+  const { step_counts } = await goldenJson("training/lr_schedules");
+  equal(step_counts.length, 7);
+  let longer = 0;
+  for (const row of step_counts) {
+    const datasets = [row.loader_1, row.loader_2].map((batchesPerEpoch) => ({ batchesPerEpoch }));
+    const found = trainingLength(datasets, {
+      accumulationSteps: row.accumulation,
+      ...row.max_train_steps === null ? {} : { steps: row.max_train_steps },
+      ...row.max_train_epochs === null ? {} : { epochs: row.max_train_epochs },
+    });
+    equal(found.stepsPerEpoch, Math.ceil(row.batches_per_epoch / row.accumulation));
+    if (row.loader_2 > row.loader_1) {
+      // The reference plans epochs of the first data set and makes them as long as the second.
+      longer++;
+      equal(found.epochs, row.max_train_epochs ?? Math.ceil(row.max_train_steps / found.stepsPerEpoch));
+      equal(found.totalSteps, row.max_train_steps ?? found.epochs * found.stepsPerEpoch);
+    } else {
+      deepEqual([found.totalSteps, found.epochs], [row.optimizer_steps, row.epochs_planned]);
+    }
+  }
+  equal(longer, 2);
 });

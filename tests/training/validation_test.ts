@@ -18,7 +18,7 @@ const phase = { network1Trains: true, orthogonalityOn: false };
 async function validate(networks: readonly TrainerNetwork[], batches = networks.map(() => heldOut)) {
   const trainer = new Trainer(device, base.schedule, networks, { seed: 1, totalSteps: 8 });
   try {
-    return await trainer.validate(batches);
+    return await trainer.validate(batches, 1);
   } finally {
     trainer.dispose();
   }
@@ -99,8 +99,8 @@ Deno.test("validating leaves the training as it is and finds the same loss each 
       for (const seed of [3, 4]) {
         await trainer.train(0, phase, [networks.map(() => tinyBatch(seed))]);
         if (validating) {
-          found.push(await trainer.validate([heldOut, heldOut]));
-          deepEqual(await trainer.validate([heldOut, heldOut]), found.at(-1));
+          found.push(await trainer.validate([heldOut, heldOut], 1));
+          deepEqual(await trainer.validate([heldOut, heldOut], 1), found.at(-1));
         }
       }
       return { figures: await trainer.readFigures(), state: await trainer.save(), found };
