@@ -3,7 +3,7 @@ import type { OwnTrainingOptions, TrainingOptions } from "../../steps/values/tra
 import type { FlagName, FlagValues } from "../flags/table.ts";
 import { type PythonLiteral, pythonLiteral } from "../settings/python_literal.ts";
 import { UsageError } from "../usage_error.ts";
-import { allGiven, changed } from "./changed.ts";
+import { changed } from "./changed.ts";
 import { type NetworkSettings, settingsOf } from "./network_settings.ts";
 
 /** How long a run is, and what both networks have in common. */
@@ -33,32 +33,35 @@ export function ownTrainingOptions(values: FlagValues, network: 1 | 2): OwnTrain
 
 /** What a network has otherwise than another. */
 export function differingOptions(values: FlagValues, network: 1 | 2, other: 1 | 2): OwnTrainingOptions {
-  const usual: Readonly<Record<string, unknown>> = allGiven(ownOptions(values, other));
-  const own = Object.entries(allGiven(ownOptions(values, network)));
-  return Object.fromEntries(own.filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(usual[name])));
+  const others: Readonly<Record<string, readonly [unknown, unknown]>> = ownOptions(values, other);
+  const own = Object.entries(ownOptions(values, network)).filter(([name, [value, usual]]) =>
+    value !== null && JSON.stringify(value) !== JSON.stringify(others[name][0] ?? usual)
+  );
+  return Object.fromEntries(own.map(([name, [value]]) => [name, value]));
 }
 
-/** All that two networks may have of their own, with the steps' defaults. */
+/** All that two networks may have of their own, with the steps' defaults. What decides nothing beside another flag is not looked at. */
 function ownOptions(values: FlagValues, network: 1 | 2) {
-  const settings = settingsOf(values, network);
+  const settings = settingsOf(values, network), schedule = settings.lr_scheduler, lossType = settings.loss_type;
+  const hasThreshold = lossType === "huber" || lossType === "smooth_l1";
   return {
     learningRate: [settings.learning_rate, null],
     textEncoderLearningRate: [settings.text_encoder_lr, null],
     unetLearningRate: [settings.unet_lr, null],
     // The steps know which schedules and optimizers there are.
-    schedule: [settings.lr_scheduler as NonNullable<OwnTrainingOptions["schedule"]>, "constant"],
-    warmupSteps: [settings.lr_warmup_steps, 0],
-    scheduleCycles: [settings.lr_scheduler_num_cycles, 1],
-    schedulePower: [settings.lr_scheduler_power, 1],
+    schedule: [schedule as NonNullable<OwnTrainingOptions["schedule"]>, "constant"],
+    warmupSteps: [schedule === "constant" ? null : settings.lr_warmup_steps, 0],
+    scheduleCycles: [schedule === "cosine_with_restarts" ? settings.lr_scheduler_num_cycles : null, 1],
+    schedulePower: [schedule === "polynomial" ? settings.lr_scheduler_power : null, 1],
     optimizer: [optimizerOf(values, settings), "AdamW"],
     optimizerArguments: [argumentsOf(settings), null],
     maxGradNorm: [settings.max_grad_norm, 1],
     maxWeightNorm: [settings.scale_weight_norms, null],
     minSnrGamma: [settings.min_snr_gamma, 0],
     noiseOffset: [settings.noise_offset, 0],
-    lossType: [settings.loss_type, "l2"],
-    huberC: [settings.huber_c, 0.1],
-    huberSchedule: [settings.huber_schedule, "snr"],
+    lossType: [lossType, "l2"],
+    huberC: [hasThreshold ? settings.huber_c : null, 0.1],
+    huberSchedule: [hasThreshold ? settings.huber_schedule : null, "snr"],
   } as const;
 }
 

@@ -257,10 +257,22 @@ Deno.test("each setting of a data set is for both networks, or with _2 for netwo
   }
 });
 
+/** Two networks with what a flag needs beside it to decide anything. */
+function pairFor(flag: string): string[] {
+  const beside: Record<string, string> = {
+    lr_warmup_steps: "--lr_scheduler=linear",
+    lr_scheduler_num_cycles: "--lr_scheduler=cosine_with_restarts",
+    lr_scheduler_power: "--lr_scheduler=polynomial",
+    huber_c: "--loss_type=smooth_l1",
+    huber_schedule: "--loss_type=smooth_l1",
+  };
+  return [...pair, ...flag in beside ? [beside[flag]] : []];
+}
+
 Deno.test("each setting of a network is for both networks, or with _2 for network 2", async (t) => {
   for (const [flag, value, option, expected, usual] of networkCases) {
     await t.step(`${flag}=${value}`, async () => {
-      const both = await optionsOf([...pair, `--${flag}=${value}`], "trainBoth");
+      const pair = pairFor(flag), both = await optionsOf([...pair, `--${flag}=${value}`], "trainBoth");
       deepEqual([both?.[option], both?.network2], [expected, undefined]);
       const second = await optionsOf([...pair, `--${flag}_2=${value}`], "trainBoth");
       deepEqual([second?.[option], second?.network2], [usual, { [option]: expected }]);
@@ -304,6 +316,14 @@ Deno.test("a flag without any effect on this run is named", async () => {
     "reg_data_dir",
     "min_bucket_reso",
   ]);
+  const idle = [
+    "--lr_warmup_steps=5",
+    "--lr_scheduler_num_cycles=2",
+    "--lr_scheduler_power=2",
+    "--huber_c=0.2",
+    "--huber_schedule_2=constant",
+  ];
+  deepEqual(new Set(await unusedOf([...pair, ...idle])), new Set(idle.map((word) => word.replace(/^--|=.*$/g, ""))));
   // Half-freezing wins.
   deepEqual(await unusedOf([...pair, "--freeze_network_1", "--semi_freeze_network_1"]), ["freeze_network_1"]);
   deepEqual(await unusedOf(["--xformers", ...pair]), []);
