@@ -16,7 +16,7 @@ export { checkpointed } from "./graph/checkpoint.ts";
 export { currentScope, scoped } from "./graph/scope.ts";
 export { dependsOn, type GradientOptions, gradients } from "./autodiff/gradients.ts";
 export { type BufferLimits, checkLimits } from "./plan/limits.ts";
-export { plan, pooledBytes, type Program, programText, variableBytes } from "./plan/plan.ts";
+export { plan, type PlanOptions, pooledBytes, type Program, programText, variableBytes } from "./plan/plan.ts";
 export { type AdapterFacts, adapterLimits, NoAdapterError } from "./gpu/adapter.ts";
 export { Device, DeviceLostError, type HostArray } from "./gpu/device.ts";
 export { CompiledProgram, Recorder } from "./gpu/compiled_program.ts";

@@ -70,7 +70,7 @@ export async function findNotFinite(
     }
   }, trace);
   const ran = new Set(
-    plan({ outputs: { figures: packedFigures.tensor }, effects }).steps.flatMap((step) =>
+    plan({ outputs: { figures: packedFigures.tensor }, effects, fused: false }).steps.flatMap((step) =>
       step.kind === "node" ? [step.node] : []
     ),
   );

@@ -72,6 +72,11 @@ export interface OpDefinition<Names extends readonly string[], Attributes extend
    */
   withAddend?(inputs: ByName<Names, Tensor>, attributes: Attributes, addend: Tensor): Tensor | null;
   /**
+   * One application that does what this one and `producer`, which makes its input `name` for it alone, do together; null where there is none.
+   * The planner asks, after differentiation. The result takes this one's place: it must have the same outputs.
+   */
+  absorb?(name: string, producer: Application, own: Application): Application | null;
+  /**
    * How many leading inputs the kernel overwrites. They must be variables; the outputs are these variables after the
    * change, and the kernel binds inputs only, the overwritten ones as read_write.
    */
@@ -79,6 +84,14 @@ export interface OpDefinition<Names extends readonly string[], Attributes extend
   /** How many leading outputs are activations: f32, or what `storingActivations` says. */
   readonly narrows?: number;
   readonly samples: readonly Sample<Names, Attributes>[];
+}
+
+/** An op with what it is applied to. */
+export interface Application {
+  readonly op: AnyOp;
+  /** In the order of the op's `inputs`; null where one is left out. */
+  readonly inputs: readonly (Tensor | null)[];
+  readonly attributes: Readonly<Record<string, unknown>>;
 }
 
 /** What a kernel is generated from. */

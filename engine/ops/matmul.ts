@@ -3,6 +3,7 @@ import type { Tensor } from "../graph/tensor.ts";
 import type { TensorType } from "../graph/types.ts";
 import { gemm } from "./kernels/gemm.ts";
 import { floatType } from "./kernels/wgsl.ts";
+import { matmulPair } from "./matmul_pair.ts";
 import { sum } from "./reduce_sum.ts";
 
 /** How the operands lie, and a factor on the product. */
@@ -93,6 +94,23 @@ export const matmul = defineOp<readonly ["a", "b", "bias?", "addend?"], MatmulAt
   },
   withAddend: ({ a, b, bias, addend }, attributes, added): Tensor | null =>
     addend ? null : matmul(a, b, bias, added, attributes),
+  // A layer's product and its low-rank part, whichever was added to the other: the longer sum leads, so that it chooses the tile.
+  absorb: (name, producer, own) => {
+    if (name !== "addend" || producer.op !== matmul.definition) return null;
+    const attributes = [producer.attributes, own.attributes] as readonly MatmulAttributes[];
+    const [theirs, ours] = attributes;
+    if (!theirs.transposeA !== !ours.transposeA || !theirs.transposeB !== !ours.transposeB) return null;
+    const [a, b, bias, addend] = producer.inputs, [a2, b2, bias2] = own.inputs;
+    if (a!.shape.length !== 2 || (bias && bias2)) return null;
+    const { transposeA = false, transposeB = false } = ours, sumAxis = transposeA ? 0 : 1;
+    const ownFirst = a2!.shape[sumAxis] > a!.shape[sumAxis];
+    const [first, second] = ownFirst ? [ours, theirs] : [theirs, ours];
+    return {
+      op: matmulPair.definition,
+      inputs: ownFirst ? [a2, b2, bias ?? bias2, addend, a, b] : [a, b, bias ?? bias2, addend, a2, b2],
+      attributes: { transposeA, transposeB, scale: first.scale ?? 1, scale2: second.scale ?? 1 },
+    };
+  },
   samples: [
     { inputs: { a: [1, 1], b: [1, 1] }, expect: product(1, 1, 1) },
     {

@@ -1,5 +1,7 @@
 import { type Node, originOf, type PackPart, type Tensor, type Variable } from "../graph/tensor.ts";
 import { bufferBytes, byteLength, bytesPerElement, elementCount, type TensorType } from "../graph/types.ts";
+import { collect } from "./collect.ts";
+import { fuse } from "./fuse.ts";
 import { assignSlots, pooledSlots } from "./slots.ts";
 
 /** Which buffer a tensor lies in. Slots belong to the program and are reused; variables outlive it. */
@@ -61,6 +63,8 @@ export interface PlanOptions {
   readonly outputs?: Readonly<Record<string, Tensor>>;
   /** Results of ops that overwrite variables, such as an optimizer's step: run for their effect. */
   readonly effects?: readonly Tensor[];
+  /** False: nodes stay as they were traced, for who looks them up. Joined where that saves dispatches when left out, see `fuse`. */
+  readonly fused?: boolean;
 }
 
 interface Storage {
@@ -79,8 +83,10 @@ type Place = { storage: Storage | Variable; offsetBytes: number };
  *
  * @throws {TypeError} If a variable is read after an effect has overwritten it.
  */
-export function plan({ outputs = {}, effects = [] }: PlanOptions): Program {
-  const roots = [...Object.values(outputs), ...effects];
+export function plan({ outputs: wanted = {}, effects = [], fused = true }: PlanOptions): Program {
+  const names = Object.keys(wanted), traced = [...Object.values(wanted), ...effects];
+  const roots = fused ? fuse(traced) : traced;
+  const outputs = Object.fromEntries(names.map((name, i) => [name, roots[i]]));
   const { nodes, packs, inputs: inputTensors, uses } = collect(roots);
   const places = new Map<Tensor, Place>();
   const byOutput = new Map<Node, (Place | undefined)[]>();
@@ -255,41 +261,6 @@ function isCovered(parts: readonly PackPart[], pack: TensorType): boolean {
     end = offsetElements + elementCount(tensor.shape);
   }
   return end * bytesPerElement[pack.dtype] === byteLength(pack);
-}
-
-function collect(roots: readonly Tensor[]) {
-  const nodes = new Set<Node>(),
-    packs = new Set<Tensor>(),
-    inputs = new Set<Tensor>(),
-    uses = new Map<Tensor, number>();
-  const seen = new Set<Tensor>(), open: Tensor[] = [];
-  const use = (tensor: Tensor) => {
-    const origin = originOf(tensor);
-    uses.set(origin, (uses.get(origin) ?? 0) + 1);
-    open.push(tensor);
-  };
-  roots.forEach(use);
-  while (open.length) {
-    const tensor = open.pop()!;
-    if (seen.has(tensor)) continue;
-    seen.add(tensor);
-    const { source } = tensor;
-    if (source.kind === "view") open.push(source.of);
-    else if (source.kind === "input") inputs.add(tensor);
-    else if (source.kind === "pack") {
-      packs.add(tensor);
-      source.parts.forEach((part) => use(part.tensor));
-    } else if (source.kind === "node" && !nodes.has(source.node)) {
-      nodes.add(source.node);
-      for (const each of source.node.inputs) if (each) use(each);
-    }
-  }
-  return {
-    nodes: [...nodes].sort((a, b) => a.id - b.id),
-    packs: [...packs],
-    inputs: [...inputs],
-    uses,
-  };
 }
 
 /**

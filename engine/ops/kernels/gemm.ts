@@ -27,19 +27,31 @@ export interface GemmOptions {
   readonly result?: OperandType;
   /** Factor on the product alone; 1 when left out. */
   readonly scale?: number;
+  /** A second product of matrices that lie alike, `scale · a·b` with a sum of its own length `k`; not for batches. */
+  readonly second?: {
+    readonly k: number;
+    readonly dtypeA?: OperandType;
+    readonly dtypeB?: OperandType;
+    readonly scale?: number;
+  };
 }
 
 /**
- * Kernel for `result[i, m, n] = scale * a[i]·b[i] + bias[n] + addend[i, m, n]`, summed in f32.
+ * Kernel for `result[i, m, n] = scale * a[i]·b[i] + second + bias[n] + addend[i, m, n]`, summed in f32.
  *
- * Bindings: a, b, then bias and addend when there are any, then result.
+ * Bindings: a, b, then bias, addend and the second product's a and b when there are any, then result.
  */
 export function gemm(options: GemmOptions, target: KernelTarget): Kernel {
   const { batch = 1, m, n, k, transposeA, transposeB, sharedA, sharedB, dtypeA = "f32", dtypeB = "f32" } = options;
   const { bias, addend, result, scale } = options;
   const a = matrixOperand("a", m, k, !transposeA, batch > 1 && !sharedA, dtypeA);
   const b = matrixOperand("b", n, k, !!transposeB, batch > 1 && !sharedB, dtypeB);
-  return productKernel({ batch, m, n, k, a, b, bias, addend, result, scale }, target);
+  const second = options.second && {
+    ...options.second,
+    a: matrixOperand("a2", m, options.second.k, !transposeA, false, options.second.dtypeA ?? "f32"),
+    b: matrixOperand("b2", n, options.second.k, !!transposeB, false, options.second.dtypeB ?? "f32"),
+  };
+  return productKernel({ batch, m, n, k, a, b, bias, addend, result, scale, second }, target);
 }
 
 function matrixOperand(

@@ -19,6 +19,33 @@ function reference(options: GemmOptions, a: Float32Array, b: Float32Array, bias?
   });
 }
 
+/** Two products in one kernel, against the sum of both by definition. */
+async function checkPair(
+  { m, n, k, bias, addend, ...options }: GemmOptions,
+  second: NonNullable<GemmOptions["second"]>,
+  { gpu = false } = {},
+) {
+  const a = testValues(m * k, 1),
+    b = testValues(n * k, 2),
+    a2 = testValues(m * second.k, 5),
+    b2 = testValues(n * second.k, 6);
+  const biases = bias ? testValues(n, 3) : undefined, addends = addend ? testValues(m * n, 4) : undefined;
+  const one = reference({ m, n, k, ...options }, a, b, biases, addends);
+  const two = reference({ ...options, m, n, k: second.k, scale: second.scale ?? 1 }, a2, b2);
+  const inputs = [a, options.dtypeB === "f16" ? toF16(b) : b];
+  if (biases) inputs.push(biases);
+  if (addends) inputs.push(addends);
+  inputs.push(a2, b2);
+  for (const target of targets.filter(({ cpu }) => cpu || gpu)) {
+    const kernel = gemm({ m, n, k, bias, addend, ...options, second }, target);
+    const [result] = await runKernel(device, kernel, inputs, [m * n]);
+    const wrong = result.findIndex((value, i) =>
+      !(Math.abs(value - one[i] - two[i]) <= 1e-5 * (1 + (k + second.k) / 16))
+    );
+    ok(wrong < 0, `cpu ${target.cpu}: element ${wrong} is ${result[wrong]}, not ${one[wrong] + two[wrong]}`);
+  }
+}
+
 /** The kernels for GPUs compile slowly on a CPU adapter, so only some cases run them. */
 async function check(options: GemmOptions, { gpu = false } = {}) {
   const { batch = 1, m, n, k, sharedA, sharedB, dtypeA, dtypeB } = options;
@@ -77,4 +104,19 @@ Deno.test("gemm() runs a batch, with one operand for each product or one for all
 Deno.test("gemm() sums long thin products, as LoRA's weight gradients are", async () => {
   await check({ m: 4, n: 32, k: 1024, transposeA: true }, { gpu: true });
   await check({ m: 64, n: 16, k: 1030, transposeA: true });
+});
+
+Deno.test("gemm() adds a second product with its own scale and length of sum", async () => {
+  for (const [m, n, k, k2] of [[20, 36, 12, 4], [33, 7, 10, 3], [128, 48, 32, 16], [5, 64, 9, 8]]) {
+    for (const [transposeA, transposeB] of layouts) {
+      await checkPair({ m, n, k, transposeA, transposeB, bias: "f32" }, { k: k2, scale: 0.5 });
+    }
+  }
+  await checkPair({ m: 20, n: 36, k: 12, transposeB: true, dtypeB: "f16", addend: "f32" }, { k: 4, scale: 2 });
+  await checkPair({ m: 12, n: 8, k: 4, scale: 0.25 }, { k: 32 });
+});
+
+Deno.test("gemm() for GPUs adds a second product", async () => {
+  await checkPair({ m: 20, n: 36, k: 10, transposeB: true, bias: "f32" }, { k: 3, scale: 0.5 }, { gpu: true });
+  await checkPair({ m: 5, n: 6, k: 19, addend: "f32" }, { k: 20, scale: 2 }, { gpu: true });
 });

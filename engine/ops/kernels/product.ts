@@ -1,7 +1,14 @@
 import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
 import { isHalf } from "../../graph/types.ts";
-import { chooseRegisterTile, tileOutputs } from "./register_plan.ts";
-import { type OperandType, range, registerTile, storedOperand, type TileOperand } from "./register_tile.ts";
+import { chooseRegisterTile, operandsFor, tileOutputs } from "./register_plan.ts";
+import {
+  type OperandType,
+  range,
+  type RegisterTile,
+  registerTiles,
+  storedOperand,
+  type TileOperand,
+} from "./register_tile.ts";
 import { buffers } from "./storage.ts";
 import { divide, float } from "./wgsl.ts";
 import { chooseWorkgroupTile, guardedStore, workgroupMemory, workgroupSize, workgroupTile } from "./workgroup_tile.ts";
@@ -32,6 +39,8 @@ export interface Product {
   /** Element format of the result; f32 when left out. What is stored in pairs needs a number of columns that four divides. */
   readonly result?: OperandType;
   readonly scale?: number;
+  /** A second product that is added: operands of the same layouts, whose sum is `k` long. */
+  readonly second?: { readonly k: number; readonly a: TileOperand; readonly b: TileOperand; readonly scale?: number };
   /** WGSL constants that depend on `matrix` alone. */
   readonly prologue?: string;
   readonly loops?: ProductLoops;
@@ -39,7 +48,7 @@ export interface Product {
   readonly resultRow?: (row: string) => { row: string; condition?: string };
 }
 
-/** Kernel for `result = scale * a·b + bias + addend`; bindings in the order a, b, bias, addend, result. */
+/** Kernel for `result = scale * a·b + second + bias + addend`; bindings in the order a, b, bias, addend, second's a and b, result. */
 export function productKernel(product: Product, target: KernelTarget): Kernel {
   const kernel = target.cpu && target.subgroupSize > 0 ? onCpu(product, target) : onGpu(product, target);
   const most = target.maxWorkgroupsPerDimension;
@@ -57,7 +66,7 @@ export function productKernel(product: Product, target: KernelTarget): Kernel {
 /** A subgroup is a workgroup and sums a tile of the result, or of its transpose, in registers. */
 function onCpu(product: Product, target: KernelTarget): Kernel {
   const { batch, m, n, k, loops } = product, lanes = target.subgroupSize;
-  const { swapped, ...choice } = chooseRegisterTile({
+  const choice = chooseRegisterTile({
     m,
     n,
     k,
@@ -67,9 +76,17 @@ function onCpu(product: Product, target: KernelTarget): Kernel {
     lanes,
     inFours: isHalf(product.result ?? "f32") && n % 4 === 0,
   });
-  const [rowCount, columnCount] = swapped ? [n, m] : [m, n];
-  const tile = { ...choice, target, swapped, lanes, rowCount, columnCount, sumLength: loops?.length ?? k, ...loops };
-  const [a, b] = swapped ? [tile.columnOperand, tile.rowOperand] : [tile.rowOperand, tile.columnOperand];
+  const [rowCount, columnCount] = choice.swapped ? [n, m] : [m, n];
+  const tile = { ...choice, target, lanes, rowCount, columnCount, sumLength: loops?.length ?? k, ...loops };
+  const { second } = product, tiles: RegisterTile[] = [tile];
+  if (second) {
+    const factor = secondFactor(product), operands = operandsFor(choice, { ...second, lanes });
+    tiles.push({ ...tile, ...operands, sumLength: second.k, ...factor === 1 ? {} : { factor: float(factor) } });
+  }
+  const [first, other] = tiles.map(({ rowOperand, columnOperand }) => {
+    const [a, b] = choice.swapped ? [columnOperand, rowOperand] : [rowOperand, columnOperand];
+    return [storedOperand(a, target), storedOperand(b, target)];
+  });
   const { vectors, outputs } = tileOutputs(tile), bound = boundBuffers(product, vectors, target);
   // In loops, since each store in the text becomes a branch for each lane: it is their number that decides how long a kernel compiles.
   const stores = outputs.map(({ values, row, column, condition }) => {
@@ -81,14 +98,14 @@ ${condition ? `if (${condition}) { ${line} }` : line}
   });
   return {
     workgroups: [Math.ceil(columnCount / (tile.columns * lanes)), Math.ceil(rowCount / tile.rows), batch],
-    wgsl: `${buffers([storedOperand(a, target), storedOperand(b, target), bound.bias, bound.addend], [bound.result])}
+    wgsl: `${buffers([...first, bound.bias, bound.addend, ...other ?? []], [bound.result])}
 @compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
 let matrix = group.z;
 let firstColumn = group.x * ${tile.columns * lanes}u;
 let firstRow = group.y * ${tile.rows}u;
 ${product.prologue ?? ""}
-${registerTile(tile)}
+${registerTiles(tiles)}
 ${stores.join("\n")}
 }
 `,
@@ -97,11 +114,19 @@ ${stores.join("\n")}
 
 /** A workgroup sums a tile by way of workgroup memory, each invocation a few rows and columns of it. */
 function onGpu(product: Product, target: KernelTarget): Kernel {
-  const { batch, m, n, k, a, b } = product, vectors = n % 4 === 0, bound = boundBuffers(product, vectors, target);
-  const shape = chooseWorkgroupTile({ rows: m, columns: n, sum: k, batch }, target);
+  const { batch, m, n, k, a, b, second } = product, vectors = n % 4 === 0;
+  const bound = boundBuffers(product, vectors, target);
+  // The second sum begins at a multiple of four, so that no four-vector reads from both.
+  const begin = Math.ceil(k / 4) * 4, length = second ? begin + second.k : k;
+  const shape = chooseWorkgroupTile({ rows: m, columns: n, sum: length, batch }, target);
+  const load = (name: string, first: TileOperand, other: TileOperand | undefined, size: number) =>
+    other
+      ? loadFunctions(name, [first, other], size, begin, product, target)
+      : loadFunction(name, first, size, product, target);
+  const operands = [a, b, second?.a, second?.b].map((operand) => operand ? storedOperand(operand, target) : null);
   const body = workgroupTile(
     shape,
-    k,
+    length,
     { along: a.contiguous, load: "loadA" },
     { along: b.contiguous, load: "loadB" },
     (row, column, value) =>
@@ -109,11 +134,11 @@ function onGpu(product: Product, target: KernelTarget): Kernel {
   );
   return {
     workgroups: [Math.ceil(n / shape.columns), Math.ceil(m / shape.rows), batch],
-    wgsl: `${buffers([storedOperand(a, target), storedOperand(b, target), bound.bias, bound.addend], [bound.result])}
+    wgsl: `${buffers([...operands.slice(0, 2), bound.bias, bound.addend, ...operands.slice(2)], [bound.result])}
 ${workgroupMemory(shape)}
 var<private> matrix: u32;
-${loadFunction("loadA", a, m, product, target)}
-${loadFunction("loadB", b, n, product, target)}
+${load("loadA", a, second?.a, m)}
+${load("loadB", b, second?.b, n)}
 @compute @workgroup_size(${workgroupSize(shape)})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
 matrix = group.z;
@@ -124,6 +149,11 @@ ${body}
 }
 `,
   };
+}
+
+/** Factor on the second product before the whole sum is scaled. */
+function secondFactor({ second, scale = 1 }: Product): number {
+  return (second?.scale ?? 1) / scale;
 }
 
 /** What is bound beside the operands, four elements at a time when `vectors`. */
@@ -154,6 +184,24 @@ function storeLine(
   const line = `let index = (${place.row}) * ${n / unit}u + ${divide(column, unit)}; ` +
     result.store("index", terms.filter((term) => term).join(" + "));
   return place.condition ? `if (${place.condition}) { ${line} }` : `{ ${line} }`;
+}
+
+/** A function like `loadFunction`'s for two products: steps from `begin` on are the second one's. */
+function loadFunctions(
+  name: string,
+  [first, other]: readonly [TileOperand, TileOperand],
+  size: number,
+  begin: number,
+  product: Product,
+  target: KernelTarget,
+): string {
+  const factor = name === "loadA" ? secondFactor(product) : 1;
+  return `${loadFunction(`${name}1`, first, size, product, target)}
+${loadFunction(`${name}2`, other, size, { ...product, k: product.second!.k }, target)}
+fn ${name}(at: u32, step: u32) -> vec4f {
+  if (step < ${begin}u) { return ${name}1(at, step); }
+  return ${name}2(at, step - ${begin}u)${factor === 1 ? "" : ` * ${float(factor)}`};
+}`;
 }
 
 /** WGSL function that reads four neighbours of an operand for a workgroup's tile, zeros outside. */

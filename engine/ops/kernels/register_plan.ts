@@ -38,15 +38,36 @@ export function chooseRegisterTile(sizes: ProductSizes): TileChoice {
   return best!;
 }
 
+/** A further product's operands as a tile that was chosen for the first one reads them. */
+export function operandsFor(
+  { swapped, rows, vectors }: TileChoice,
+  { a, b, lanes }: Pick<ProductSizes, "a" | "b" | "lanes">,
+): Pick<TileChoice, "rowOperand" | "columnOperand"> {
+  const [rowOperand, columnOperand] = swapped ? [b, a] : [a, b];
+  return {
+    rowOperand: rowOperandFor(rowOperand, rows, lanes),
+    columnOperand: vectors ? columnOperand : columnOperandFor(columnOperand),
+  };
+}
+
+function rowOperandFor(operand: TileOperand, rows: number, lanes: number): TileOperand {
+  const acrossRows = operand.contiguous === "tile";
+  const wholeFours = rows % 4 === 0 && rows / 4 <= lanes && Number.isInteger(Math.log2(rows));
+  return { ...operand, vectors: operand.vectors && (!acrossRows || wholeFours) };
+}
+
+/** Of columns that a lane owns apart from one another, four-vectors can only lie along the sum. */
+function columnOperandFor(operand: TileOperand): TileOperand {
+  return { ...operand, vectors: operand.vectors && operand.contiguous === "sum" };
+}
+
 function* choices({ m, n, a, b, lanes, inFours = false }: ProductSizes): Generator<TileChoice> {
   for (const swapped of [false, true]) {
     const rowCount = swapped ? n : m, columnCount = swapped ? m : n;
     const rowOperand = swapped ? b : a, columnOperand = swapped ? a : b;
     const rowChoices = rowCount <= 16 ? [...new Set([rowCount, 4, 8].filter((rows) => rows <= rowCount))] : [4, 8, 16];
     for (const rows of rowChoices) {
-      const acrossRows = rowOperand.contiguous === "tile";
-      const wholeFours = rows % 4 === 0 && rows / 4 <= lanes && Number.isInteger(Math.log2(rows));
-      const left = { ...rowOperand, vectors: rowOperand.vectors && (!acrossRows || wholeFours) };
+      const left = rowOperandFor(rowOperand, rows, lanes);
       // See `tileOutputs`.
       const canStore = (vectors: boolean) => !inFours || (swapped ? rows % 4 === 0 : vectors);
       if (columnCount % 4 === 0 && columnOperand.tileStride > 0 && canStore(true)) {
@@ -54,14 +75,13 @@ function* choices({ m, n, a, b, lanes, inFours = false }: ProductSizes): Generat
       }
       if (!canStore(false)) continue;
       for (const columns of [1, 2, 4].filter((count) => count === 1 || (count / 2) * lanes < columnCount)) {
-        const vectors = columnOperand.vectors && columnOperand.contiguous === "sum";
         yield {
           swapped,
           rows,
           columns,
           vectors: false,
           rowOperand: left,
-          columnOperand: { ...columnOperand, vectors },
+          columnOperand: columnOperandFor(columnOperand),
         };
       }
     }

@@ -48,6 +48,8 @@ export interface RegisterTile {
   /** WGSL around the inner sum, for a sum over several axes: `{` … `}` of the outer loops. */
   readonly open?: string;
   readonly close?: string;
+  /** Factor on this product; 1 when left out. */
+  readonly factor?: string;
 }
 
 const components = ["x", "y", "z", "w"];
@@ -61,6 +63,15 @@ export function storedOperand(
 }
 
 /**
+ * WGSL that sums tiles of matrix products of one size in registers, one after another into the same sums. See `registerTile`.
+ *
+ * All products share rows, columns, lanes and vectors; each has its own operands and length of the sum.
+ */
+export function registerTiles([first, ...others]: readonly RegisterTile[]): string {
+  return [registerTile(first), ...others.map((tile) => `{\n${registerTile(tile, { continues: true })}\n}`)].join("\n");
+}
+
+/**
  * WGSL that sums a tile of a matrix product in registers, without workgroup memory or barriers: for CPU adapters, where these cost
  * the most and a broadcast costs next to nothing.
  *
@@ -70,7 +81,7 @@ export function storedOperand(
  * A lane loads as much as the others, and each load is used by the whole subgroup, so a step of `rows × 4 lanes` products costs
  * `rows / lanes + 4` loads. The sum is unrolled by four.
  */
-export function registerTile(tile: RegisterTile): string {
+function registerTile(tile: RegisterTile, { continues = false } = {}): string {
   const { rows, columns, vectors, lanes, sumLength } = tile;
   const accumulators = range(rows).map((row) =>
     vectors ? `var sum${row} = vec4f();` : range(columns).map((c) => `var sum${row}_${c} = 0.0;`).join(" ")
@@ -83,7 +94,7 @@ export function registerTile(tile: RegisterTile): string {
       lines.push(...right.at(four, step));
       for (let row = 0; row < rows; row++) {
         const factor = `f${step}_${row}`;
-        lines.push(`let ${factor} = ${left.value(row, step)};`);
+        lines.push(`let ${factor} = ${left.value(row, step)}${tile.factor ? ` * ${tile.factor}` : ""};`);
         if (vectors) lines.push(`sum${row} = fma(vec4f(${factor}), b${step}, sum${row});`);
         else {for (let c = 0; c < columns; c++) {
             lines.push(`sum${row}_${c} = fma(${factor}, b${step}_${c}, sum${row}_${c});`);
@@ -106,7 +117,7 @@ export function registerTile(tile: RegisterTile): string {
     columnVariables,
     left.setup,
     right.setup,
-    ...accumulators,
+    ...continues ? [] : accumulators,
     tile.open ?? "",
     left.offsets,
     right.offsets,
