@@ -77,7 +77,13 @@ Deno.test("every op of the list names its sizes", async () => {
 });
 
 Deno.test("countOperations() counts two for each multiply-add", () => {
-  equal(countOperations(plan({ outputs: { y: linear(input("x", [3, 2]), input("weight", [4, 2])) } })), 2 * 3 * 2 * 4);
+  const x = input("x", [3, 2]), layer = linear(x, input("weight", [4, 2]));
+  equal(countOperations(plan({ outputs: { y: layer } })), 2 * 3 * 2 * 4);
+  // With a low-rank part of rank 1: two products more, one of them in the layer's own dispatch.
+  const adapted = linear(linear(x, input("down", [1, 2])), input("up", [4, 1]), null, { addend: layer });
+  const program = plan({ outputs: { y: adapted } });
+  equal(program.steps.length, 2);
+  equal(countOperations(program), 2 * 3 * (2 * 4 + 2 * 1 + 1 * 4));
 });
 
 Deno.test("the dual step has about the operations that PyTorch's has, and fewer with network 1 frozen", async () => {
