@@ -46,6 +46,9 @@ export {
   networkStore,
   type PlannedNetwork,
 } from "./steps/values/network.ts";
+export { type LoraFileOptions, type LoraFormat } from "./steps/outputs/lora_files.ts";
+export { type SaveOptions } from "./steps/outputs/saving.ts";
+export { StateError } from "./steps/outputs/state_folder.ts";
 export { type OrthogonalitySetting } from "./steps/values/network_training.ts";
 export { type PictureOptions, PictureSampler, type StackedNetwork } from "./steps/values/picture_sampler.ts";
 export { type Retention, type RetentionColumn } from "./steps/values/retention.ts";

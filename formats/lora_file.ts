@@ -5,6 +5,7 @@ import { openTensorFile } from "./open_tensor_file.ts";
 import type { TensorData } from "./safetensors.ts";
 import type { TensorFile, TensorInfo } from "./tensor_file.ts";
 import { orderTensors, serializeHeader } from "./safetensors_writer.ts";
+import { writeTorchCheckpoint } from "./torch_checkpoint/writer.ts";
 import { compareCodePoints } from "./text_order.ts";
 
 /** A weight of a LoRA module, row-major, in PyTorch's layout. */
@@ -89,6 +90,20 @@ export async function writeLora(
   options: WriteLoraOptions = {},
 ): Promise<void> {
   await writeFileAtomically(path, serializeLora(modules, options));
+}
+
+/**
+ * Writes a LoRA file as `torch.save()` does (.pt, .ckpt): the dict of its tensors, in the order of the modules. It has no metadata.
+ *
+ * @throws {TypeError} As {@link serializeLora}.
+ * @throws What the file system throws.
+ */
+export async function writeTorchLora(
+  path: string,
+  modules: readonly LoraFileModule[],
+  options: Omit<WriteLoraOptions, "metadata"> = {},
+): Promise<void> {
+  await writeTorchCheckpoint(path, modules.flatMap((module) => moduleTensors(module, options)));
 }
 
 /**

@@ -43,7 +43,8 @@ export class BaseModel {
     readonly schedule: NoiseSchedule,
     /** Latents are multiplied by it before noise is added: what the VAE's configuration says, 0.18215 without a VAE. */
     readonly latentScale: number,
-    private readonly options: BaseModelOptions,
+    /** How it is read and kept. */
+    readonly options: BaseModelOptions,
   ) {
     const dtype: DType = options.precision ?? "f32";
     this.textWeights = new Weights("text_encoder", dtype);

@@ -243,11 +243,12 @@ class Run {
         this.#emit(state, { type: "progress", ...progress, ...(etaSeconds === undefined ? {} : { etaSeconds }) });
       },
       figures: (figures) => this.#emit(state, { type: "figures", figures: { ...figures } }),
-      artifact: (path) => {
-        if (!statSync(path, { throwIfNoEntry: false })?.isFile()) {
+      artifact: (path, { isPassing = false } = {}) => {
+        const found = statSync(path, { throwIfNoEntry: false });
+        if (!(found?.isFile() || (isPassing && found?.isDirectory()))) {
           throw new TypeError(`Cannot report ${path} as an artifact of step '${state.step.name}': it is no file`);
         }
-        artifacts.push(resolve(path));
+        if (!isPassing) artifacts.push(resolve(path));
         this.#emit(state, { type: "artifact", path });
       },
       warn: (message) => this.#emit(state, { type: "warning", message }),

@@ -18,8 +18,12 @@ export interface StepRun {
   progress(progress: { done: number; total: number; unit: string; message?: string }): void;
   /** Reports named numbers, such as losses. */
   figures(values: { readonly [name: string]: number }): void;
-  /** Reports a file made for the user, outside the product. If it goes missing or is changed, the step is redone. */
-  artifact(path: string): void;
+  /**
+   * Reports a file made for the user, outside the product. If it goes missing or is changed, the step is redone.
+   *
+   * @param options.isPassing True for a file or folder that may go missing later: the step is not redone for it.
+   */
+  artifact(path: string, options?: { readonly isPassing?: boolean }): void;
   /** Reports something the user should know that does not stop the run. */
   warn(message: string): void;
 }

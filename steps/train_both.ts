@@ -2,9 +2,10 @@ import { defineStep } from "../pipeline/mod.ts";
 import { epochPhase } from "../training/phases.ts";
 import { bases, data, latents, network1, network2 } from "./things.ts";
 import { coupledTrainingNames, type CoupledTrainingOptions } from "./train_network_2.ts";
+import { trainingFingerprint } from "./outputs/open_outputs.ts";
 import { checkOptions } from "./values/check_options.ts";
 import { networkOptionNames, networkOptions, type NetworkStartOptions, networkStore } from "./values/network.ts";
-import { hashStarts, resolveStart } from "./values/network_start.ts";
+import { resolveStart } from "./values/network_start.ts";
 import { checkOrthogonality, planTraining, type TrainingTask, trainNetworks } from "./values/network_training.ts";
 import {
   checkOwnTraining,
@@ -54,11 +55,11 @@ export function trainBoth(options: TrainBothOptions) {
   });
   return defineStep({
     name,
-    version: 2,
+    version: 3,
     options: { ...options, orthogonality },
     needs: { bases, data, latents },
     gives: { network1, network2 },
-    fingerprint: () => hashStarts(built1, built2),
+    fingerprint: () => trainingFingerprint(options, built1, built2),
     plan: async ({ bases, data }) => {
       const task = await taskOf(), [network1, network2] = task.networks.map(({ start: { options } }) => ({ options }));
       return { ...planTraining(bases, data, task), gives: { network1, network2 } };

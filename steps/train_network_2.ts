@@ -1,8 +1,9 @@
 import { defineStep, replacing } from "../pipeline/mod.ts";
 import { bases, data, freezing, latents, network1, network2 } from "./things.ts";
+import { trainingFingerprint } from "./outputs/open_outputs.ts";
 import { checkOptions, type OptionNames } from "./values/check_options.ts";
 import { networkOptionNames, networkOptions, type NetworkStartOptions, networkStore } from "./values/network.ts";
-import { hashStarts, resolveStart } from "./values/network_start.ts";
+import { resolveStart } from "./values/network_start.ts";
 import {
   checkOrthogonality,
   type OrthogonalitySetting,
@@ -50,11 +51,11 @@ export function trainNetwork2(options: TrainNetwork2Options) {
   const built = networkOptions(name, coupled);
   return defineStep({
     name,
-    version: 2,
+    version: 3,
     options: { ...options, orthogonality },
     needs: { bases, data, latents, network1, freezing },
     gives: { network2, network1: replacing(network1) },
-    fingerprint: () => hashStarts(built),
+    fingerprint: () => trainingFingerprint(options, built),
     plan: async ({ bases, data, network1, freezing }) => {
       const start = await resolveStart(built);
       const networks = [{ number: 1, start: { options: network1.options }, own }, { number: 2, start }] as const;

@@ -1,10 +1,5 @@
 import { flagGroup } from "./flag.ts";
 
-const notYet = { refused: "it is not there yet: networks are saved at the end" } as const;
-const stateNotYet = {
-  refused: "it is not there yet: a run that was stopped goes on by itself when it is started again",
-} as const;
-
 /** Flags about the files that are made. */
 export const savingFlags = flagGroup("What is saved", [
   {
@@ -41,7 +36,7 @@ export const savingFlags = flagGroup("What is saved", [
     choices: ["ckpt", "pt", "safetensors"],
     from: "both",
     status: "works",
-    does: "format of the files: safetensors",
+    does: "format of the files; the others are PyTorch's, without metadata",
   },
   {
     name: "save_precision",
@@ -60,7 +55,7 @@ export const savingFlags = flagGroup("What is saved", [
     alone: null,
     from: "both",
     status: { means: "at the end only: saving in between is not there yet" },
-    does: "save every n epochs as well",
+    does: "save after every n epochs but the last as well",
   },
   {
     name: "save_every_n_steps",
@@ -68,7 +63,7 @@ export const savingFlags = flagGroup("What is saved", [
     value: "steps",
     default: null,
     from: "sd-scripts",
-    status: notYet,
+    status: "works",
     does: "save every n steps as well",
   },
   {
@@ -77,8 +72,8 @@ export const savingFlags = flagGroup("What is saved", [
     value: "times",
     default: null,
     from: "both",
-    status: notYet,
-    does: "save at least n times in a run",
+    status: "works",
+    does: "save at least n times in a run, after whole epochs; wins over --save_every_n_epochs",
   },
   {
     name: "save_last_n_epochs",
@@ -86,8 +81,8 @@ export const savingFlags = flagGroup("What is saved", [
     value: "epochs",
     default: null,
     from: "both",
-    status: notYet,
-    does: "keep the last n epochs' files only",
+    status: "works",
+    does: "keep the last n files of epochs only",
   },
   {
     name: "save_last_n_epochs_state",
@@ -95,8 +90,8 @@ export const savingFlags = flagGroup("What is saved", [
     value: "epochs",
     default: null,
     from: "both",
-    status: notYet,
-    does: "keep the last n epochs' states only",
+    status: "works",
+    does: "keep the last n states of epochs only; --save_last_n_epochs when unset",
   },
   {
     name: "save_last_n_steps",
@@ -104,7 +99,7 @@ export const savingFlags = flagGroup("What is saved", [
     value: "steps",
     default: null,
     from: "sd-scripts",
-    status: notYet,
+    status: "works",
     does: "keep the files of the last n steps only",
   },
   {
@@ -113,8 +108,8 @@ export const savingFlags = flagGroup("What is saved", [
     value: "steps",
     default: null,
     from: "sd-scripts",
-    status: notYet,
-    does: "keep the states of the last n steps only",
+    status: "works",
+    does: "keep the states of the last n steps only; --save_last_n_steps when unset",
   },
   {
     name: "training_comment",
@@ -122,7 +117,7 @@ export const savingFlags = flagGroup("What is saved", [
     value: "text",
     default: null,
     from: "both",
-    status: { refused: "it is not there yet" },
+    status: "works",
     does: "a sentence for the files' metadata",
   },
   {
@@ -130,8 +125,8 @@ export const savingFlags = flagGroup("What is saved", [
     type: "switch",
     default: false,
     from: "both",
-    status: { refused: "it is not there yet" },
-    does: "save without metadata",
+    status: "works",
+    does: "save without metadata but the kind of network",
   },
 ]);
 
@@ -142,8 +137,9 @@ export const stateFlags = flagGroup("Stopping and going on", [
     type: "switch",
     default: false,
     from: "both",
-    status: stateNotYet,
-    does: "keep all that is needed to go on with the training",
+    status: "works",
+    does:
+      "save, beside files and at the end, all that is needed to go on: both networks, optimizers, place in the data",
   },
   {
     name: "resume",
@@ -151,8 +147,8 @@ export const stateFlags = flagGroup("Stopping and going on", [
     value: "folder",
     default: null,
     from: "both",
-    status: stateNotYet,
-    does: "go on from a kept state",
+    status: "works",
+    does: "go on from the folder of a saved state, as if the run had never stopped",
   },
   {
     name: "checkpoint_every_n_steps",

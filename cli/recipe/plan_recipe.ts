@@ -1,9 +1,6 @@
 import { join } from "node:path";
 import type { DebugDatasetOptions } from "../../steps/debug_dataset.ts";
 import type { ReadDatasetsOptions } from "../../steps/read_datasets.ts";
-import type { NetworkThings } from "../../steps/sample.ts";
-import type { SaveNetworksOptions } from "../../steps/save_networks.ts";
-import * as things from "../../steps/things.ts";
 import { commandFlags } from "../flags/command.ts";
 import { type FlagName, flagsByName, type FlagValues } from "../flags/table.ts";
 import type { Settings } from "../settings/settings.ts";
@@ -11,6 +8,7 @@ import { UsageError } from "../usage_error.ts";
 import { changed } from "./changed.ts";
 import { baseOptions } from "./base_options.ts";
 import { datasetsOptions } from "./data_options.ts";
+import { outputOptions, savingOptions } from "./output_options.ts";
 import { watchValues } from "./network_settings.ts";
 import type { RecipePlan, StepCall } from "./step_calls.ts";
 import { trainCalls } from "./train_calls.ts";
@@ -45,8 +43,8 @@ export async function planRecipe({ values: all, given, isPair }: Settings): Prom
     ["loadBases", bases],
     ["readDatasets", datasets],
     latentCall(values, datasets, folder),
-    ...trainCalls(values, isPair),
-    ["saveNetworks", savingOptions(values, { folder, name }, isPair)],
+    ...trainCalls(values, isPair, outputOptions(values, folder, isPair)),
+    ["saveNetworks", savingOptions(values, folder, isPair)],
   ];
   const plan = { name, folder: join(folder, `${name}_run`), calls };
   return { plan, unused: [...given].filter((each) => !seen.has(each) && isMeantFor(each)) };
@@ -80,23 +78,5 @@ function debugOptions(values: FlagValues, folder: string): DebugDatasetOptions {
       base: [values.pretrained_model_name_or_path || null, null],
       maxTokenLength: [values.max_token_length, 75],
     }),
-  };
-}
-
-function savingOptions(
-  values: FlagValues,
-  { folder, name }: { folder: string; name: string },
-  isPair: boolean,
-): SaveNetworksOptions<NetworkThings> {
-  const { save_precision: precision, save_model_as, save_every_n_epochs: _ } = values;
-  if (save_model_as !== "safetensors") {
-    throw new UsageError(`--save_model_as=${save_model_as} is refused: it is not there yet; files are safetensors`);
-  }
-  const { network1, network2 } = things;
-  return {
-    folder,
-    networks: isPair ? { network1, network2 } : { network1 },
-    names: { network1: name, ...(isPair ? { network2: values.output_name_2 || `${name}_2` } : {}) },
-    ...(precision === null ? {} : { precision }),
   };
 }

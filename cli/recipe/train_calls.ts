@@ -3,6 +3,7 @@ import type { FlagValues } from "../flags/table.ts";
 import { UsageError } from "../usage_error.ts";
 import { changed } from "./changed.ts";
 import { networkOptions } from "./network_options.ts";
+import type { OutputOptions } from "./output_options.ts";
 import type { StepCall } from "./step_calls.ts";
 import {
   differingOptions,
@@ -11,11 +12,16 @@ import {
   sharedTrainingOptions,
 } from "./training_options.ts";
 
-/** The steps that train: one network alone, two side by side, or network 2 against one that is there first. */
-export function trainCalls(values: FlagValues, isPair: boolean): StepCall[] {
+/**
+ * The steps that train: one network alone, two side by side, or network 2 against one that is there first.
+ *
+ * @param outputs What the last of them leaves behind while it runs.
+ */
+export function trainCalls(values: FlagValues, isPair: boolean, outputs: OutputOptions): StepCall[] {
   const shared = sharedTrainingOptions(values);
   if (!isPair) {
-    return [["pretrainNetwork1", { ...networkOptions(values, 1), ...shared, ...ownTrainingOptions(values, 1) }]];
+    const own = ownTrainingOptions(values, 1);
+    return [["pretrainNetwork1", { ...networkOptions(values, 1), ...shared, ...own, ...outputs }]];
   }
 
   const orthogonality = orthogonalityOptions(values);
@@ -30,6 +36,7 @@ export function trainCalls(values: FlagValues, isPair: boolean): StepCall[] {
       ...(Object.keys(network2).length === 0 ? {} : { network2 }),
       orthogonality,
       ...epochs,
+      ...outputs,
     }]];
   }
   // A network that stays as it is has nothing of its own.
@@ -43,6 +50,7 @@ export function trainCalls(values: FlagValues, isPair: boolean): StepCall[] {
       ...ownTrainingOptions(values, 2),
       ...(Object.keys(network1).length === 0 ? {} : { network1 }),
       orthogonality,
+      ...outputs,
     }],
   ];
 }

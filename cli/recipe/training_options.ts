@@ -4,10 +4,13 @@ import type { FlagName, FlagValues } from "../flags/table.ts";
 import { type PythonLiteral, pythonLiteral } from "../settings/python_literal.ts";
 import { UsageError } from "../usage_error.ts";
 import { changed } from "./changed.ts";
+import type { OutputOptions } from "./output_options.ts";
 import { type NetworkSettings, settingsOf } from "./network_settings.ts";
 
 /** How long a run is, and what both networks have in common. */
-export function sharedTrainingOptions(values: FlagValues): Omit<TrainingOptions, keyof OwnTrainingOptions> {
+export function sharedTrainingOptions(
+  values: FlagValues,
+): Omit<TrainingOptions, keyof OwnTrainingOptions | keyof OutputOptions> {
   const { max_train_epochs: epochs, max_train_steps: steps } = values;
   return {
     ...(epochs === null ? { steps } : { epochs }),

@@ -84,6 +84,8 @@ export interface Network {
   readonly log: readonly StepFigures[];
   /** Settings of the training, for the file's metadata and for reports. */
   readonly settings: Readonly<Record<string, unknown>>;
+  /** What LoRA files say of its training, as `kohyaMetadata` gives it; absent for a network that was not trained here. */
+  readonly metadata?: Readonly<Record<string, string>>;
 }
 
 /** What is known of a network before it is trained. */
@@ -112,15 +114,15 @@ export async function saveNetwork(network: Network, folder: string): Promise<voi
     shape: [network.weights.length],
     bytes: new Uint8Array(network.weights.slice().buffer as ArrayBuffer),
   }]);
-  const { options, log, settings } = network;
-  await writeFile(join(folder, "network.json"), JSON.stringify({ options, settings, log }));
+  const { weights: _, ...facts } = network;
+  await writeFile(join(folder, "network.json"), JSON.stringify(facts));
 }
 
 /** Reads what `saveNetwork` wrote. */
 export async function loadNetwork(folder: string): Promise<Network> {
   await using file = await SafetensorsFile.open(join(folder, "weights.safetensors"));
-  const { options, log, settings } = JSON.parse(await readFile(join(folder, "network.json"), "utf8"));
-  return { options, log, settings, weights: await file.float32("weights") };
+  const facts: Omit<Network, "weights"> = JSON.parse(await readFile(join(folder, "network.json"), "utf8"));
+  return { ...facts, weights: await file.float32("weights") };
 }
 
 /** A step's store for networks, each in a folder of its name. */

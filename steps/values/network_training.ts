@@ -1,24 +1,34 @@
 import { describeDataset } from "../../data/describe_dataset.ts";
 import type { LoraNetwork } from "../../lora/network.ts";
 import type { TextMask } from "../../lora/orthogonality.ts";
-import type { Plan, StepRun } from "../../pipeline/mod.ts";
+import { hashJson, type Plan, type StepRun } from "../../pipeline/mod.ts";
 import type { FreezeOptions } from "../../training/phases.ts";
 import { epochPhase } from "../../training/phases.ts";
 import type { NetworkSettings } from "../../training/network_settings.ts";
 import type { StepForm } from "../../training/step_graph.ts";
 import type { StepFigures } from "../../training/trainer.ts";
 import { planPhase } from "../../training/training_program.ts";
+import { baseHash, openOutputs, readResumed, withoutOutputs } from "../outputs/open_outputs.ts";
+import type { StateFacts, StateNetwork } from "../outputs/state_facts.ts";
+import { trainingMetadata } from "../outputs/training_metadata.ts";
+import type { TrainingContent } from "../outputs/training_output.ts";
 import type { LoadedBases, OpenedBases } from "./bases.ts";
 import { runTable, runTableLines } from "../report/run_table.ts";
 import { checkOnAdapter } from "./check_adapter.ts";
 import { checkOptions } from "./check_options.ts";
 import type { LatentProvider } from "./latents.ts";
+import { LiveLatents } from "./live_latents.ts";
 import { heldOutShapes, microBatchKinds } from "./micro_batch_kinds.ts";
 import { buildNetwork, type Network } from "./network.ts";
 import { type NetworkStart, startingWeights } from "./network_start.ts";
 import { datasetOf, type NetworkData, type TrainingData } from "./training_data.ts";
 import { runTraining, trainingLength, trainingNoise, type TrainingSide } from "./training_loop.ts";
-import { networkSettings, type OwnTrainingOptions, type TrainingOptions } from "./training_options.ts";
+import {
+  networkSettings,
+  type OwnTrainingOptions,
+  trainingOptionNames,
+  type TrainingOptions,
+} from "./training_options.ts";
 
 /** The coupling between two networks; false trains without it. */
 export type OrthogonalitySetting = false | {
@@ -193,27 +203,78 @@ export async function trainNetworks(
         tokenizer: bases[`tokenizer${number}`],
       });
     }
-    const { state, log } = await runTraining(bases, sides, opened, {
-      ...options,
-      ...orthogonalityOptions(orthogonality),
-    }, {
-      ...freezing,
-      orthogonality: orthogonality !== false,
-    }, run);
-    return networks.map(({ number, start: { options: built, network }, own }, k): Network => {
-      const figures = ownFigures(log, number);
-      // A network that was frozen throughout is the one that came.
-      if (network && figures.length === 0) return network;
-      return {
-        options: built,
-        weights: state.networks[k].weights,
-        log: [...network?.log ?? [], ...figures],
-        settings: { ...network?.settings, ...options, ...own, seed, freezing, orthogonality },
-      };
+    const { epochs, totalSteps } = trainingLength(sides.map(({ dataset }) => dataset), options);
+    const facts = await stateFacts(task, sides);
+    const metadata = await trainingMetadata(
+      sides.map(({ number, base, dataset }, k) => {
+        const { start: { options: built }, own } = networks[k];
+        return { number, base, dataset, built, options: { ...options, ...own } };
+      }),
+      { epochs, totalSteps, cachesLatents: !(latents instanceof LiveLatents) },
+    );
+    const networksOf = ({ state, log }: TrainingContent) =>
+      networks.map(({ number, start: { options: built, network }, own }, k): Network => {
+        const figures = ownFigures(log, number);
+        // A network that was frozen throughout is the one that came.
+        if (network && figures.length === 0) return network;
+        return {
+          options: built,
+          weights: state.networks[k].weights,
+          log: [...network?.log ?? [], ...figures],
+          settings: { ...network?.settings, ...withoutOutputs(options), ...own, seed, freezing, orthogonality },
+          metadata: metadata.get(number)!,
+        };
+      });
+    const outputs = await openOutputs(options, {
+      epochs,
+      bases: Object.fromEntries(sides.map(({ number, base }) => [number, base])),
+      trained: (content) =>
+        networksOf(content).flatMap((network, k) =>
+          network === networks[k].start.network ? [] : [[networks[k].number, network] as const]
+        ),
+      facts,
+      run,
     });
+    const content = await runTraining(
+      bases,
+      sides,
+      opened,
+      { ...options, ...orthogonalityOptions(orthogonality) },
+      { ...freezing, orthogonality: orthogonality !== false },
+      { facts, outputs, resumed: await readResumed(options, facts, totalSteps, run) },
+      run,
+    );
+    return networksOf(content);
   } finally {
     device.free(loras.map((lora) => lora.weights));
   }
+}
+
+/** What checkpoints and states of a training belong to. */
+async function stateFacts(
+  { networks, options, freezing, orthogonality }: TrainingTask,
+  sides: readonly TrainingSide[],
+): Promise<StateFacts> {
+  const found: StateNetwork[] = [];
+  for (const [k, { number, base, lora }] of sides.entries()) {
+    const { rank, convRank = null, parts = ["text_encoder", "unet"] } = networks[k].start.options;
+    const { optimizer = "AdamW" } = { ...options, ...networks[k].own };
+    const modules = hashJson(lora.tensors.map(({ name, shape }) => [name, shape]));
+    found.push({ number, base: await baseHash(base), rank, convRank, parts, modules, optimizer });
+  }
+  const settings = Object.fromEntries(
+    networks.map(({ number, start: { options: built }, own }, k) => {
+      const { rank: _r, convRank: _c, parts: _p, modules: _m, ...rest } = built;
+      const { batchesPerEpoch, images } = sides[k].dataset, { precision, clipSkip } = sides[k].base.options;
+      const data = { images: images.length, batchesPerEpoch };
+      return [`network${number}`, { ...rest, precision, clipSkip, ...own, data }];
+    }),
+  );
+  // A step's options are those of its network too, which stand above.
+  const shared = Object.entries(withoutOutputs(options)).filter(([name]) => name in trainingOptionNames);
+  const whole = { ...Object.fromEntries(shared), ...settings, freezing, orthogonality };
+  // As it is read back.
+  return { networks: found, settings: JSON.parse(JSON.stringify(whole)) };
 }
 
 /** The steps in which a network trained, with its own figures and the terms that both share. */

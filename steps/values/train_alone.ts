@@ -1,9 +1,10 @@
 import type { StepRun, Values } from "../../pipeline/mod.ts";
 import { bases, data, latents } from "../things.ts";
+import { trainingFingerprint } from "../outputs/open_outputs.ts";
 import type { OpenedBases } from "./bases.ts";
 import { checkOptions } from "./check_options.ts";
 import { networkOptionNames, networkOptions, type NetworkStartOptions } from "./network.ts";
-import { hashStarts, type NetworkStart, resolveStart } from "./network_start.ts";
+import { type NetworkStart, resolveStart } from "./network_start.ts";
 import { planTraining, type TrainingTask, trainNetworks } from "./network_training.ts";
 import type { TrainingData } from "./training_data.ts";
 import { checkTraining, trainingOptionNames, type TrainingOptions } from "./training_options.ts";
@@ -30,7 +31,7 @@ export function trainAlone(name: string, number: 1 | 2, options: TrainAloneOptio
     orthogonality: false,
   });
   return {
-    definition: { name, version: 2, options, needs, fingerprint: () => hashStarts(built) },
+    definition: { name, version: 3, options, needs, fingerprint: () => trainingFingerprint(options, built) },
     /** The step's plan, and what is known of the network. */
     plan: async (bases: OpenedBases, data: TrainingData) => {
       const start = await resolveStart(built);

@@ -1,20 +1,14 @@
-import { rm, stat } from "node:fs/promises";
-import { join } from "node:path";
 import type { Dataset } from "../../data/dataset.ts";
-import { SafetensorsFile, writeSafetensors } from "../../formats/safetensors.ts";
+import type { BaseModel } from "../../models/base_model.ts";
 import type { Tokenizer } from "../../models/clip/tokenizer.ts";
 import type { StepRun } from "../../pipeline/mod.ts";
 import type { TrainingNoise } from "../../training/feeds.ts";
 import { epochPhase, type FreezeOptions } from "../../training/phases.ts";
 import { DivergedError, skipReason } from "../../training/not_finite.ts";
-import {
-  type StateArray,
-  type StepFigures,
-  Trainer,
-  type TrainerNetwork,
-  type TrainerOptions,
-  type TrainerState,
-} from "../../training/trainer.ts";
+import { type StepFigures, Trainer, type TrainerNetwork, type TrainerOptions } from "../../training/trainer.ts";
+import type { StateFacts } from "../outputs/state_facts.ts";
+import { CheckpointFolder, type SavedState } from "../outputs/state_folder.ts";
+import type { TrainingContent, TrainingMoment, TrainingOutput } from "../outputs/training_output.ts";
 import type { LoadedBases, OpenedBases } from "./bases.ts";
 import { epochSteps } from "./epoch_batches.ts";
 import { HeldOut } from "./held_out.ts";
@@ -25,14 +19,18 @@ export { DivergedError };
 
 /** One side of a training run: its data set and how its prompts become ids. */
 export interface TrainingSide extends TrainerNetwork {
+  readonly base: BaseModel;
   readonly dataset: Dataset;
   readonly tokenizer: Tokenizer;
 }
 
-/** What a loop gives back: state of all networks, and every step's figures. */
-export interface TrainingResult {
-  readonly state: TrainerState;
-  readonly log: readonly StepFigures[];
+/** What a loop keeps and leaves behind while it runs. */
+export interface TrainingKeeping {
+  /** What checkpoints and states belong to. */
+  readonly facts: StateFacts;
+  readonly outputs: readonly TrainingOutput[];
+  /** The state to begin with where there is no checkpoint. */
+  readonly resumed: SavedState | null;
 }
 
 /** Steps per epoch, epochs and steps in all, from the data and the options. */
@@ -59,8 +57,9 @@ export async function runTraining(
     & TrainingOptions
     & Pick<TrainerOptions, "form" | "textCoefficient" | "unetCoefficient" | "divergenceCoefficient" | "textMask">,
   freezing: FreezeOptions & { readonly orthogonality?: boolean },
+  { facts, outputs, resumed }: TrainingKeeping,
   run: StepRun,
-): Promise<TrainingResult> {
+): Promise<TrainingContent> {
   const datasets = sides.map((side) => side.dataset);
   const { stepsPerEpoch, totalSteps, epochs } = trainingLength(datasets, options);
   const seed = options.seed ?? 1, accumulation = options.accumulationSteps ?? 1, every = options.checkpointEvery ?? 100;
@@ -75,20 +74,22 @@ export async function runTraining(
       ),
   });
   const heldOut = new HeldOut(sides, latents, options);
-  const file = join(run.folder, "checkpoint.safetensors"), log: StepFigures[] = [];
+  const checkpoints = new CheckpointFolder(run.folder, run.warn), log: StepFigures[] = [];
+  const content = async (): Promise<TrainingContent> => ({ state: await trainer.save(), log: [...log] });
+  const report = async (figures: readonly StepFigures[]) => {
+    const last = figures.at(-1);
+    if (!last) return;
+    log.push(...figures);
+    for (const output of outputs) await output.figures?.(figures);
+    run.figures(last.values);
+    run.progress({ done: last.step + 1, total: totalSteps, unit: "steps", message: progressText(last) });
+  };
   try {
-    const saved = await readCheckpoint(file);
+    const saved = (await checkpoints.newest() ?? resumed)?.content;
     if (saved) {
       trainer.restore(saved.state);
-      log.push(...saved.log);
+      await report(saved.log);
     }
-    const report = (figures: readonly StepFigures[]) => {
-      const last = figures.at(-1);
-      if (!last) return;
-      log.push(...figures);
-      run.figures(last.values);
-      run.progress({ done: last.step + 1, total: totalSteps, unit: "steps", message: progressText(last) });
-    };
     run.progress({ done: trainer.stepsDone, total: totalSteps, unit: "steps", message: "compiling" });
     for (let epoch = Math.floor(trainer.stepsDone / stepsPerEpoch); epoch < epochs; epoch++) {
       const { network1Trains, orthogonalityOn } = epochPhase(epoch, freezing);
@@ -98,25 +99,36 @@ export async function runTraining(
       for (let at = trainer.stepsDone - epoch * stepsPerEpoch; at < steps.length; at++) {
         if (trainer.stepsDone >= totalSteps) break;
         const figures = await trainer.train(epoch, phase, await steps[at]()), step = trainer.stepsDone;
-        const moment = { step, epoch, isEpochEnd: at === steps.length - 1, isLast: step === totalSteps };
-        report(await heldOut.measure(figures, trainer, moment));
-        const isStopping = run.signal.aborted;
-        if (isStopping || trainer.stepsDone % every === 0) {
-          report(await trainer.readFigures());
-          await writeCheckpoint(file, { state: await trainer.save(), log });
+        const place = { step, isEpochEnd: at === steps.length - 1, isLast: step === totalSteps };
+        await report(await heldOut.measure(figures, trainer, { ...place, epoch }));
+        const moment: TrainingMoment = { ...place, epoch: epoch + 1 };
+        const due = outputs.filter((output) => output.isDue(moment)), isKept = run.signal.aborted || step % every === 0;
+        if (due.length > 0 || isKept) {
+          await report(await trainer.readFigures());
+          const made = await content();
+          checkFinite(made);
+          // Before the checkpoint: behind it a run that was stopped would not come here again.
+          for (const output of due) await output.write(moment, made);
+          if (isKept) await checkpoints.write({ content: made, facts });
         }
         run.signal.throwIfAborted();
       }
     }
-    report(await trainer.readFigures());
-    const state = await trainer.save();
-    for (const { weights } of state.networks) {
-      if (!weights.every(Number.isFinite)) throw new DivergedError(trainer.stepsDone - 1, "a weight is not finite", 1);
-    }
-    await rm(file, { force: true });
-    return { state, log };
+    await report(await trainer.readFigures());
+    const made = await content();
+    checkFinite(made);
+    await checkpoints.remove();
+    return made;
   } finally {
     trainer.dispose();
+    for (const output of outputs) await output.close?.();
+  }
+}
+
+/** What is not finite is never kept as if it were good. */
+function checkFinite({ state: { step, networks } }: TrainingContent): void {
+  for (const { weights } of networks) {
+    if (!weights.every(Number.isFinite)) throw new DivergedError(step - 1, "a weight is not finite", 1);
   }
 }
 
@@ -139,52 +151,4 @@ export function trainingNoise(
     alphasCumprod: zeroTerminalSnr ? schedule.zeroTerminalAlphas() : schedule.alphasCumprod,
     predictionType: isVelocity ? "v_prediction" : "epsilon",
   };
-}
-
-interface Checkpoint {
-  readonly state: TrainerState;
-  readonly log: readonly StepFigures[];
-}
-
-async function writeCheckpoint(file: string, { state, log }: Checkpoint): Promise<void> {
-  const tensors = state.networks.flatMap(({ weights, optimizer }, k) =>
-    Object.entries({ weights, ...prefixed("optimizer.", optimizer) }).map(([name, values]) => ({
-      name: `${k}.${name}`,
-      type: values instanceof Uint32Array ? "I32" as const : "F32" as const,
-      shape: [values.length],
-      bytes: new Uint8Array(values.slice().buffer as ArrayBuffer),
-    }))
-  );
-  const facts = {
-    step: state.step,
-    skipped: state.skipped,
-    optimizers: state.networks.map(({ optimizer }) => Object.keys(optimizer)),
-    log,
-  };
-  await writeSafetensors(file, tensors, { metadata: new Map([["checkpoint", JSON.stringify(facts)]]) });
-}
-
-function prefixed<Value>(prefix: string, values: Readonly<Record<string, Value>>): Record<string, Value> {
-  return Object.fromEntries(Object.entries(values).map(([name, value]) => [prefix + name, value]));
-}
-
-async function readCheckpoint(file: string): Promise<Checkpoint | null> {
-  const isThere = await stat(file).then(() => true, (error) => {
-    if (error.code === "ENOENT") return false;
-    throw error;
-  });
-  if (!isThere) return null;
-  await using opened = await SafetensorsFile.open(file);
-  const { step, skipped, optimizers, log } = JSON.parse(opened.metadata?.get("checkpoint") ?? "null");
-  const networks = [];
-  for (const [k, names] of (optimizers as string[][]).entries()) {
-    const optimizer: Record<string, StateArray> = {};
-    for (const name of names) optimizer[name] = await readState(opened, `${k}.optimizer.${name}`);
-    networks.push({ weights: await opened.float32(`${k}.weights`), optimizer });
-  }
-  return { state: { step, skipped, networks }, log };
-}
-
-async function readState(file: SafetensorsFile, name: string): Promise<StateArray> {
-  return file.entry(name).type === "I32" ? new Uint32Array((await file.int32(name)).buffer) : await file.float32(name);
 }

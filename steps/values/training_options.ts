@@ -3,6 +3,7 @@ import { type HuberSchedule, huberSchedules, type LossType, lossTypes } from "..
 import type { NetworkSettings } from "../../training/network_settings.ts";
 import type { OptimizerArguments } from "../../training/optimizers/arguments.ts";
 import { checkOptimizer } from "../../training/optimizers/optimizers.ts";
+import { checkSaving, type SaveOptions } from "../outputs/saving.ts";
 import { checkOptions, type OptionNames } from "./check_options.ts";
 
 /** How a network is trained, as far as two networks of one run may differ; sd-scripts' names in brackets. */
@@ -91,6 +92,10 @@ export interface TrainingOptions extends OwnTrainingOptions {
   readonly checkpointEvery?: number;
   /** A step whose loss or gradient is NaN or infinite is skipped; at this many in a row the run stops. 5 when left out. */
   readonly maxSkippedInRow?: number;
+  /** What is saved while the training runs; nothing when left out. */
+  readonly save?: SaveOptions;
+  /** Folder of a state that `save` wrote: the training goes on from it as if it had never stopped (`--resume`). */
+  readonly resume?: string;
 }
 
 /** Names of all `TrainingOptions`. */
@@ -110,6 +115,8 @@ export const trainingOptionNames: OptionNames<TrainingOptions> = {
   seed: true,
   checkpointEvery: true,
   maxSkippedInRow: true,
+  save: true,
+  resume: true,
 };
 
 function refuse(name: string, value: unknown, wanted: string): never {
@@ -185,7 +192,10 @@ export function checkTraining(options: TrainingOptions): void {
     seed: wholeFromZero,
     checkpointEvery: count,
     maxSkippedInRow: count,
+    save: null,
+    resume: ["the path of a state's folder", (value) => typeof value === "string" && value !== ""],
   });
+  if (options.save) checkSaving("train", options.save);
   checkOptimizer(networkSettings(options));
 }
 

@@ -22,6 +22,9 @@ const numbers = Array.from({ length: 25 }, (_, block) => block + 1), blocks = nu
 /** The data sets of `pair`. */
 const size = { resolution: 512 }, one = { trainDataDir: "one", ...size }, two = { trainDataDir: "two", ...size };
 
+/** Where `pair` saves. */
+const saved = { folder: "out", names: { network1: "name" } };
+
 const cases: readonly Case[] = [
   [["--pretrained_model_name_or_path=a"], "loadBases", { network1: "base", network2: "a" }],
   [["--pretrained_model_name_or_path_2=b"], "loadBases", { network1: "base", network2: "b" }],
@@ -155,6 +158,39 @@ const cases: readonly Case[] = [
   [["--output_name=a"], "saveNetworks", { names: { network1: "a", network2: "a_2" } }],
   [["--output_name_2=b"], "saveNetworks", { names: { network1: "name", network2: "b" } }],
   [["--save_precision=fp16"], "saveNetworks", { precision: "fp16" }],
+  [["--save_model_as=ckpt"], "saveNetworks", { format: "ckpt" }],
+  [["--training_comment=a b"], "saveNetworks", { comment: "a b" }],
+  [["--no_metadata"], "saveNetworks", { metadata: false }],
+  [
+    ["--output_name_2=b", "--save_model_as=pt", "--save_precision=bf16", "--training_comment=c", "--no_metadata"],
+    "trainBoth",
+    {
+      save: {
+        ...saved,
+        names: { network1: "name", network2: "b" },
+        ...{ everyEpochs: 1, format: "pt", precision: "bf16", comment: "c", metadata: false },
+      },
+    },
+  ],
+  [["--save_every_n_epochs=2", "--save_last_n_epochs=3"], "trainBoth", {
+    save: { ...saved, everyEpochs: 2, lastEpochs: 3 },
+  }],
+  [["--save_every_n_steps=50", "--save_last_n_steps=100"], "trainBoth", {
+    save: { ...saved, everyEpochs: 1, everySteps: 50, lastSteps: 100 },
+  }],
+  [["--save_n_epoch_ratio=4"], "trainBoth", { save: { ...saved, timesPerRun: 4 } }],
+  [["--save_state", "--save_last_n_epochs_state=1", "--save_last_n_steps_state=9"], "trainBoth", {
+    save: { ...saved, everyEpochs: 1, state: true, lastEpochsState: 1, lastStepsState: 9 },
+  }],
+  [["--resume=name-state"], "trainBoth", { resume: "name-state" }],
+  [["--freeze_network_1", "--save_state", "--resume=name-state"], "trainNetwork2", {
+    save: { ...saved, everyEpochs: 1, state: true },
+    resume: "name-state",
+  }],
+  [["--freeze_network_1", "--save_state", "--resume=name-state"], "pretrainNetwork1", {
+    save: undefined,
+    resume: undefined,
+  }],
 ];
 
 /** Flags that decide a setting of a data set, for both networks and for network 2 alone. */
@@ -206,7 +242,7 @@ const networkCases:
   ];
 
 /** Flags that decide nothing but whether something is refused. */
-const onlyRefuse: readonly string[] = ["save_model_as", "network_module"];
+const onlyRefuse: readonly string[] = ["network_module"];
 /** Flags with a test of their own, dataset_config_test.ts. */
 const elsewhere = ["dataset_config", "dataset_config_2"];
 
@@ -381,7 +417,6 @@ Deno.test("values that nothing can be made of are refused by name", async () => 
       "--base_weights_multiplier has 2 numbers for 1 files of --base_weights",
     ],
     [["--base_weights=a", "--base_weights_multiplier", "x"], '--base_weights_multiplier has "x", must be numbers'],
-    [["--save_model_as=ckpt"], "--save_model_as=ckpt is refused: it is not there yet; files are safetensors"],
     [["--mixed_precision=bf16"], "--mixed_precision=bf16 is refused: WebGPU has no bf16; use fp16, or no"],
   ];
   for (const [line, message] of messages) {

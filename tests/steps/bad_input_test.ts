@@ -170,6 +170,10 @@ Deno.test("every step refuses unknown options, with a suggestion where one is ne
       () => d.measureRetention(untyped({ region: "" })),
       "'measure retention': unknown option region; did you mean regions?",
     ],
+    [
+      () => d.pretrainNetwork1(untyped({ rank: 4, save: { folder: "out", evryEpochs: 1 } })),
+      "'train': unknown option save.evryEpochs; did you mean everyEpochs?",
+    ],
     [() => d.saveNetworks(untyped({ fodler: "" })), "'save networks': unknown option fodler; did you mean folder?"],
     [() => d.writeReport(untyped({ titel: "" })), "'write report': unknown option titel; did you mean title?"],
     [
@@ -178,6 +182,22 @@ Deno.test("every step refuses unknown options, with a suggestion where one is ne
     ],
   ];
   for (const [make, message] of cases) throws(make, { name: "TypeError", message: `Cannot make step ${message}` });
+});
+
+Deno.test("names of files may not lead out of their folder, nor be one another's", () => {
+  const names = (network1: string, network2?: string) => () =>
+    d.pretrainNetwork1({
+      rank: 4,
+      save: { folder: "out", names: { network1, ...(network2 === undefined ? {} : { network2 }) } },
+    });
+  for (const name of ["../mine", "/mine", "a/b", "a\\b", "..", "", "a\0b", "a\nb"]) {
+    throws(names(name), { name: "TypeError", message: /^Cannot save networks: ".*" is no file name; use letters, / });
+  }
+  throws(
+    names("Mine", "mine"),
+    /^TypeError: Cannot save networks: both would be called Mine; give save\.names\.network2/,
+  );
+  for (const name of ["mine", "mine v2 (a)", "né_日本-1.5"]) names(name)();
 });
 
 Deno.test("training steps refuse values out of range before anything runs", () => {
@@ -222,6 +242,15 @@ Deno.test("training steps refuse values out of range before anything runs", () =
     [{ gradientCheckpointing: "yes" }, 'Cannot train: gradientCheckpointing is "yes", must be true or false'],
     [{ maxTokenLength: 100 }, "Cannot train: maxTokenLength is 100, must be 75, 150 or 225"],
     [{ rank: 0 }, "Cannot make a network: rank is 0, must be a whole number above 0"],
+    [
+      { save: { folder: "out", everyEpochs: 0 } },
+      "Cannot save networks: save.everyEpochs is 0, must be a whole number above 0",
+    ],
+    [
+      { save: { folder: "out", precision: "f16" } },
+      'Cannot save networks: save.precision is "f16", must be float, fp16 or bf16',
+    ],
+    [{ resume: "" }, 'Cannot train: resume is "", must be the path of a state\'s folder'],
     [{ parts: ["text"] }, 'Cannot make a network: parts is ["text"], must be text_encoder, unet or both'],
   ];
   for (const [options, message] of cases) {

@@ -1,5 +1,5 @@
 import { deepEqual, equal, match, notDeepEqual, ok } from "node:assert/strict";
-import { readdir, stat } from "node:fs/promises";
+import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { SafetensorsFile } from "../../formats/safetensors.ts";
 import * as d from "../../mod.ts";
@@ -36,11 +36,11 @@ Deno.test("training that was interrupted goes on to the same bits, and running a
     ok(first.error instanceof d.InterruptedError, `${first.error}`);
 
     // In the middle of epoch 1: network 1 is still what it was.
-    const work = join(stopped, "steps", "06-train-network-2", "work", "checkpoint.safetensors");
+    const work = join(stopped, "steps", "06-train-network-2", "work", "checkpoint-00000003");
     const start = await keptNetwork(stopped, "pretrain-network-1", "network1");
     {
-      await using checkpoint = await SafetensorsFile.open(work);
-      equal(JSON.parse(checkpoint.metadata!.get("checkpoint")!).step, 3);
+      await using checkpoint = await SafetensorsFile.open(join(work, "state.safetensors"));
+      equal(JSON.parse(await readFile(join(work, "manifest.json"), "utf8")).step, 3);
       deepEqual(await checkpoint.float32("0.weights"), start.weights);
     }
 

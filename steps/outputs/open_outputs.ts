@@ -1,0 +1,77 @@
+import type { BaseModel } from "../../models/base_model.ts";
+import { hashJson, type StepRun } from "../../pipeline/mod.ts";
+import { contentOf } from "../values/checkpoint_content.ts";
+import type { Network, NetworkStartOptions } from "../values/network.ts";
+import { hashStarts } from "../values/network_start.ts";
+import type { TrainingOptions } from "../values/training_options.ts";
+import { SavingOutput } from "./saving.ts";
+import { compareState, type StateFacts } from "./state_facts.ts";
+import { readState, type SavedState, stateHash } from "./state_folder.ts";
+import type { TrainingContent, TrainingOutput } from "./training_output.ts";
+
+/** What is asked of a training beside its networks. */
+export interface OutputOptions extends Pick<TrainingOptions, "save" | "resume"> {}
+
+/** What outputs know of the training that they belong to. */
+export interface OutputContext {
+  readonly epochs: number;
+  readonly bases: Readonly<Partial<Record<1 | 2, BaseModel>>>;
+  /** Networks as they are now, by number; those that have not trained are left out. */
+  trained(content: TrainingContent): readonly (readonly [1 | 2, Network])[];
+  readonly facts: StateFacts;
+  readonly run: StepRun;
+}
+
+/** Makes ready what a training leaves behind while it runs. */
+export async function openOutputs({ save }: OutputOptions, context: OutputContext): Promise<TrainingOutput[]> {
+  const outputs: TrainingOutput[] = [];
+  if (save) outputs.push(await SavingOutput.open(save, context));
+  return outputs;
+}
+
+/** Settings that do not change what is trained: where files go, and how often. */
+const outputNames = ["save", "resume", "checkpointEvery", "maxSkippedInRow"] as const;
+
+/** A training's options without those that are about its outputs. */
+export function withoutOutputs<Options extends OutputOptions>(
+  options: Options,
+): Omit<Options, typeof outputNames[number]> {
+  const names: readonly string[] = outputNames;
+  return Object.fromEntries(Object.entries(options).filter(([name]) => !names.includes(name))) as never;
+}
+
+/** Hash of a base model's content, by which a state knows it again. */
+export async function baseHash({ checkpoint }: BaseModel): Promise<string> {
+  return hashJson(await contentOf(checkpoint));
+}
+
+/**
+ * The state that a training goes on from (`--resume`), checked against it; null where none is named.
+ *
+ * @throws {StateError} If it is damaged, or of other networks, another base model, rank, shape or optimizer.
+ */
+export async function readResumed(
+  { resume }: OutputOptions,
+  facts: StateFacts,
+  totalSteps: number,
+  run: StepRun,
+): Promise<SavedState | null> {
+  if (resume === undefined) return null;
+  const state = await readState(resume), { step } = state.content.state;
+  compareState(resume, state.facts, facts).forEach(run.warn);
+  if (step >= totalSteps) {
+    throw new RangeError(
+      `Cannot go on from the state ${resume}: it has done ${step} steps, and this training has ${totalSteps}; ask for ` +
+        "more steps or epochs",
+    );
+  }
+  return state;
+}
+
+/** What a training step's product depends on beside its options: the files that its networks and itself start from. */
+export async function trainingFingerprint(
+  { resume }: OutputOptions,
+  ...starts: readonly NetworkStartOptions[]
+): Promise<string[]> {
+  return [...await hashStarts(...starts), ...resume === undefined ? [] : [await stateHash(resume)]];
+}

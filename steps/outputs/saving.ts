@@ -1,0 +1,190 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { removeAtomically, removeLeftovers } from "../../formats/atomic_folder.ts";
+import { checkOptions, type OptionNames } from "../values/check_options.ts";
+import {
+  checkFileName,
+  checkLoraFileOptions,
+  loraFileOptionNames,
+  type LoraFileOptions,
+  writeNetworkFile,
+} from "./lora_files.ts";
+import type { OutputContext } from "./open_outputs.ts";
+import type { StateFacts } from "./state_facts.ts";
+import { writeState } from "./state_folder.ts";
+import type { TrainingContent, TrainingMoment, TrainingOutput } from "./training_output.ts";
+
+/** What a training saves while it runs, and how many of it are kept; sd-scripts' names in brackets. */
+export interface SaveOptions extends LoraFileOptions {
+  /** Folder of files and states; made if it is not there (`--output_dir`). */
+  readonly folder: string;
+  /**
+   * Names of the networks' files without their endings (`--output_name`, `--output_name_2`); network 2's is network 1's with `_2` when left out.
+   * Without any, files are called `epoch-…`, `at-step…` and `last`, as sd-scripts' are.
+   */
+  readonly names?: { readonly network1?: string; readonly network2?: string };
+  /** Saves after each so many epochs but the last (`--save_every_n_epochs`). */
+  readonly everyEpochs?: number;
+  /** Saves after each so many steps (`--save_every_n_steps`). */
+  readonly everySteps?: number;
+  /** Saves at least so many times in a run, after whole epochs; takes the place of `everyEpochs` (`--save_n_epoch_ratio`). */
+  readonly timesPerRun?: number;
+  /** Keeps the last so many files of epochs (`--save_last_n_epochs`). */
+  readonly lastEpochs?: number;
+  /** Keeps the files of the last so many steps (`--save_last_n_steps`). */
+  readonly lastSteps?: number;
+  /** As `lastEpochs`, for states; `lastEpochs` when left out (`--save_last_n_epochs_state`). */
+  readonly lastEpochsState?: number;
+  /** As `lastSteps`, for states; `lastSteps` when left out (`--save_last_n_steps_state`). */
+  readonly lastStepsState?: number;
+  /** Also saves, beside each file and at the end, all that is needed to go on (`--save_state`). */
+  readonly state?: boolean;
+}
+
+const names: OptionNames<SaveOptions> = {
+  ...loraFileOptionNames,
+  folder: true,
+  names: true,
+  everyEpochs: true,
+  everySteps: true,
+  timesPerRun: true,
+  lastEpochs: true,
+  lastSteps: true,
+  lastEpochsState: true,
+  lastStepsState: true,
+  state: true,
+};
+
+/**
+ * Checks values before anything runs.
+ *
+ * @throws {TypeError} If an option is unknown, or a name or the folder is none.
+ * @throws {RangeError} If a number or format is out of range.
+ */
+export function checkSaving(step: string, options: SaveOptions): void {
+  checkOptions<SaveOptions>(step, options, names, "save");
+  checkOptions(step, options.names ?? {}, { network1: true, network2: true }, "save.names");
+  checkLoraFileOptions(options, "save.");
+  const { folder, state = false, names: _, precision: _p, format: _f, comment: _c, metadata: _m, ...counts } = options;
+  if (typeof folder !== "string" || folder === "") {
+    throw new TypeError(`Cannot save networks: save.folder is ${JSON.stringify(folder)}, must be a path`);
+  }
+  if (typeof state !== "boolean") {
+    throw new RangeError(`Cannot save networks: save.state is ${JSON.stringify(state)}, must be true or false`);
+  }
+  for (const [name, value] of Object.entries(counts)) {
+    if (value === undefined || (Number.isInteger(value) && value > 0)) continue;
+    throw new RangeError(`Cannot save networks: save.${name} is ${value}, must be a whole number above 0`);
+  }
+  const [one, two] = ([1, 2] as const).map((number) => fileName(options, number, "last"));
+  [one, two].forEach(checkFileName);
+  // File systems may take names that differ in case alone for one.
+  if (one.toLowerCase() === two.toLowerCase()) {
+    throw new TypeError(`Cannot save networks: both would be called ${one}; give save.names.network2 another name`);
+  }
+}
+
+/** Name of a network's files, without what tells the epoch or step, and without the ending. */
+function fileName({ names: { network1, network2 } = {} }: SaveOptions, number: 1 | 2, usual: string): string {
+  return number === 1 ? network1 ?? usual : network2 ?? `${network1 ?? usual}_2`;
+}
+
+/** Epochs between two saves; null for never. */
+export function savingEpochs({ everyEpochs, timesPerRun }: SaveOptions, epochs: number): number | null {
+  if (timesPerRun !== undefined) return Math.floor(epochs / timesPerRun) || 1;
+  return everyEpochs ?? null;
+}
+
+/** Saves networks and states while a training runs, under sd-scripts' names, and removes old ones. */
+export class SavingOutput implements TrainingOutput {
+  private readonly startedAt = Date.now() / 1000;
+  private readonly everyEpochs: number | null;
+
+  private constructor(private readonly options: SaveOptions, private readonly context: OutputContext) {
+    this.everyEpochs = savingEpochs(options, context.epochs);
+  }
+
+  /** Makes the folder, and removes what a run that was killed left half-written there. */
+  static async open(options: SaveOptions, context: OutputContext): Promise<SavingOutput> {
+    await mkdir(options.folder, { recursive: true });
+    const own = ([1, 2] as const).flatMap((number) =>
+      ["epoch", "at", "last"].map((usual) => fileName(options, number, usual))
+    );
+    const rest = /^(-\d{6}|-step\d{8})?(-state|\.safetensors|\.pt|\.ckpt)$/;
+    await removeLeftovers(
+      options.folder,
+      (name) => own.some((start) => name.startsWith(start) && rest.test(name.slice(start.length))),
+    );
+    return new SavingOutput(options, context);
+  }
+
+  isDue(moment: TrainingMoment): boolean {
+    return this.marks(moment).length > 0 || (this.options.state === true && moment.isLast);
+  }
+
+  async write(moment: TrainingMoment, content: TrainingContent): Promise<void> {
+    const { folder, state = false, format = "safetensors" } = this.options;
+    const { trained, bases, facts, run } = this.context;
+    for (const { usual, mark, old, oldStates } of this.marks(moment)) {
+      for (const [number, network] of trained(content)) {
+        const file = (mark: string) => join(folder, `${fileName(this.options, number, usual)}${mark}.${format}`);
+        const time = { startedAt: this.startedAt, finishedAt: Date.now() / 1000 };
+        await writeNetworkFile(file(mark), bases[number]!, network, this.options, time);
+        run.artifact(file(mark), { isPassing: true });
+        for (const each of old) await removeAtomically(file(each));
+      }
+      if (!state) continue;
+      await this.writeState(this.statePath(usual, mark), content, facts);
+      for (const each of oldStates) await removeAtomically(this.statePath(usual, each));
+    }
+    if (state && moment.isLast) await this.writeState(this.statePath("last", ""), content, facts);
+  }
+
+  private async writeState(path: string, content: TrainingContent, facts: StateFacts): Promise<void> {
+    await writeState(path, { content, facts });
+    this.context.run.artifact(path, { isPassing: true });
+  }
+
+  /** A state holds all networks of a training, so it has the first one's name. */
+  private statePath(usual: string, mark: string): string {
+    return join(
+      this.options.folder,
+      `${fileName(this.options, this.context.facts.networks[0].number, usual)}${mark}-state`,
+    );
+  }
+
+  /** What is saved at a moment: sd-scripts' word for a file without a name, what its name ends in, and the ends of those that go. */
+  private marks({ step, epoch, isEpochEnd, isLast }: TrainingMoment) {
+    const { everySteps, lastEpochs, lastSteps, lastEpochsState, lastStepsState } = this.options, { everyEpochs } = this;
+    const found: { usual: string; mark: string; old: string[]; oldStates: string[] }[] = [];
+    if (everyEpochs !== null && isEpochEnd && !isLast && epoch % everyEpochs === 0) {
+      const old = (kept: number | undefined) => earlier(epoch, everyEpochs, kept && kept * everyEpochs).map(epochMark);
+      found.push({
+        ...{ usual: "epoch", mark: epochMark(epoch) },
+        ...{ old: old(lastEpochs), oldStates: old(lastEpochsState ?? lastEpochs) },
+      });
+    }
+    if (everySteps !== undefined && step % everySteps === 0) {
+      const old = (kept: number | undefined) => earlier(step, everySteps, kept && kept + 1).map(stepMark);
+      found.push({
+        ...{ usual: "at", mark: stepMark(step) },
+        ...{ old: old(lastSteps), oldStates: old(lastStepsState ?? lastSteps) },
+      });
+    }
+    return found;
+  }
+}
+
+function epochMark(epoch: number): string {
+  return `-${`${epoch}`.padStart(6, "0")}`;
+}
+
+function stepMark(step: number): string {
+  return `-step${`${step}`.padStart(8, "0")}`;
+}
+
+/** Multiples of `every` that lie `distance` or more behind `now`; none where there is no distance. */
+function earlier(now: number, every: number, distance: number | undefined): number[] {
+  if (distance === undefined) return [];
+  return Array.from({ length: Math.max(0, Math.floor((now - distance) / every)) }, (_, at) => (at + 1) * every);
+}

@@ -1,0 +1,78 @@
+import { StateError } from "./state_folder.ts";
+
+/** One network of a state, as far as its numbers mean something only for what is equal in this. */
+export interface StateNetwork {
+  readonly number: 1 | 2;
+  /** Hash of the base model's content. */
+  readonly base: string;
+  readonly rank: number;
+  /** Null: no modules for 3×3 convolutions. */
+  readonly convRank: number | null;
+  readonly parts: readonly string[];
+  /** Hash of its modules' names and shapes. */
+  readonly modules: string;
+  readonly optimizer: string;
+}
+
+/** What a state belongs to. */
+export interface StateFacts {
+  readonly networks: readonly StateNetwork[];
+  /** All other settings, plain JSON. */
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+/** How each fact of a network is called, and what somebody can do who finds another one. */
+const advice: Readonly<Record<Exclude<keyof StateNetwork, "number">, readonly [name: string, advice: string]>> = {
+  base: ["base model", "Train on the base model that the state was made with"],
+  rank: ["rank (--network_dim)", "Take the state's"],
+  convRank: ["rank of 3×3 convolutions (conv_dim)", "Take the state's"],
+  parts: ["parts", "Train the parts that the state was made with"],
+  modules: ["set of modules", "Take the network's settings that the state was made with"],
+  optimizer: ["optimizer (--optimizer_type)", "Take the state's: another's numbers mean nothing to it"],
+};
+
+/**
+ * Refuses a state that does not fit a training, and tells what is otherwise than it was.
+ *
+ * @param folder The state's, for messages.
+ * @param found What the state belongs to.
+ * @param wanted What the training is.
+ * @returns A sentence for each other setting that is not as it was.
+ * @throws {StateError} If it is of other networks, another base model, rank, shape or optimizer.
+ */
+export function compareState(folder: string, found: StateFacts, wanted: StateFacts): string[] {
+  const numbers = ({ networks }: StateFacts) => networks.map(({ number }) => number).join(" and ");
+  if (numbers(found) !== numbers(wanted)) {
+    throw new StateError(folder, `it holds network ${numbers(found)}, this step trains network ${numbers(wanted)}`);
+  }
+  for (const [k, network] of wanted.networks.entries()) {
+    for (const [fact, [name, what]] of Object.entries(advice) as [keyof typeof advice, readonly [string, string]][]) {
+      const [was, is] = [found.networks[k], network].map((each) => JSON.stringify(each[fact]));
+      if (was === is) continue;
+      // A hash says nothing to a reader.
+      const values = fact === "base" || fact === "modules"
+        ? "the state was made with another one"
+        : `the state has ${was}, this training ${is}`;
+      throw new StateError(folder, `network ${network.number} has another ${name}: ${values}. ${what}`);
+    }
+  }
+  return differences(found.settings, wanted.settings).map(({ name, was, is }) =>
+    `going on from ${folder} with another ${name}: it was ${text(was)}, now it is ${text(is)}`
+  );
+}
+
+function text(value: unknown): string {
+  return value === undefined ? "left out" : JSON.stringify(value);
+}
+
+function differences(found: unknown, wanted: unknown, name = ""): { name: string; was: unknown; is: unknown }[] {
+  if (!isRecord(found) || !isRecord(wanted)) {
+    return text(found) === text(wanted) ? [] : [{ name, was: found, is: wanted }];
+  }
+  const names = new Set([...Object.keys(found), ...Object.keys(wanted)]);
+  return [...names].flatMap((each) => differences(found[each], wanted[each], name === "" ? each : `${name}.${each}`));
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,161 @@
+import { readdir, readFile, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { writeFileAtomically } from "../../formats/atomic_file.ts";
+import { removeAtomically, removeLeftovers, writeFolderAtomically } from "../../formats/atomic_folder.ts";
+import { SafetensorsFile, writeSafetensors } from "../../formats/safetensors.ts";
+import { hashFile } from "../../pipeline/mod.ts";
+import type { StateArray, StepFigures } from "../../training/trainer.ts";
+import type { StateFacts } from "./state_facts.ts";
+import type { TrainingContent } from "./training_output.ts";
+
+/** A state as it is read back. */
+export interface SavedState {
+  readonly content: TrainingContent;
+  readonly facts: StateFacts;
+}
+
+/** What lies in a state's folder beside its tensors and its log. */
+interface Manifest {
+  readonly format: typeof format;
+  readonly step: number;
+  readonly skipped: TrainingContent["state"]["skipped"];
+  readonly facts: StateFacts;
+  /** Names of the optimizers' tensors, network by network. */
+  readonly optimizers: readonly (readonly string[])[];
+  /** SHA-256 by name. */
+  readonly files: Readonly<Record<string, string>>;
+}
+
+const format = "dualora-training-state-1";
+const [tensorsName, logName, manifestName] = ["state.safetensors", "log.json", "manifest.json"];
+
+/** A state that is damaged or cannot be gone on from. */
+export class StateError extends Error {
+  override name = "StateError";
+  constructor(folder: string, problem: string, options?: ErrorOptions) {
+    super(`Cannot go on from the state ${folder}: ${problem}`, options);
+  }
+}
+
+/**
+ * Writes all that a training needs to go on into a folder of its own: `state.safetensors` with weights and optimizers, `log.json` with every step's
+ * figures, `manifest.json` with what it belongs to and the hashes of both. The path holds the whole state or none.
+ */
+export async function writeState(folder: string, { content, facts }: SavedState): Promise<void> {
+  const { state: { step, skipped, networks }, log } = content;
+  await writeFolderAtomically(folder, async (hidden) => {
+    const tensors = networks.flatMap(({ weights, optimizer }, k) =>
+      [["weights", weights] as const, ...optimizerTensors(optimizer)].map(([name, values]) => ({
+        name: `${k}.${name}`,
+        type: values instanceof Uint32Array ? "I32" as const : "F32" as const,
+        shape: [values.length],
+        bytes: new Uint8Array(values.slice().buffer as ArrayBuffer),
+      }))
+    );
+    await writeSafetensors(join(hidden, tensorsName), tensors);
+    await writeJson(join(hidden, logName), log);
+    const files: Record<string, string> = {};
+    for (const name of [tensorsName, logName]) files[name] = await hashFile(join(hidden, name));
+    const optimizers = networks.map(({ optimizer }) => Object.keys(optimizer));
+    const manifest: Manifest = { format, step, skipped, facts, optimizers, files };
+    await writeJson(join(hidden, manifestName), manifest);
+  });
+}
+
+function optimizerTensors(optimizer: Readonly<Record<string, StateArray>>): (readonly [string, StateArray])[] {
+  return Object.entries(optimizer).map(([name, values]) => [`optimizer.${name}`, values] as const);
+}
+
+async function writeJson(path: string, value: unknown): Promise<void> {
+  await writeFileAtomically(path, [new TextEncoder().encode(JSON.stringify(value))]);
+}
+
+/**
+ * Reads a state back.
+ *
+ * @throws {StateError} If the folder is not there, is no state, or a file is not as it was written.
+ */
+export async function readState(folder: string): Promise<SavedState> {
+  const { step, skipped, facts, optimizers, files } = await readManifest(folder);
+  for (const [name, hash] of Object.entries(files)) {
+    const found = await hashFile(join(folder, name)).catch((error) => {
+      throw new StateError(folder, `${name} cannot be read: ${error.message}`, { cause: error });
+    });
+    if (found !== hash) throw new StateError(folder, `${name} is damaged: it is not what was written`);
+  }
+  await using tensors = await SafetensorsFile.open(join(folder, tensorsName));
+  const networks = [];
+  for (const [k, names] of optimizers.entries()) {
+    const optimizer: Record<string, StateArray> = {};
+    for (const name of names) optimizer[name] = await readTensor(tensors, `${k}.optimizer.${name}`);
+    networks.push({ weights: await tensors.float32(`${k}.weights`), optimizer });
+  }
+  const log: StepFigures[] = JSON.parse(await readFile(join(folder, logName), "utf8"));
+  return { content: { state: { step, skipped, networks }, log }, facts };
+}
+
+/** A hash that stands for a state's content. */
+export async function stateHash(folder: string): Promise<string> {
+  await readManifest(folder);
+  return await hashFile(join(folder, manifestName));
+}
+
+async function readManifest(folder: string): Promise<Manifest> {
+  const path = join(folder, manifestName);
+  let manifest: Partial<Manifest> | null;
+  try {
+    manifest = JSON.parse(await readFile(path, "utf8"));
+  } catch (error) {
+    if (error instanceof SyntaxError) throw new StateError(folder, `${path} is damaged: it is no JSON`);
+    const isThere = await stat(folder).then(() => true, () => false);
+    const problem = isThere
+      ? `it has no ${manifestName}; wanted a folder that --save_state wrote, such as name-state`
+      : "there is no such folder";
+    throw new StateError(folder, problem, { cause: error });
+  }
+  if (manifest?.format !== format) {
+    throw new StateError(folder, `${path} says its format is ${JSON.stringify(manifest?.format)}, must be ${format}`);
+  }
+  return manifest as Manifest;
+}
+
+async function readTensor(file: SafetensorsFile, name: string): Promise<StateArray> {
+  return file.entry(name).type === "I32" ? new Uint32Array((await file.int32(name)).buffer) : await file.float32(name);
+}
+
+const checkpointName = /^checkpoint-\d{8}$/;
+
+/** Checkpoints of a step at work, in its own folder: the newest one counts, and takes the place of those before. */
+export class CheckpointFolder {
+  constructor(private readonly folder: string, private readonly warn: (message: string) => void) {}
+
+  /** The newest whole checkpoint; one that is damaged is told of and passed over. */
+  async newest(): Promise<SavedState | null> {
+    await removeLeftovers(this.folder, (name) => checkpointName.test(name));
+    for (const name of (await this.names()).toReversed()) {
+      try {
+        return await readState(join(this.folder, name));
+      } catch (error) {
+        if (!(error instanceof StateError)) throw error;
+        this.warn(`${error.message}. It is passed over`);
+      }
+    }
+    return null;
+  }
+
+  /** Writes a checkpoint, then removes all others. */
+  async write(state: SavedState): Promise<void> {
+    const path = join(this.folder, `checkpoint-${`${state.content.state.step}`.padStart(8, "0")}`);
+    await writeState(path, state);
+    await this.remove(basename(path));
+  }
+
+  /** Removes all checkpoints, but one if it is named. */
+  async remove(kept?: string): Promise<void> {
+    for (const name of await this.names()) if (name !== kept) await removeAtomically(join(this.folder, name));
+  }
+
+  private async names(): Promise<string[]> {
+    return (await readdir(this.folder)).filter((name) => checkpointName.test(name)).sort();
+  }
+}
