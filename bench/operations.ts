@@ -13,6 +13,10 @@ export function stepOperations(step: Program["steps"][number]): number {
   switch (op.name) {
     case "matmul":
       return 2 * size * first!.shape.at((attributes as { transposeA?: boolean }).transposeA ? -2 : -1)!;
+    case "matmul_pair": {
+      const sumAxis = (attributes as { transposeA?: boolean }).transposeA ? 0 : 1, other = inputs[4];
+      return 2 * size * (first!.shape[sumAxis] + other!.shape[sumAxis]);
+    }
     case "conv2d":
       return 2 * size * elementCount(second!.shape.slice(0, 3));
     case "conv2d_input_gradient":

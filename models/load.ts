@@ -31,7 +31,7 @@ export interface LoadReport {
 }
 
 /** Uploads wait in host memory until the device takes them; after so many bytes they are waited for. */
-const waitEveryBytes = 2 ** 28;
+const waitEveryBytes = 2 ** 26;
 
 /**
  * Fills a model's weights from a part's files, one tensor at a time.

@@ -44,9 +44,18 @@ export function uploadBytes(name: string, type: TensorType, data: ArrayLike<numb
   if (type.dtype === "bf16" && !(data instanceof Uint16Array)) {
     throw new TypeError(`Cannot upload ${name}: ${typeText(type)} wants the elements' bits, in a Uint16Array`);
   }
-  const buffer = new ArrayBuffer(byteLength(type));
+  const sizeBytes = byteLength(type);
+  // Large weights are not copied once more; a length that is no multiple of 4 has to be padded.
+  if (isKindOf(type.dtype, data) && data.byteLength === sizeBytes) {
+    return new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, sizeBytes);
+  }
+  const buffer = new ArrayBuffer(sizeBytes);
   hostArray(type.dtype, buffer, count).set(data);
   return new Uint8Array(buffer);
+}
+
+function isKindOf(dtype: DType, data: ArrayLike<number>): data is HostArray {
+  return data instanceof hostArray(dtype, new ArrayBuffer(0), 0).constructor;
 }
 
 /**

@@ -3,7 +3,9 @@ import { dualStepModes, dualStepProgram } from "../../bench/dual_step.ts";
 import { countOperations } from "../../bench/operations.ts";
 import { type Line, lineText } from "../../bench/line.ts";
 import { inputsOf, measureOp, type Op, readOps, uniform } from "../../bench/ops.ts";
+import { measureLoading } from "../../bench/loading.ts";
 import { input, linear, plan } from "../../engine/mod.ts";
+import { toyBase } from "../models/checkpoint_files.ts";
 
 const once = { seconds: 0.001 };
 const product: Op = { op: "matmul", shape: "5x3x7", dims: [5, 3, 7], mflop: [0.00021, 0.00063] };
@@ -61,7 +63,10 @@ Deno.test("linear takes its weight as [in, out]", async () => {
 
 Deno.test("an op whose result no adapter can bind is skipped, with the reason", async () => {
   const line = await measureOp({ ...product, shape: "65536x65536x1", dims: [65536, 65536, 1] }, "forward", once);
-  match(line.skipped as string, /^RangeError: Cannot allocate slot 0: 17179869184 bytes, .* binds at most /);
+  match(
+    line.skipped as string,
+    /^RangeError: Cannot run matmul: its result, .* takes 17179869184 bytes, .* binds at most /,
+  );
   ok(!("ms_median" in line) && "adapter" in line);
 });
 
@@ -72,7 +77,13 @@ Deno.test("every op of the list names its sizes", async () => {
 });
 
 Deno.test("countOperations() counts two for each multiply-add", () => {
-  equal(countOperations(plan({ outputs: { y: linear(input("x", [3, 2]), input("weight", [4, 2])) } })), 2 * 3 * 2 * 4);
+  const x = input("x", [3, 2]), layer = linear(x, input("weight", [4, 2]));
+  equal(countOperations(plan({ outputs: { y: layer } })), 2 * 3 * 2 * 4);
+  // With a low-rank part of rank 1: two products more, one of them in the layer's own dispatch.
+  const adapted = linear(linear(x, input("down", [1, 2])), input("up", [4, 1]), null, { addend: layer });
+  const program = plan({ outputs: { y: adapted } });
+  equal(program.steps.length, 2);
+  equal(countOperations(program), 2 * 3 * (2 * 4 + 2 * 1 + 1 * 4));
 });
 
 Deno.test("the dual step has about the operations that PyTorch's has, and fewer with network 1 frozen", async () => {
@@ -82,4 +93,14 @@ Deno.test("the dual step has about the operations that PyTorch's has, and fewer 
   ok(Math.abs(operations - 1.85e9) < 0.1e9, `${operations} operations`);
   ok(countOperations(frozen) < operations);
   ok(frozen.peakBytes < both.peakBytes);
+});
+
+Deno.test("measureLoading() counts the base's weights once, and the host's memory without them", async () => {
+  const heard: number[] = [];
+  const figures = await measureLoading(toyBase, { precision: "f32", onBytes: (done) => heard.push(done) });
+  // The toy's text encoder and UNet have 4,071,588 numbers.
+  equal(figures.weightBytes, 4 * 4_071_588);
+  equal(heard.at(-1), figures.weightBytes);
+  ok(figures.seconds > 0 && figures.cpuSeconds > 0);
+  ok(figures.peakHostBytes > figures.startHostBytes / 2 && figures.peakHostBytes < 1.5e9, `${figures.peakHostBytes}`);
 });

@@ -7,7 +7,7 @@ import * as d from "../../mod.ts";
 import { loadBasesOn, openBases } from "../../steps/values/bases.ts";
 import { hashLargeFile, kohyaModelHashes, withKeptHashes } from "../../steps/values/file_hashes.ts";
 import { layouts, ldmCheckpoint, toyBase, toyTensors } from "../models/checkpoint_files.ts";
-import { inNewFolder, keptNetwork, smallData } from "./small_training.ts";
+import { inNewFolder, keptNetwork, runRecorded, smallData } from "./small_training.ts";
 
 const singleFiles = ["a pruned .safetensors", "a .ckpt with state_dict and EMA weights"];
 
@@ -29,6 +29,23 @@ Deno.test("training gives the same bits from a Diffusers folder, an original .sa
       deepEqual(network.log, found[0].log);
     }
     equal(found[0].log.length, 2);
+  }));
+
+Deno.test("loadBases() reports megabytes with the time left, and stops when the user wants to", () =>
+  inNewFolder(async (folder) => {
+    const recipe = d.pipeline("progress").use(d.loadBases({ network1: "toy" }));
+    const { events } = await runRecorded(recipe, { folder });
+    const progress = events.filter((event) => event.type === "progress");
+    // The toy's text encoder and UNet have 4,071,588 numbers of 4 bytes.
+    const [first, last] = [progress[0], progress[progress.length - 1]];
+    deepEqual([first.total, last.total, last.done, last.unit], [16, 16, 16, "MB"]);
+    equal(progress.some(({ done, etaSeconds }) => done > 0 && done < 16 && etaSeconds! > 0), true);
+
+    const stop = new AbortController();
+    const onEvent = (event: d.RunEvent) => event.type === "progress" && event.done > 5 && stop.abort();
+    const again = d.pipeline("progress").use(d.loadBases({ network1: "toy", precision: "f16" }));
+    const { error } = await runRecorded(again, { folder, signal: stop.signal, onEvent });
+    equal(error instanceof d.InterruptedError, true);
   }));
 
 Deno.test("openBases() opens two names of one content once, and two of different content twice", () =>

@@ -1,8 +1,8 @@
-import { equal, ok } from "node:assert/strict";
+import { deepEqual, equal, ok } from "node:assert/strict";
 import { join } from "node:path";
 import type { CompiledProgram, Device } from "../../engine/mod.ts";
 import * as d from "../../mod.ts";
-import { copyPictures, inNewFolder, smallData } from "./small_training.ts";
+import { copyPictures, inNewFolder, runRecorded, smallData } from "./small_training.ts";
 
 /** Looks at a run's device: the most bytes that a step's reports saw on it, less what kernels' sizes take on a CPU adapter. */
 class Meter {
@@ -89,4 +89,30 @@ Deno.test("describe() says how many bytes sampling takes on the device, with sta
     await recipe.run({ folder: join(folder, "run"), onEvent: meter.onEvent });
     const planned = steps.find((step) => step.name === "sample")!.figures.peakGpuBytes;
     equal(meter.peaks.get("sample"), planned);
+  }));
+
+Deno.test("a step that the adapter cannot hold fails before the first one runs: scope, op, tensor, bytes and limit", () =>
+  inNewFolder(async (folder) => {
+    const recipe = d.pipeline("too large")
+      .use(d.loadBases({ network1: "toy" }))
+      .use(d.readDreambooth({ ...await smallData(folder), resolution: 128, batchSize: 2 }))
+      .use(d.cacheLatents())
+      .use(d.trainBoth({ rank: 4, steps: 1 }));
+    const { requestAdapter } = navigator.gpu, limits = { maxStorageBufferBindingSize: 2 ** 18, maxBufferSize: 2 ** 20 };
+    navigator.gpu.requestAdapter = () => Promise.resolve({ info: { description: "a card" }, limits } as GPUAdapter);
+    try {
+      const { error, ran, events } = await runRecorded(recipe, { folder: join(folder, "run") });
+      deepEqual(ran, []);
+      deepEqual(events.flatMap((event) => event.type === "step-failed" ? [event.step] : []), ["train both networks"]);
+      ok(error instanceof RangeError);
+      // Two pictures of 16×16 tokens, widened to eight times 32 channels, 4 bytes each.
+      equal(
+        error.message,
+        "Cannot run matmul in network_1.unet.down_blocks.0.attentions.0.transformer_blocks.0.ff.net.0.proj: its result, " +
+          `f32 [512, 256], takes ${2 * 16 * 16 * 8 * 32 * 4} bytes, a card binds at most 262144. ` +
+          "Use a smaller batch, smaller pictures or 16-bit activations",
+      );
+    } finally {
+      navigator.gpu.requestAdapter = requestAdapter;
+    }
   }));
