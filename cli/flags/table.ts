@@ -7,7 +7,7 @@ import { modelFlags } from "./models.ts";
 import { networkFlags } from "./network.ts";
 import { latentFlags, pictureFlags, sizeFlags } from "./pictures.ts";
 import { sampleFlags, savingFlags, stateFlags } from "./saving.ts";
-import { lengthFlags, lossFlags, optimizerFlags } from "./training.ts";
+import { lengthFlags, lossFlags, optimizerFlags, validationFlags } from "./training.ts";
 import { twoNetworkFlags } from "./two_networks.ts";
 
 const written = [
@@ -21,6 +21,7 @@ const written = [
   lengthFlags,
   optimizerFlags,
   lossFlags,
+  validationFlags,
   memoryFlags,
   savingFlags,
   stateFlags,

@@ -273,3 +273,52 @@ export const lossFlags = flagGroup("Noise and loss", [
     does: "scale the noise so that nothing of the picture is left at the last timestep",
   },
 ]);
+
+/** Flags about the loss of pictures that are not trained on. */
+export const validationFlags = flagGroup("Held-out pictures", [
+  {
+    name: "validation_split",
+    type: "number",
+    value: "share",
+    default: 0,
+    from: "newer",
+    status: "works",
+    does:
+      "share of the pictures that are not trained on: their loss is measured for each network alone and for both stacked, with noise that stays the same",
+  },
+  {
+    name: "validation_seed",
+    type: "integer",
+    default: null,
+    from: "newer",
+    status: "works",
+    does: "chooses the held-out pictures; --seed when unset",
+  },
+  {
+    name: "validate_every_n_epochs",
+    type: "integer",
+    value: "epochs",
+    default: null,
+    from: "newer",
+    status: "works",
+    does: "epochs between two measurements; 1 when unset",
+  },
+  {
+    name: "validate_every_n_steps",
+    type: "integer",
+    value: "steps",
+    default: null,
+    from: "newer",
+    status: "works",
+    does: "steps between two further measurements",
+  },
+  {
+    name: "max_validation_steps",
+    type: "integer",
+    value: "batches",
+    default: null,
+    from: "newer",
+    status: "works",
+    does: "held-out batches that are measured; all when unset",
+  },
+]);

@@ -13,7 +13,9 @@ export async function datasetsOptions(values: FlagValues, isPair: boolean): Prom
   return {
     network1: await datasetsOf(values, 1),
     ...(isPair ? { network2: await datasetsOf(values, 2) } : {}),
-    ...changed({ seed: [values.seed, null] }),
+    ...changed({ seed: [values.seed, null], validationSplit: [values.validation_split, 0] }),
+    // Without held-out pictures nothing about them decides anything.
+    ...(values.validation_split ? changed({ validationSeed: [values.validation_seed, null] }) : {}),
   };
 }
 

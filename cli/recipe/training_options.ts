@@ -26,6 +26,13 @@ export function sharedTrainingOptions(
       checkpointEvery: [values.checkpoint_every_n_steps, 100],
       maxSkippedInRow: [values.max_skipped_steps, 5],
     }),
+    ...(values.validation_split
+      ? changed({
+        validateEveryEpochs: [values.validate_every_n_epochs, 1],
+        validateEverySteps: [values.validate_every_n_steps, null],
+        maxValidationBatches: [values.max_validation_steps, null],
+      })
+      : {}),
   };
 }
 

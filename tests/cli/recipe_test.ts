@@ -152,6 +152,19 @@ const cases: readonly Case[] = [
   [["--face_crop_aug_range=2.0,4.0"], "encodeLatents", {}],
   [["--random_crop", "--cache_latents"], "cacheLatents", {}],
   [["--debug_dataset"], "debugDataset", { folder: "out", base: "base" }],
+  [["--validation_split=0.25", "--validation_seed=3"], "readDatasets", { validationSplit: 0.25, validationSeed: 3 }],
+  [
+    [
+      "--validation_split=0.25",
+      "--validate_every_n_epochs=2",
+      "--validate_every_n_steps=5",
+      "--max_validation_steps=4",
+    ],
+    "trainBoth",
+    {
+      ...{ validateEveryEpochs: 2, validateEverySteps: 5, maxValidationBatches: 4 },
+    },
+  ],
   [["--max_skipped_steps=3"], "trainBoth", { maxSkippedInRow: 3 }],
   [["--use_8bit_adam", "--optimizer_type="], "trainBoth", { optimizer: "AdamW8bit" }],
   [["--output_dir=a"], "saveNetworks", { folder: "a" }],
@@ -358,6 +371,7 @@ Deno.test("a flag without any effect on this run is named", async () => {
     "--lr_scheduler_power=2",
     "--huber_c=0.2",
     "--huber_schedule_2=constant",
+    "--validate_every_n_steps=5",
   ];
   deepEqual(new Set(await unusedOf([...pair, ...idle])), new Set(idle.map((word) => word.replace(/^--|=.*$/g, ""))));
   // Half-freezing wins.
