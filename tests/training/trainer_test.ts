@@ -1,5 +1,5 @@
 import { deepEqual, equal, notDeepEqual, ok } from "node:assert/strict";
-import { openTiny, tinyBatch, tinyNetwork, trainTiny } from "./tiny_training.ts";
+import { openTiny, tinyBatch, tinyNetwork, type Trained, trainTiny } from "./tiny_training.ts";
 
 const tiny = await openTiny();
 
@@ -21,13 +21,37 @@ Deno.test("the loss of a step is the mean over its micro-batches", async () => {
   ok(Math.abs(losses[2] / mean - 1) > 1e-3, "the last one alone is another");
 });
 
+Deno.test("a step moves weights by the mean of its micro-batches' gradients", async () => {
+  // A first step of SGD without clipping is linear in the gradient.
+  const network = tinyNetwork(tiny.base, 1, { learningRate: 1, optimizer: { name: "SGDNesterov" }, maxGradNorm: 0 });
+  const batches = [0, 1].map(tinyBatch), none = { total: 0, inRow: 0 };
+  const weightsOf = ({ state }: Trained) => state.networks[0].weights;
+  const start = weightsOf(await trainTiny(tiny, [network], []));
+  const from = { step: 1, skipped: none, networks: [{ weights: start, optimizer: {} }] };
+  const first = weightsOf(await trainTiny(tiny, [network], [[batches[0]]]));
+  const second = weightsOf(await trainTiny(tiny, [network], [[batches[1]]], {}, from));
+  const both = weightsOf(await trainTiny(tiny, [network], [batches], { accumulationSteps: 2 }));
+  let squares = 0, off = 0;
+  for (const [i, value] of start.entries()) {
+    const moved = both[i] - value, wanted = (first[i] + second[i]) / 2 - value;
+    squares += wanted ** 2;
+    off += (moved - wanted) ** 2;
+  }
+  ok(squares > 0 && Math.sqrt(off / squares) < 1e-4, `off by ${Math.sqrt(off / squares)}`);
+});
+
 Deno.test("a part at learning rate 0 stays as it was, and the other one trains", async () => {
-  for (const part of ["text_encoder", "unet"] as const) {
+  const cases = (["AdamW", "AdaFactor"] as const).flatMap((name) =>
+    (["text_encoder", "unet"] as const).map((part) => ({ name, part }))
+  );
+  for (const { name, part } of cases) {
     const rates = { [part === "unet" ? "unetLearningRate" : "textEncoderLearningRate"]: 0 };
-    const network = tinyNetwork(tiny.base, 1, { learningRate: 1e-3, ...rates }), { lora } = network;
+    const network = tinyNetwork(tiny.base, 1, { learningRate: 1e-3, optimizer: { name }, ...rates }),
+      { lora } = network;
     const start = lora.unflatten((await trainTiny(tiny, [network], [])).state.networks[0].weights);
     const { state, figures } = await trainTiny(tiny, [network], [[tinyBatch(0)]]);
-    equal(figures[0].values[`learning_rate_${part}_1`], 0);
+    // AdaFactor has a rate of its own.
+    if (name === "AdamW") equal(figures[0].values[`learning_rate_${part}_1`], 0);
     for (const [module, values] of lora.unflatten(state.networks[0].weights)) {
       if (module.part === part) deepEqual(values, start.get(module));
       else notDeepEqual(values.up, start.get(module)!.up);
