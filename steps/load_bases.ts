@@ -86,15 +86,20 @@ export function loadBases(options: LoadBasesOptions) {
       };
     },
     run: async (_, run) => {
-      const report = (message: string) => (doneBytes: number, totalBytes: number) => {
+      let last = "";
+      const report = (message: string, doneBytes: number, totalBytes: number) => {
         run.signal.throwIfAborted();
+        // There are hundreds of small weights, and thousands of pieces of a file.
+        const here = `${message} ${Math.floor(100 * doneBytes / totalBytes)}`;
+        if (here === last) return;
+        last = here;
         const [done, total] = [doneBytes, totalBytes].map((bytes) => Math.round(bytes / 1e6));
         run.progress({ done, total, unit: "MB", message });
       };
       const events = {
         warn: run.warn,
-        onLoaded: report("loading weights"),
-        onFetched: (file: string, done: number, total: number) => report(`fetching ${file}`)(done, total),
+        onLoaded: (done: number, total: number) => report("loading weights", done, total),
+        onFetched: (file: string, done: number, total: number) => report(`fetching ${file}`, done, total),
       };
       return { bases: await loadBasesOn(names, { precision, clipSkip }, events) };
     },

@@ -16,6 +16,10 @@ type Tensors = Pick<TensorFile, "tensors">;
 const needsV1 = "Only Stable Diffusion v1 models are supported; name one of those";
 const diffusersPart = "Name the folder above, which holds text_encoder, unet and vae";
 
+/** Names of adapters' tensors: kohya's, diffusers' and PEFT's, LyCORIS's. */
+const loraNames =
+  /^lora_(te|te1|te2|unet)_|[._]lora[_.](down|up|A|B)\.|\.lora_linear_layer\.|\.(hada_w1_a|lokr_w1|oft_blocks)/;
+
 /** Some tokens for a text encoder. */
 export const textualInversion: OtherKind = {
   what: "a textual inversion embedding",
@@ -50,9 +54,7 @@ export interface OtherKind {
 
 function otherKind({ tensors }: Tensors, names: readonly string[], has: (start: string) => boolean): OtherKind | null {
   if (
-    names.some((name) =>
-      /^lora_(te|te1|te2|unet)_|\.lora[_.](down|up|A|B)\.|\.(hada_w1_a|lokr_w1|oft_blocks)/.test(name)
-    )
+    names.some((name) => loraNames.test(name))
   ) {
     return {
       what: "a LoRA file",

@@ -9,6 +9,7 @@ import { type Checkpoint, openCheckpoint } from "../../models/checkpoint/checkpo
 import type { PartName } from "../../models/checkpoint/ldm_keys.ts";
 import { OpenedPart, readElements } from "../../models/checkpoint/opened_part.ts";
 import type { PartFiles } from "../../models/checkpoint/part_files.ts";
+import { recognizeFile } from "../../models/checkpoint/recognize.ts";
 import { ConfigReader } from "../../models/config_reader.ts";
 import { Source } from "../../models/source.ts";
 import { AutoencoderKL } from "../../models/vae/autoencoder_kl.ts";
@@ -242,6 +243,20 @@ for (const [what, { tensors, advice }] of Object.entries(others)) {
     }),
   );
 }
+
+Deno.test("recognizeFile() knows LoRA files by the names of all that write them", () => {
+  const names = [
+    "lora_te_text_model_encoder_layers_0_mlp_fc1.alpha",
+    "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora.down.weight",
+    "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight",
+    "text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_linear_layer.up.weight",
+    "lora_unet_mid_block_attentions_0_proj_in.hada_w1_a",
+  ];
+  for (const name of names) {
+    const kind = recognizeFile({ tensors: new Map([[name, { name, type: "F32", shape: [4, 4], sizeBytes: 64 }]]) });
+    equal(kind.kind === "other" && kind.what, "a LoRA file", name);
+  }
+});
 
 Deno.test(
   "openCheckpoint() refuses an embedding as the WebUI saves it",
