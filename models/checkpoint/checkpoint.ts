@@ -90,9 +90,13 @@ async function ofFolder(folder: ModelFolder): Promise<Checkpoint> {
   const other = recognizeFolder(folder, { index: await config("model_index.json"), unet });
   if (other !== null) throw refusal(folder.name, other);
   if (unet === null || text === null) {
+    const files = [...folder.files].filter((file) => /^[^/]+\.(safetensors|ckpt)$/.test(file)).sort();
+    const here = folder.revision === null ? "name one of its files" : "fetch one of its files and name that";
     throw new Error(
-      `Cannot load ${folder.name}: it has no ${unet === null ? "unet" : "text_encoder"}/config.json; wanted a ` +
-        "Diffusers folder with text_encoder, unet, vae, tokenizer",
+      `Cannot load ${folder.name}: it has no ${
+        unet === null ? "unet" : "text_encoder"
+      }/config.json; wanted a Diffusers ` +
+        `folder with text_encoder, unet, vae, tokenizer${files.length ? `; or ${here}, such as ${files[0]}` : ""}`,
     );
   }
   const vae = await config("vae/config.json");
@@ -108,9 +112,11 @@ async function ofFolder(folder: ModelFolder): Promise<Checkpoint> {
 }
 
 function tokenizerOf(folder: ModelFolder): Checkpoint["tokenizer"] {
-  const names = ["vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"];
-  const files = names.map((name) => `tokenizer/${name}`).filter((file) => folder.files.has(file));
-  return files.length > 0 ? { folder, files } : null;
+  const present = (names: string[]) =>
+    names.map((name) => `tokenizer/${name}`).filter((file) => folder.files.has(file));
+  const needed = present(["vocab.json", "merges.txt"]);
+  if (needed.length === 0) return null;
+  return { folder, files: [...needed, ...present(["tokenizer_config.json", "special_tokens_map.json"])] };
 }
 
 async function ofFile(file: string, config: string | undefined): Promise<Checkpoint> {

@@ -146,6 +146,8 @@ export async function loadBasesOn(
       };
       const change = mergeInto({ text_encoder: base.textLayers, unet: base.unetLayers }, loras);
       (await base.load(device, progress, change)).warnings.forEach(warn);
+      // Fetched here if it is on the hub: later steps that load it do not report that.
+      await base.checkpoint.vae?.weightFiles(onFetched);
     }
     const [tokenizer1, tokenizer2 = tokenizer1] = tokenizers;
     return { ...opened, device, tokenizer1, tokenizer2, release: () => device.dispose() };

@@ -303,6 +303,17 @@ for (const [what, make] of Object.entries(otherFolders)) {
 }
 
 Deno.test(
+  "openCheckpoint() points to the files of a folder that is no Diffusers folder",
+  inFolder(async (folder) => {
+    const wanted =
+      `Cannot load ${folder}: it has no unet/config.json; wanted a Diffusers folder with text_encoder, unet, vae, tokenizer`;
+    await rejects(openCheckpoint(folder), { message: wanted });
+    await writeFile(join(folder, "v1-5-pruned.ckpt"), "");
+    await rejects(openCheckpoint(folder), { message: `${wanted}; or name one of its files, such as v1-5-pruned.ckpt` });
+  }),
+);
+
+Deno.test(
   "openCheckpoint() says what another VAE lacks",
   inFolder(async (folder) => {
     const vae = join(folder, "vae.safetensors");

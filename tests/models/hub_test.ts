@@ -207,6 +207,8 @@ Deno.test(
       warn() {},
     });
     equal(bases.network1.latentScale, 0.18215);
+    const vae = join(options.cacheFolder, "models--people--toy", "snapshots", main, "vae");
+    deepEqual((await readdir(vae)).sort(), ["config.json", "diffusion_pytorch_model.safetensors"]);
     deepEqual(bases.tokenizer1.encode("a person").length, 4);
     bases.release();
   }),
