@@ -68,7 +68,8 @@ export class Validator {
   constructor(private readonly options: ValidatorOptions) {}
 
   /**
-   * Each network's mean loss over its own held-out pictures, `validation_<k>`; with two networks also with both in one base, `validation_stack_<k>`.
+   * Each network's mean loss over its own held-out pictures, `validation_<k>`; with two networks also with both in one base, `validation_stack_<k>`. One that is not
+   * finite is left out, as in a step's figures.
    *
    * @param heldOut For each network its batches; a network without any has no figures.
    * @param seed Of the noise.
@@ -83,7 +84,7 @@ export class Validator {
       const stack = networks.map((network) => network.lora);
       figures[`validation_stack_${number}`] = await this.meanLoss(k, stack, batches, seed);
     }
-    return figures;
+    return Object.fromEntries(Object.entries(figures).filter(([, loss]) => Number.isFinite(loss)));
   }
 
   /** Frees the programs; they are compiled again when they are needed. */

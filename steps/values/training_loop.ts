@@ -132,12 +132,18 @@ function checkFinite({ state: { step, networks } }: TrainingContent): void {
   }
 }
 
+/** The figures that say most; a step that was skipped has no loss. */
 function progressText({ values }: StepFigures): string {
-  const loss = values.loss_2 ?? values.loss_1;
-  const terms = ["orth_te", "orth_unet"].filter((name) => name in values).map((name) =>
-    `${name} ${values[name].toExponential(1)}`
-  );
-  return [`loss ${loss.toFixed(4)}`, ...terms].join(", ");
+  const last = (name: string) => values[`${name}_2`] ?? values[`${name}_1`];
+  const losses = { loss: last("loss"), "held-out loss": last("validation") };
+  return [
+    ...Object.entries(losses).filter(([, value]) => value !== undefined).map(([name, value]) =>
+      `${name} ${value.toFixed(4)}`
+    ),
+    ...["orth_te", "orth_unet"].filter((name) => name in values).map((name) =>
+      `${name} ${values[name].toExponential(1)}`
+    ),
+  ].join(", ");
 }
 
 /** The noise schedule of a training: the base's, changed by the options. */

@@ -1,8 +1,34 @@
-import { deepEqual, equal } from "node:assert/strict";
+import { deepEqual, equal, match } from "node:assert/strict";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import * as d from "../../mod.ts";
 import { copyPictures, inNewFolder, keptNetwork, runRecorded } from "./small_training.ts";
+
+/** Trains both networks of the toy for five steps; of four pictures each one is held out, so an epoch is three steps. */
+async function train(folder: string, options: Partial<d.TrainBothOptions>) {
+  const dataset = async (from: string, to: string) => {
+    const copied = await copyPictures(from, join(folder, to), 4), [subfolder] = await readdir(copied);
+    return [{ resolution: 64, subsets: [{ imageDir: join(copied, subfolder), captionExtension: ".txt" }] }];
+  };
+  const recipe = d.pipeline("validated")
+    .use(d.loadBases({ network1: "toy" }))
+    .use(d.readDatasets({
+      network1: await dataset(d.toy.character, "character"),
+      network2: await dataset(d.toy.outfit, "outfit"),
+      validationSplit: 0.25,
+    }))
+    .use(d.cacheLatents())
+    .use(d.trainBoth({ rank: 2, steps: 5, learningRate: 1e-3, ...options }));
+  const runFolder = join(folder, "run"), { error, events } = await runRecorded(recipe, { folder: runFolder });
+  equal(error, null);
+  const networks = await Promise.all(
+    ["network1", "network2"].map((name) => keptNetwork(runFolder, "train-both-networks", name)),
+  );
+  return {
+    networks,
+    progress: events.flatMap((event) => event.type === "progress" ? [event.message ?? ""] : []),
+  };
+}
 
 /** Steps, from 0, whose figures have losses of held-out pictures, with the names of these. */
 function validated({ log }: d.Network): Record<number, string[]> {
@@ -14,34 +40,23 @@ function validated({ log }: d.Network): Record<number, string[]> {
 
 Deno.test("held-out pictures are measured after epochs, at steps and at the end, and the training stays the same", () =>
   inNewFolder(async (folder) => {
-    const dataset = async (from: string, to: string) => {
-      const copied = await copyPictures(from, join(folder, to), 4), [subfolder] = await readdir(copied);
-      return [{ resolution: 64, subsets: [{ imageDir: join(copied, subfolder), captionExtension: ".txt" }] }];
-    };
-    const [character, outfit] = [await dataset(d.toy.character, "character"), await dataset(d.toy.outfit, "outfit")];
-    // Of four pictures one is held out: an epoch is three steps.
-    const train = async (name: string, options: Partial<d.TrainBothOptions>) => {
-      const recipe = d.pipeline("validated")
-        .use(d.loadBases({ network1: "toy" }))
-        .use(d.readDatasets({ network1: character, network2: outfit, validationSplit: 0.25 }))
-        .use(d.cacheLatents())
-        .use(d.trainBoth({ rank: 2, steps: 5, learningRate: 1e-3, ...options }));
-      const run = { folder: join(folder, name) };
-      equal((await runRecorded(recipe, run)).error, null);
-      return [
-        await keptNetwork(run.folder, "train-both-networks", "network1"),
-        await keptNetwork(run.folder, "train-both-networks", "network2"),
-      ];
-    };
-    const often = await train("often", { validateEverySteps: 2 });
-    const rarely = await train("rarely", { validateEveryEpochs: 2 });
+    const often = await train(join(folder, "often"), { validateEverySteps: 2 });
+    const rarely = await train(join(folder, "rarely"), { validateEveryEpochs: 2 });
     for (
       const [k, names] of [["validation_1", "validation_stack_1"], ["validation_2", "validation_stack_2"]].entries()
     ) {
-      deepEqual(validated(often[k]), { 1: names, 2: names, 3: names, 4: names });
-      deepEqual(validated(rarely[k]), { 4: names });
-      deepEqual(often[k].weights, rarely[k].weights);
-      const [a, b] = [often[k].log[4].values, rarely[k].log[4].values];
-      deepEqual(a, b);
+      const [a, b] = [often.networks[k], rarely.networks[k]];
+      deepEqual(validated(a), { 1: names, 2: names, 3: names, 4: names });
+      deepEqual(validated(b), { 4: names });
+      deepEqual(a.weights, b.weights);
+      deepEqual(a.log[4], b.log[4]);
     }
+    match(rarely.progress.at(-1)!, /^loss 0\.\d{4}, held-out loss 0\.\d{4}, orth_te /);
+  }));
+
+Deno.test("held-out pictures are measured behind a skipped step too, and a loss that is not finite is left out", () =>
+  inNewFolder(async (folder) => {
+    // The first step makes weights so large that all later ones are skipped, and no loss is finite.
+    const { networks: [lost] } = await train(folder, { learningRate: 1e30, maxSkippedInRow: 9 });
+    deepEqual([lost.log.map(({ step }) => step), validated(lost)], [[0], {}]);
   }));

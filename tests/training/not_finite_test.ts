@@ -1,38 +1,18 @@
 import { deepEqual, equal, match, notDeepEqual, ok, rejects } from "node:assert/strict";
-import { Device, haltUnlessFinite, input, plan, Variable } from "../../engine/mod.ts";
-import { uniformByRule, weightByRule } from "../../formats/weights_by_rule.ts";
-import { LoraNetwork } from "../../lora/network.ts";
-import { BaseModel } from "../../models/base_model.ts";
+import { haltUnlessFinite, input, plan, Variable } from "../../engine/mod.ts";
 import { DivergedError, type SkippedStep } from "../../training/not_finite.ts";
 import type { TrainBatch } from "../../training/feeds.ts";
-import {
-  type StepFigures,
-  Trainer,
-  type TrainerNetwork,
-  type TrainerOptions,
-  type TrainerState,
-} from "../../training/trainer.ts";
+import type { TrainerOptions, TrainerState } from "../../training/trainer.ts";
+import { openTiny, tinyBatch, tinyNetwork, type Trained, trainTiny } from "./tiny_training.ts";
 
-const device = await Device.open();
-const base = await BaseModel.open(new URL("../golden/training/tiny", import.meta.url).pathname);
-await base.loadByRule(device, 0);
-addEventListener("unload", () => device.dispose());
-
-const layers = { text_encoder: base.textLayers, unet: base.unetLayers };
-const networks = ([1, 2] as const).map((number): TrainerNetwork => ({
-  number,
-  base,
-  lora: new LoraNetwork(`network ${number}`, layers, { rank: 2 }),
-  settings: { learningRate: 1e-3 },
-}));
-const phase = { network1Trains: true, orthogonalityOn: true };
+const tiny = await openTiny(), { device, base } = tiny;
+const networks = ([1, 2] as const).map((number) => tinyNetwork(base, number, { learningRate: 1e-3 }));
 
 /** A batch by rule; one with `brings: NaN` has that number among its latents. */
 function batch(seed: number, brings?: number): TrainBatch {
-  const latents = uniformByRule(`latents.${seed}`, 8 * 8 * 4);
-  if (brings !== undefined) latents[7] = brings;
-  const ids = Array.from(uniformByRule(`ids.${seed}`, 77), (value) => Math.floor((value + 1) * 50));
-  return { height: 8, width: 8, tokenRows: 1, samples: [{ latents, ids, lossWeight: 1 }] };
+  const made = tinyBatch(seed);
+  if (brings !== undefined) made.samples[0].latents[7] = brings;
+  return made;
 }
 
 /** A batch whose loss, and all behind it, is about `lossWeight`. */
@@ -41,46 +21,16 @@ function heavy(seed: number, lossWeight: number): TrainBatch {
   return { ...sizes, samples: [{ ...sample, lossWeight }] };
 }
 
-interface Ran {
-  readonly figures: StepFigures[];
-  readonly skipped: SkippedStep[];
-  readonly state: TrainerState;
-}
-
 /** Trains network 1 alone, or both, over these micro-batches from a state. */
 async function train(
   count: 1 | 2,
   steps: readonly (readonly TrainBatch[])[],
   options: Partial<TrainerOptions> = {},
   from?: TrainerState,
-): Promise<Ran> {
-  const skipped: SkippedStep[] = [], figures: StepFigures[] = [];
-  const trained = networks.slice(0, count);
-  for (const { lora } of trained) {
-    device.upload(
-      lora.weights,
-      lora.flatten(({ down, up }) => ({
-        down: weightByRule(down.name, down.shape),
-        up: weightByRule(up.name, up.shape).map((value) => value / 10),
-      })),
-    );
-  }
-  const trainer = new Trainer(device, base.schedule, trained, {
-    seed: 1,
-    totalSteps: 8,
-    onSkip: (step) => skipped.push(step),
-    ...options,
-  });
-  try {
-    if (from) trainer.restore(from);
-    for (const micro of steps) {
-      figures.push(...await trainer.train(0, phase, micro.map((batch) => trained.map(() => batch))));
-    }
-    figures.push(...await trainer.readFigures());
-    return { figures, skipped, state: await trainer.save() };
-  } finally {
-    trainer.dispose();
-  }
+): Promise<Trained & { readonly skipped: SkippedStep[] }> {
+  const skipped: SkippedStep[] = [], onSkip = (step: SkippedStep) => skipped.push(step);
+  const trained = await trainTiny(tiny, networks.slice(0, count), steps, { onSkip, ...options }, from);
+  return { ...trained, skipped };
 }
 
 Deno.test("haltUnlessFinite() stays 0 for finite figures, is set by NaN and by either infinity, and then stays", async () => {
