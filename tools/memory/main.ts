@@ -1,0 +1,11 @@
+/**
+ * Writes `docs/memory.md` from plans of SD v1.5 in its full size, without a GPU: `deno task memory`.
+ *
+ * @module
+ */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { projectFolder } from "../project_files.ts";
+import { memoryPage } from "./page.ts";
+
+if (import.meta.main) await writeFile(join(projectFolder, "docs", "memory.md"), await memoryPage());
