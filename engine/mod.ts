@@ -11,7 +11,7 @@ export {
   type Sample,
 } from "./graph/op.ts";
 export { guaranteedBindingBytes, input, type Node, pack, reshape, Tensor, Variable, window } from "./graph/tensor.ts";
-export { type ActivationFormat, storingActivations } from "./graph/activations.ts";
+export { storingActivations } from "./graph/activations.ts";
 export { checkpointed } from "./graph/checkpoint.ts";
 export { currentScope, scoped } from "./graph/scope.ts";
 export { dependsOn, type GradientOptions, gradients } from "./autodiff/gradients.ts";

@@ -1,4 +1,4 @@
-import { add, conv2d, linear, type Tensor, Variable, window } from "../engine/mod.ts";
+import { add, conv2d, linear, storingActivations, type Tensor, Variable, window } from "../engine/mod.ts";
 import type { Adapters, LayerInfo } from "../models/source.ts";
 import { toCheckpointLayout, toEngineLayout } from "../models/weights.ts";
 import { drawnShares, dropInner, type DropoutShares, rankScale } from "./dropout.ts";
@@ -133,10 +133,14 @@ export class LoraNetwork {
       const module = this.modules[place];
       const scale = multiplier * module.alpha / module.rank * (dropoutKeys ? rankScale(this.shares) : 1);
       return (x, y) => {
-        const whole = projectDown(module, x), up = module.up.tensor;
-        const middle = dropoutKeys ? dropInner(whole, this.shares, dropoutKeys, place) : whole;
-        if (!hidden?.has(module.name)) return linear(middle, up, null, { addend: y, scale });
-        const delta = linear(middle, up, null, { scale });
+        const up = module.up.tensor;
+        const middle = () => {
+          const whole = projectDown(module, x);
+          return dropoutKeys ? dropInner(whole, this.shares, dropoutKeys, place) : whole;
+        };
+        if (!hidden?.has(module.name)) return linear(middle(), up, null, { addend: y, scale });
+        // The method's terms are made of products of hidden layers, which start at 0 and stay small: 16 bits would lose them.
+        const delta = storingActivations("f32", () => linear(middle(), up, null, { scale }));
         hidden.set(module.name, delta);
         return add(y, delta);
       };

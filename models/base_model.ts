@@ -1,4 +1,4 @@
-import { byteLength, type Device, type DType, type Tensor, type Variable } from "../engine/mod.ts";
+import { byteLength, type Device, type FloatFormat, type Tensor, type Variable } from "../engine/mod.ts";
 import { type Checkpoint, openCheckpoint } from "./checkpoint/checkpoint.ts";
 import type { PartFiles } from "./checkpoint/part_files.ts";
 import { readTextEncoderConfig, type TextEncoderConfig } from "./clip/config.ts";
@@ -14,8 +14,8 @@ import { Weights } from "./weights.ts";
 
 /** How a base model is read and kept. */
 export interface BaseModelOptions {
-  /** How frozen weights are stored on the device; f16 halves them. f32 when left out. */
-  readonly precision?: "f32" | "f16";
+  /** What frozen weights are stored in on the device; 16 bits halve them. f32 when left out. */
+  readonly precision?: FloatFormat;
   /** 1 takes the text encoder's last layer, 2 the one before, and so on; 1 when left out. */
   readonly clipSkip?: number;
 }
@@ -34,6 +34,8 @@ export class BaseModel {
   readonly unetLayers: readonly LayerInfo[];
   readonly textWeights: Weights;
   readonly unetWeights: Weights;
+  /** What the weights are stored in on a device. */
+  readonly precision: FloatFormat;
 
   private constructor(
     /** Where its files are. */
@@ -46,9 +48,9 @@ export class BaseModel {
     /** How it is read and kept. */
     readonly options: BaseModelOptions,
   ) {
-    const dtype: DType = options.precision ?? "f32";
-    this.textWeights = new Weights("text_encoder", dtype);
-    this.unetWeights = new Weights("unet", dtype);
+    this.precision = options.precision ?? "f32";
+    this.textWeights = new Weights("text_encoder", this.precision);
+    this.unetWeights = new Weights("unet", this.precision);
     const textSource = new Source(this.textWeights), unetSource = new Source(this.unetWeights);
     new CLIPTextModel(textSource, textConfig);
     new UNet2DConditionModel(unetSource, unetConfig);
@@ -106,7 +108,7 @@ export class BaseModel {
     const { textEncoder, unet } = this.checkpoint, warnings: string[] = [];
     const parts = [["text_encoder", textEncoder, this.textWeights], ["unet", unet, this.unetWeights]] as const;
     for (const [name, part, weights] of parts) {
-      const options = { ...this.options, ...progress, change: (key: string) => change(name, key) };
+      const options = { ...progress, change: (key: string) => change(name, key) };
       const { file, unknownKeys } = await loadWeights(device, weights, part, options);
       if (unknownKeys.length) {
         warnings.push(
@@ -119,9 +121,8 @@ export class BaseModel {
 
   /** Puts weights by rule on the device: for checks without a checkpoint. */
   async loadByRule(device: Device, salt: number): Promise<void> {
-    const { precision } = this.options;
-    await fillWeightsByRule(device, this.textWeights, { salt, precision });
-    await fillWeightsByRule(device, this.unetWeights, { salt, precision });
+    await fillWeightsByRule(device, this.textWeights, { salt });
+    await fillWeightsByRule(device, this.unetWeights, { salt });
   }
 
   /** Frees the weights. */

@@ -5,12 +5,6 @@ import { OpenedPart, readElements } from "./checkpoint/opened_part.ts";
 import type { PartFiles } from "./checkpoint/part_files.ts";
 import { toEngineLayout, type Weights, type WeightSpec } from "./weights.ts";
 
-/** How weights are put on a device. */
-export interface LoadOptions {
-  /** `f16` rounds values to f16 also where they are stored as f32, as on adapters without f16. The weights' own format when left out. */
-  readonly precision?: "f32" | "f16";
-}
-
 /** What becomes of a part's weight, by its key, before it is put on the device: a function of its f32 elements in PyTorch's layout, or null where it stays. */
 export type ChangeWeight = (key: string) => ((values: Float32Array) => Float32Array) | null;
 
@@ -44,7 +38,7 @@ export async function loadWeights(
   device: Device,
   weights: Weights,
   part: PartFiles,
-  options: LoadOptions & LoadProgress & { readonly change?: ChangeWeight } = {},
+  options: LoadProgress & { readonly change?: ChangeWeight } = {},
 ): Promise<LoadReport> {
   await using opened = await OpenedPart.open(part, options.onFetched);
   const stored = opened.find(weights);
@@ -60,13 +54,13 @@ export async function loadWeights(
 export async function fillWeightsByRule(
   device: Device,
   weights: Weights,
-  { salt = 0, ...options }: LoadOptions & { salt?: number } = {},
+  { salt = 0 }: { salt?: number } = {},
 ): Promise<void> {
-  await fillWeights(device, weights, ({ key, shape }) => weightByRule(`${weights.name}.${key}`, shape, salt), options);
+  await fillWeights(device, weights, ({ key, shape }) => weightByRule(`${weights.name}.${key}`, shape, salt));
 }
 
 /**
- * Fills a model's weights from a function.
+ * Fills a model's weights from a function, rounded to the format that they are stored in.
  *
  * @param read Gives a weight's elements in the checkpoint's layout.
  */
@@ -74,12 +68,11 @@ export async function fillWeights(
   device: Device,
   weights: Weights,
   read: (spec: WeightSpec) => Float32Array | Float16Array | Promise<Float32Array | Float16Array>,
-  { precision, onLoaded }: LoadOptions & Pick<LoadProgress, "onLoaded"> = {},
+  { onLoaded }: Pick<LoadProgress, "onLoaded"> = {},
 ): Promise<void> {
   let waitingBytes = 0;
   for (const spec of weights.all) {
-    const isHalf = spec.variable.dtype === "f16" || precision === "f16";
-    device.upload(spec.variable, toEngineLayout(await read(spec), spec.shape, spec.layout, isHalf ? "f16" : "f32"));
+    device.upload(spec.variable, toEngineLayout(await read(spec), spec.shape, spec.layout, weights.dtype));
     const sizeBytes = byteLength(spec.variable);
     waitingBytes += sizeBytes;
     if (waitingBytes >= waitEveryBytes) {

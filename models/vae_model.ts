@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { type CompiledProgram, type Device, type Program, SlotPool } from "../engine/mod.ts";
+import { type CompiledProgram, type Device, type FloatFormat, type Program, SlotPool } from "../engine/mod.ts";
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { OpenedPart, readElements } from "./checkpoint/opened_part.ts";
 import type { PartFiles } from "./checkpoint/part_files.ts";
@@ -19,7 +19,10 @@ export interface EncodedPicture {
   readonly logvar: Float32Array;
 }
 
-/** The VAE of a base model, ready to encode and decode pictures; always in f32, where real checkpoints overflow in f16. */
+/**
+ * The VAE of a base model, ready to encode and decode pictures. Its weights and activations are f32 unless told otherwise: those of real checkpoints
+ * can leave f16's range.
+ */
 export class VaeModel {
   private readonly programs = new Map<string, CompiledProgram>();
   /** Programs for pictures of different sizes take turns. */
@@ -36,10 +39,11 @@ export class VaeModel {
   /**
    * Reads a checkpoint's VAE and puts it on the device.
    *
+   * @param stored What weights and activations are stored in.
    * @throws {Error} If it has none, or a file is missing or unsound, naming it.
    */
-  static async load(checkpoint: Checkpoint, device: Device): Promise<VaeModel> {
-    const { part, model, weights } = buildVae(checkpoint);
+  static async load(checkpoint: Checkpoint, device: Device, stored: FloatFormat = "f32"): Promise<VaeModel> {
+    const { part, model, weights } = buildVae(checkpoint, stored);
     await loadWeights(device, weights, part);
     return new VaeModel(device, model, weights);
   }
@@ -180,11 +184,14 @@ export class VaeModel {
  *
  * @throws {Error} If it has none, or a configuration that is not supported.
  */
-export function buildVae({ name, vae: part }: Checkpoint): { part: PartFiles; weights: Weights; model: AutoencoderKL } {
+export function buildVae(
+  { name, vae: part }: Checkpoint,
+  stored: FloatFormat = "f32",
+): { part: PartFiles; weights: Weights; model: AutoencoderKL } {
   if (part === null) throw new Error(`Cannot load the VAE of ${name}: it has none; name one with the option vae`);
-  const weights = new Weights("vae");
+  const weights = new Weights("vae", stored);
   const config = readVaeConfig(new ConfigReader(part.config.file, part.config.json));
-  return { part, weights, model: new AutoencoderKL(new Source(weights), config) };
+  return { part, weights, model: new AutoencoderKL(new Source(weights), config, stored) };
 }
 
 function joined(parts: readonly Float32Array[]): Float32Array {

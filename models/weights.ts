@@ -1,4 +1,5 @@
-import { type DType, elementCount, type Shape, type Tensor, Variable } from "../engine/mod.ts";
+import { elementCount, type FloatFormat, type Shape, type Tensor, Variable } from "../engine/mod.ts";
+import { encodeFloat32 } from "../formats/element_types.ts";
 
 /** How the engine lays a weight out, seen from the checkpoint's (PyTorch's) layout. */
 export type Layout =
@@ -25,7 +26,7 @@ export class Weights {
    * @param name The part's name in errors and in the weights by rule: `text_encoder`, `unet` or `vae`.
    * @param dtype How the weights are stored on the device.
    */
-  constructor(readonly name: string, readonly dtype: DType = "f32") {}
+  constructor(readonly name: string, readonly dtype: FloatFormat = "f32") {}
 
   /** All weights asked for so far, in the order of the model's construction. */
   get all(): readonly WeightSpec[] {
@@ -59,13 +60,23 @@ export class Weights {
 type Elements = Float32Array | Float16Array;
 
 /**
- * A weight's elements in the engine's layout, from the checkpoint's, rounded to f16 where that is asked for. May share the memory of `data`.
+ * A weight's elements in the engine's layout, from the checkpoint's, rounded to f16 where that is asked for, or to bf16, of which it gives the bits. May share the memory
+ * of `data`.
  *
  * @param shape Shape in the checkpoint.
  */
 export function toEngineLayout(data: Float32Array, shape: Shape, layout: Layout): Float32Array;
-export function toEngineLayout(data: Elements, shape: Shape, layout: Layout, format: "f32" | "f16"): Elements;
-export function toEngineLayout(data: Elements, shape: Shape, layout: Layout, format = "f32"): Elements {
+export function toEngineLayout(
+  data: Elements,
+  shape: Shape,
+  layout: Layout,
+  format: FloatFormat,
+): Elements | Uint16Array;
+export function toEngineLayout(data: Elements, shape: Shape, layout: Layout, format = "f32"): Elements | Uint16Array {
+  if (format === "bf16") {
+    const values = toEngineLayout(data, shape, layout, "f32") as Float32Array<ArrayBuffer>;
+    return new Uint16Array(encodeFloat32(values, "BF16").buffer);
+  }
   const Kind = format === "f16" ? Float16Array : Float32Array;
   if (layout === "same") return data instanceof Kind ? data : new Kind(data);
   const [out, size, height, width] = shape, taps = height * width;

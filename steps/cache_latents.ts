@@ -2,7 +2,7 @@ import { LatentCache, latentKey, type Latents } from "../data/latent_cache.ts";
 import { readImageBytes } from "../data/image.ts";
 import { middleCut } from "../data/picture_cut.ts";
 import { prepareTensor } from "../data/prepare_image.ts";
-import { pooledBytes } from "../engine/mod.ts";
+import { type FloatFormat, pooledBytes } from "../engine/mod.ts";
 import { type Encoding, type EncodingOptions, planEncoding } from "../models/vae/encoding.ts";
 import { buildVae, type EncodedPicture, VaeModel } from "../models/vae_model.ts";
 import { defineStep, type Plan, type StepRun } from "../pipeline/mod.ts";
@@ -10,6 +10,7 @@ import { bases, data, latents } from "./things.ts";
 import type { LoadedBases, OpenedBases } from "./values/bases.ts";
 import { checkOptions } from "./values/check_options.ts";
 import { checkCacheable, type LatentWork, latentWork } from "./values/latent_work.ts";
+import { type MixedPrecision, storageFormat } from "./values/mixed_precision.ts";
 import { LatentStore, type PictureLatents } from "./values/latents.ts";
 import type { TrainingData } from "./values/training_data.ts";
 
@@ -24,6 +25,11 @@ export interface CacheLatentsOptions {
    * once; a picture that does not fit is encoded in overlapping tiles, and its latents differ a little. What the adapter allows when left out.
    */
   readonly maxGpuBytes?: number;
+  /**
+   * What the VAE's weights and activations are stored in; `no`, f32, when left out, whatever the bases are, as with sd-scripts' `--no_half_vae`: the activations
+   * of real VAEs can leave fp16's range, and are then cut off there.
+   */
+  readonly mixedPrecision?: MixedPrecision;
 }
 
 /**
@@ -34,7 +40,13 @@ export interface CacheLatentsOptions {
  */
 export function cacheLatents(options: CacheLatentsOptions = {}) {
   const name = "cache latents";
-  checkOptions<CacheLatentsOptions>(name, options, { folder: true, batchSize: true, maxGpuBytes: true });
+  checkOptions<CacheLatentsOptions>(name, options, {
+    folder: true,
+    batchSize: true,
+    maxGpuBytes: true,
+    mixedPrecision: true,
+  });
+  const stored = storageFormat("Cannot cache latents", options.mixedPrecision);
   const { batchSize: batch = 1, maxGpuBytes: maxBytes = Infinity } = options;
   for (const [option, value] of Object.entries({ batchSize: batch, maxGpuBytes: options.maxGpuBytes ?? 1 })) {
     if (Number.isSafeInteger(value) && value > 0) continue;
@@ -45,16 +57,21 @@ export function cacheLatents(options: CacheLatentsOptions = {}) {
     version: 2,
     needs: { bases, data },
     gives: { latents },
-    plan: ({ bases, data }) => planCaching(bases, data, { batch, maxBytes }),
+    plan: ({ bases, data }) => planCaching(bases, data, { batch, maxBytes, stored }),
     run: async ({ bases, data }, run) => {
       checkCacheable(data).forEach(run.warn);
-      return { latents: await new Caching(bases, options.folder, { batch, maxBytes }, run).encode(latentWork(data)) };
+      const caching = new Caching(bases, options.folder, { batch, maxBytes, stored }, run);
+      return { latents: await caching.encode(latentWork(data)) };
     },
   });
 }
 
-function planCaching(bases: OpenedBases, data: TrainingData, options: EncodingOptions): Plan {
-  const work = latentWork(data), { model, weights } = buildVae(bases.network1.checkpoint);
+interface CachingOptions extends EncodingOptions {
+  readonly stored: FloatFormat;
+}
+
+function planCaching(bases: OpenedBases, data: TrainingData, options: CachingOptions): Plan {
+  const work = latentWork(data), { model, weights } = buildVae(bases.network1.checkpoint, options.stored);
   const encodings = [...bySize(work)].map(([, [{ image: { bucket } }]]) => {
     return { bucket, ...planEncoding(model, bucket, options) };
   });
@@ -100,7 +117,7 @@ class Caching {
   constructor(
     private readonly bases: LoadedBases,
     private readonly folder: string | undefined,
-    private readonly options: EncodingOptions,
+    private readonly options: CachingOptions,
     private readonly run: StepRun,
   ) {
     this.cache = new LatentCache({
@@ -112,7 +129,8 @@ class Caching {
   }
 
   async encode(work: readonly LatentWork[]): Promise<LatentStore> {
-    const vaeHash = await VaeModel.contentHash(this.bases.network1.checkpoint);
+    const { stored } = this.options, contentHash = await VaeModel.contentHash(this.bases.network1.checkpoint);
+    const vaeHash = stored === "f32" ? contentHash : `${contentHash} ${stored}`;
     let done = 0;
     const progress = () => this.run.progress({ done, total: work.length, unit: "pictures" });
     try {
@@ -146,7 +164,7 @@ class Caching {
   }
 
   private async planFor(size: Size): Promise<Encoding> {
-    this.vae ??= await VaeModel.load(this.bases.network1.checkpoint, this.bases.device);
+    this.vae ??= await VaeModel.load(this.bases.network1.checkpoint, this.bases.device, this.options.stored);
     const encoding = this.vae.planEncoding(size, this.options);
     if (encoding.tile) this.run.warn(tilesText(size, encoding.tile));
     return encoding;

@@ -5,13 +5,14 @@ import { bases } from "./things.ts";
 import { checkOnAdapter } from "./values/check_adapter.ts";
 import { checkOptions } from "./values/check_options.ts";
 import { type BaseNames, loadBasesOn, type MergedLora, openBases } from "./values/bases.ts";
+import { type MixedPrecision, storageFormat } from "./values/mixed_precision.ts";
 import { contentOf } from "./values/checkpoint_content.ts";
 import { withKeptHashes } from "./values/file_hashes.ts";
 
 /** Options of `loadBases`. */
 export interface LoadBasesOptions extends BaseNames {
-  /** How frozen weights are kept on the device; f32 when left out. */
-  readonly precision?: "f32" | "f16";
+  /** What frozen weights are kept in on the device, and activations while networks are trained on them; `no`, f32, when left out (`--mixed_precision`). */
+  readonly mixedPrecision?: MixedPrecision;
   /** 1 takes the text encoder's last layer; 1 when left out. */
   readonly clipSkip?: number;
 }
@@ -26,10 +27,10 @@ export function loadBases(options: LoadBasesOptions) {
     config: true,
     hub: true,
     merge: true,
-    precision: true,
+    mixedPrecision: true,
     clipSkip: true,
   });
-  const { precision = "f32", clipSkip = 1, ...names } = options, { hub, merge = [], ...paths } = names;
+  const { mixedPrecision = "no", clipSkip = 1, ...names } = options, { hub, merge = [], ...paths } = names;
   if (hub !== undefined) {
     checkOptions<HubOptions>(name, hub, { revision: true, cacheFolder: true, endpoint: true, offline: true }, "hub");
   }
@@ -48,16 +49,14 @@ export function loadBases(options: LoadBasesOptions) {
     }
   }
   if (names.network1 === undefined) throw new TypeError("Cannot load bases: network1 is missing, must be a path");
-  if (!["f32", "f16"].includes(precision)) {
-    throw new RangeError(`Cannot load bases: precision is ${JSON.stringify(precision)}, must be f32 or f16`);
-  }
+  const precision = storageFormat("Cannot load bases", mixedPrecision);
   if (!Number.isInteger(clipSkip) || clipSkip < 1) {
     throw new RangeError(`Cannot load bases: clipSkip is ${clipSkip}, must be a whole number above 0`);
   }
   return defineStep({
     name,
     version: 1,
-    options: { precision, clipSkip, multipliers: merge.map(({ multiplier = 1 }) => multiplier) },
+    options: { mixedPrecision, clipSkip, multipliers: merge.map(({ multiplier = 1 }) => multiplier) },
     gives: { bases },
     // The VAE counts as well: latents and pictures come of it.
     fingerprint: (_, folder) =>
@@ -69,12 +68,11 @@ export function loadBases(options: LoadBasesOptions) {
       }),
     plan: async () => {
       const opened = await openBases(names, { precision, clipSkip });
-      const bytes = precision === "f16" ? 2 : 4;
       const distinct = [...new Set([opened.network1, opened.network2])];
       return {
         figures: {
           baseParameters: opened.network1.parameterCount,
-          baseBytes: distinct.reduce((total, base) => total + base.parameterCount * bytes, 0),
+          baseBytes: distinct.reduce((total, base) => total + base.weightBytes, 0),
         },
         lines: [
           distinct.length === 1 ? "both networks share one base" : "each network has its own base",

@@ -1,4 +1,15 @@
-import { add, input, multiply, randomNormal, reshape, scale, subtract, type Tensor } from "../engine/mod.ts";
+import {
+  add,
+  type FloatFormat,
+  input,
+  multiply,
+  randomNormal,
+  reshape,
+  scale,
+  storingActivations,
+  subtract,
+  type Tensor,
+} from "../engine/mod.ts";
 import type { Part } from "../lora/network.ts";
 import type { Adapters } from "../models/source.ts";
 import { type LossOptions, sampleLoss } from "./loss.ts";
@@ -33,6 +44,8 @@ export interface DenoisingRequest {
   /** Noise comes with the batch, or is drawn on the device from `noise_key_<k>`. */
   readonly noise: "fed" | "drawn";
   readonly vParameterization: boolean;
+  /** What the models' activations are stored in; f32 when left out. */
+  readonly activations?: FloatFormat;
   /** What networks add to the layers of each part. */
   adapters(part: Part): Adapters;
 }
@@ -58,9 +71,10 @@ export function traceDenoising(request: DenoisingRequest): Tensor {
   const perSample = (name: string) => input(`${name}_${k}`, [batch]);
   const signal = reshape(perSample("signal"), [batch, 1, 1, 1]), sigma = reshape(perSample("sigma"), [batch, 1, 1, 1]);
   const ids = input(`ids_${k}`, [batch * tokenRows, 77], "i32");
-  const context = base.encode(ids, { adapters: adapters("text_encoder"), rows: tokenRows });
+  const stored = <T>(trace: () => T) => storingActivations(request.activations ?? "f32", trace);
+  const context = stored(() => base.encode(ids, { adapters: adapters("text_encoder"), rows: tokenRows }));
   const noisy = add(multiply(signal, latents), multiply(sigma, noise));
-  const prediction = base.denoise(noisy, perSample("timesteps"), context, { adapters: adapters("unet") });
+  const prediction = stored(() => base.denoise(noisy, perSample("timesteps"), context, { adapters: adapters("unet") }));
   const target = vParameterization ? subtract(multiply(signal, noise), multiply(sigma, latents)) : noise;
   const threshold = lossType === "huber" || lossType === "smooth_l1" ? perSample("huber") : null;
   return sampleLoss(prediction, target, lossType, threshold);

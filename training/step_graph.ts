@@ -1,4 +1,15 @@
-import { add, haltUnlessFinite, input, mean, multiply, scale, scoped, type Tensor, Variable } from "../engine/mod.ts";
+import {
+  add,
+  type FloatFormat,
+  haltUnlessFinite,
+  input,
+  mean,
+  multiply,
+  scale,
+  scoped,
+  type Tensor,
+  Variable,
+} from "../engine/mod.ts";
 import { dropoutKeyStride } from "../lora/dropout.ts";
 import type { LoraNetwork, Part } from "../lora/network.ts";
 import {
@@ -68,6 +79,8 @@ export interface StepOptions {
   readonly allFigures: boolean;
   /** Computes the blocks' insides again for the gradients, instead of keeping them: less memory, more time, the same bits. */
   readonly gradientCheckpointing: boolean;
+  /** What the models' activations are stored in, from the forward pass for the backward pass; f32 when left out. Gradients are f32. */
+  readonly activations?: FloatFormat;
   /** See `haltFlag`. */
   readonly halted: Variable;
 }
@@ -174,9 +187,9 @@ function tracePass({ number, base, lora, shape, loss }: StepNetwork, options: St
   const dropoutKeys = lora.dropoutKeyCount
     ? input(`dropout_keys_${number}`, [lora.dropoutKeyCount * dropoutKeyStride], "u32")
     : null;
-  const { noise, vParameterization } = options;
+  const { noise, vParameterization, activations = "f32" } = options;
   const adapters = (part: Part) => lora.adapters(part, { hidden, dropoutKeys });
-  const mse = traceDenoising({ number, base, shape, loss, noise, vParameterization, adapters });
+  const mse = traceDenoising({ number, base, shape, loss, noise, vParameterization, activations, adapters });
   const perSample = (name: string) => input(`${name}_${number}`, [shape.batch]);
   return {
     mse,

@@ -1,5 +1,12 @@
 import type { BatchShape, TrainableBase } from "./denoising.ts";
-import { type CompiledProgram, type Device, type Recorder, SlotPool, type Variable } from "../engine/mod.ts";
+import {
+  type CompiledProgram,
+  type Device,
+  type FloatFormat,
+  type Recorder,
+  SlotPool,
+  type Variable,
+} from "../engine/mod.ts";
 import type { LoraNetwork } from "../lora/network.ts";
 import type { TextMask } from "../lora/orthogonality.ts";
 import { batchFeeds, drawTimesteps, shapeOf, type TrainBatch, type TrainingNoise } from "./feeds.ts";
@@ -35,6 +42,8 @@ export interface TrainerOptions {
   readonly scheduleUnit?: ScheduleUnit;
   /** Off when left out: see `StepOptions`. */
   readonly gradientCheckpointing?: boolean;
+  /** f32 when left out: see `StepOptions`. */
+  readonly activations?: FloatFormat;
   /** Steps between two readbacks of the figures. */
   readonly readEvery?: number;
   /** Steps in a row that may be skipped because a figure is not finite: at this one the run stops. 5 when left out. */

@@ -45,6 +45,7 @@ export function traceTraining(request: TraceRequest): StepGraph {
     noise: "drawn",
     allFigures: false,
     gradientCheckpointing: options.gradientCheckpointing ?? false,
+    activations: options.activations ?? "f32",
     halted,
   });
 }

@@ -10,7 +10,7 @@ export const memoryFlags = flagGroup("Memory and speed", [
     from: "both",
     status: {
       means:
-        "fp16: frozen weights are kept in 16 bits where the adapter can, everything is computed in 32; bf16 is not there: WebGPU has none",
+        "frozen weights and activations are kept in 16 bits, everything is computed in 32; gradients stay in 32 bits, so that nothing has to be scaled",
     },
     does: "16-bit numbers to save memory",
   },
@@ -20,7 +20,8 @@ export const memoryFlags = flagGroup("Memory and speed", [
     default: false,
     from: "both",
     status: {
-      refused: "gradients and trained weights stay in 32 bits; --mixed_precision=fp16 saves most of the memory",
+      refused:
+        "trained weights in 16 bits lose updates smaller than a two-thousandth of them, and their gradients underflow; --mixed_precision=fp16 saves most of the memory",
     },
     does: "16-bit gradients as well",
   },

@@ -2,6 +2,7 @@ import type { LoadBasesOptions } from "../../steps/load_bases.ts";
 import type { FlagValues } from "../flags/table.ts";
 import { pythonFloat } from "../settings/python_numbers.ts";
 import { UsageError } from "../usage_error.ts";
+import { changed } from "./changed.ts";
 
 /** Options of `loadBases`. */
 export function baseOptions(values: FlagValues, isPair: boolean): LoadBasesOptions {
@@ -11,9 +12,6 @@ export function baseOptions(values: FlagValues, isPair: boolean): LoadBasesOptio
       "--pretrained_model_name_or_path is missing: a folder or file of Stable Diffusion 1.x, or toy for the small model that comes with the project",
     );
   }
-  if (mixed_precision === "bf16") {
-    throw new UsageError("--mixed_precision=bf16 is refused: WebGPU has no bf16; use fp16, or no");
-  }
   const network2 = isPair ? values.pretrained_model_name_or_path_2 : null;
   return {
     network1,
@@ -21,7 +19,7 @@ export function baseOptions(values: FlagValues, isPair: boolean): LoadBasesOptio
     ...(values.vae ? { vae: values.vae } : {}),
     ...(values.base_weights?.length ? { merge: mergedOf(values) } : {}),
     ...(values.base_config ? { config: values.base_config } : {}),
-    ...(mixed_precision === "fp16" ? { precision: "f16" } : {}),
+    ...changed({ mixedPrecision: [mixed_precision, "no"] }),
     ...(clipSkip === null ? {} : { clipSkip }),
   };
 }

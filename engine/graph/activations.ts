@@ -1,15 +1,12 @@
-import type { DType } from "./types.ts";
+import type { FloatFormat } from "./types.ts";
 
-/** Formats that activations can be stored in. */
-export type ActivationFormat = Extract<DType, "f32" | "f16" | "bf16">;
-
-let current: ActivationFormat = "f32";
+let current: FloatFormat = "f32";
 
 /**
  * Runs `body`; the activations that it traces are stored in this format: the outputs that ops mark as such (`narrows`), where four elements at a time fit their
  * last axis. Sums are f32 all the same, and so are gradients, which are traced outside.
  */
-export function storingActivations<T>(format: ActivationFormat, body: () => T): T {
+export function storingActivations<T>(format: FloatFormat, body: () => T): T {
   const outer = current;
   current = format;
   try {
@@ -20,6 +17,6 @@ export function storingActivations<T>(format: ActivationFormat, body: () => T): 
 }
 
 /** The format of an activation traced now. */
-export function activationFormat(): ActivationFormat {
+export function activationFormat(): FloatFormat {
   return current;
 }

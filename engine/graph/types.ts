@@ -1,6 +1,9 @@
 /** Number formats that a tensor's elements can have. `f16` and `bf16` are storage only: kernels widen them to f32 before computing. */
 export type DType = "f32" | "f16" | "bf16" | "u32" | "i32";
 
+/** Formats of numbers with a fraction. */
+export type FloatFormat = Exclude<DType, "u32" | "i32">;
+
 /** Sizes of a tensor's axes, outermost first; `[]` is a scalar. Tensors are always contiguous, row-major. */
 export type Shape = readonly number[];
 

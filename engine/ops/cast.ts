@@ -1,9 +1,9 @@
-import type { ActivationFormat } from "../graph/activations.ts";
 import { defineOp } from "../graph/op.ts";
+import type { FloatFormat } from "../graph/types.ts";
 import { elementwise } from "./kernels/elementwise.ts";
 
 /** The same values as f32, f16 or bf16; integers become floats. */
-export const cast = defineOp<readonly ["x"], { readonly dtype: ActivationFormat }>({
+export const cast = defineOp<readonly ["x"], { readonly dtype: FloatFormat }>({
   name: "cast",
   inputs: ["x"],
   type: ({ x }, { dtype }) => ({ shape: x.shape, dtype }),

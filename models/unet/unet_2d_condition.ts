@@ -1,4 +1,4 @@
-import { silu, type Tensor, timestepEmbedding } from "../../engine/mod.ts";
+import { computedIn, sameShape, silu, storingActivations, type Tensor, timestepEmbedding } from "../../engine/mod.ts";
 import { Conv2d } from "../layers/conv2d.ts";
 import { GroupNorm } from "../layers/group_norm.ts";
 import type { Source } from "../source.ts";
@@ -73,7 +73,9 @@ export class UNet2DConditionModel {
       for (const block of this.downBlocks) x = block.forward(x, conditions);
       x = this.midBlock.forward(x, conditions);
       for (const block of this.upBlocks) x = block.forward(x, conditions);
-      return this.convOut.forward(this.convNormOut.forward(x));
+      const last = this.convNormOut.forward(x);
+      // The prediction goes into a difference: it is kept whole whatever activations are stored in.
+      return storingActivations("f32", () => this.convOut.forward(last));
     });
   }
 
@@ -85,11 +87,11 @@ export class UNet2DConditionModel {
       ["context", context, `[${batch}, n, ${contextSize}]`, fits(context, [batch, context.shape[1], contextSize])],
     ];
     for (const [name, tensor, shape, ok] of wanted) {
-      if (!ok) throw new TypeError(`Cannot run the UNet: ${name} is ${tensor}, wanted f32 ${shape}`);
+      if (!ok) throw new TypeError(`Cannot run the UNet: ${name} is ${tensor}, wanted numbers ${shape}`);
     }
   }
 }
 
 function fits(tensor: Tensor, shape: readonly number[]): boolean {
-  return tensor.dtype === "f32" && tensor.shape.join() === shape.join() && tensor.shape.length === shape.length;
+  return computedIn(tensor.dtype) === "f32" && sameShape(tensor.shape, shape);
 }

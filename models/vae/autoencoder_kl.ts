@@ -1,4 +1,14 @@
-import { add, clamp, exp, multiply, scale, slice, type Tensor } from "../../engine/mod.ts";
+import {
+  add,
+  clamp,
+  exp,
+  type FloatFormat,
+  multiply,
+  scale,
+  slice,
+  storingActivations,
+  type Tensor,
+} from "../../engine/mod.ts";
 import { Conv2d } from "../layers/conv2d.ts";
 import type { Source } from "../source.ts";
 import { type VaeConfig, vaeFactor } from "./config.ts";
@@ -20,7 +30,12 @@ export class AutoencoderKL {
   private readonly quantConv: Conv2d;
   private readonly postQuantConv: Conv2d;
 
-  constructor(private readonly source: Source, readonly config: VaeConfig) {
+  /** @param stored What activations are stored in; f32 when left out. */
+  constructor(
+    private readonly source: Source,
+    readonly config: VaeConfig,
+    private readonly stored: FloatFormat = "f32",
+  ) {
     const { latentSize } = config;
     this.encoder = new Encoder(source.at("encoder"), config);
     this.decoder = new Decoder(source.at("decoder"), config);
@@ -44,7 +59,8 @@ export class AutoencoderKL {
       );
     }
     return this.source.scoped(() => {
-      const moments = this.quantConv.forward(this.encoder.forward(image));
+      const encoded = storingActivations(this.stored, () => this.encoder.forward(image));
+      const moments = this.quantConv.forward(encoded);
       const mean = slice(moments, { axis: 3, start: 0, length: latentSize });
       const logvar = slice(moments, { axis: 3, start: latentSize, length: latentSize });
       return { mean, logvar: clamp(logvar, { low: -30, high: 20 }) };
@@ -71,6 +87,8 @@ export class AutoencoderKL {
    * @returns `[batch, 8 height, 8 width, 3]`, RGB, −1…1 but not clipped.
    */
   decode(latent: Tensor): Tensor {
-    return this.source.scoped(() => this.decoder.forward(this.postQuantConv.forward(latent)));
+    return this.source.scoped(() =>
+      storingActivations(this.stored, () => this.decoder.forward(this.postQuantConv.forward(latent)))
+    );
   }
 }

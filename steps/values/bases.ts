@@ -123,9 +123,7 @@ export async function loadBasesOn(
 ): Promise<LoadedBases> {
   const device = await Device.open();
   try {
-    const isHalf = options.precision === "f16", canHalf = device.facts.target.f16;
-    if (isHalf && !canHalf) warn(`${device.facts.name} has no 16-bit floats: weights are kept in f32`);
-    const opened = await openBases(names, isHalf && !canHalf ? { ...options, precision: "f32" } : options);
+    const opened = await openBases(names, options);
     const distinct = new Set([opened.network1, opened.network2]);
     const totalBytes = [...distinct].reduce((total, base) => total + base.weightBytes, 0);
     const tokenizers: Tokenizer[] = [];

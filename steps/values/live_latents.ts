@@ -1,4 +1,5 @@
 import type { Sample } from "../../data/dataset.ts";
+import type { FloatFormat } from "../../engine/mod.ts";
 import { readImageBytes } from "../../data/image.ts";
 import { prepareTensor } from "../../data/prepare_image.ts";
 import { VaeModel } from "../../models/vae_model.ts";
@@ -8,8 +9,10 @@ import type { LatentProvider, OpenedLatents, PictureLatents } from "./latents.ts
 
 /** Encodes pictures as they are shown: cut, coloured and mirrored anew each time. The VAE stays on the device. */
 export class LiveLatents implements LatentProvider {
+  constructor(private readonly stored: FloatFormat) {}
+
   async open({ network1: { checkpoint }, device }: LoadedBases): Promise<OpenedLatents> {
-    return new LiveEncoder(await VaeModel.load(checkpoint, device));
+    return new LiveEncoder(await VaeModel.load(checkpoint, device, this.stored));
   }
 }
 

@@ -19,6 +19,7 @@ import { checkOptions } from "./check_options.ts";
 import type { LatentProvider } from "./latents.ts";
 import { LiveLatents } from "./live_latents.ts";
 import { heldOutShapes, microBatchKinds } from "./micro_batch_kinds.ts";
+import { activationFormat } from "./mixed_precision.ts";
 import { buildNetwork, type Network } from "./network.ts";
 import { type NetworkStart, startingWeights } from "./network_start.ts";
 import { datasetOf, type NetworkData, type TrainingData } from "./training_data.ts";
@@ -122,7 +123,7 @@ export function planTraining(bases: OpenedBases, data: TrainingData, task: Train
       trainingNoise(bases, options),
       kinds,
       JSON.parse(phase),
-      { ...options, ...orthogonalityOptions(orthogonality) },
+      { ...options, ...orthogonalityOptions(orthogonality), activations: activationFormat(bases, options) },
       resident,
       datasets.map((dataset) => heldOutShapes(dataset, options)),
     )

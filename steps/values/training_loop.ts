@@ -12,6 +12,7 @@ import type { TrainingContent, TrainingMoment, TrainingOutput } from "../outputs
 import type { LoadedBases, OpenedBases } from "./bases.ts";
 import { epochSteps } from "./epoch_batches.ts";
 import { HeldOut } from "./held_out.ts";
+import { activationFormat } from "./mixed_precision.ts";
 import type { OpenedLatents } from "./latents.ts";
 import type { TrainingOptions } from "./training_options.ts";
 
@@ -67,6 +68,7 @@ export async function runTraining(
     ...options,
     seed,
     totalSteps,
+    activations: activationFormat(bases, options),
     onSkip: (skipped) =>
       run.warn(
         `step ${skipped.step + 1} was skipped: ${skipReason(skipped)}. It changed nothing; ` +

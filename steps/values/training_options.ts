@@ -4,6 +4,7 @@ import type { NetworkSettings } from "../../training/network_settings.ts";
 import type { OptimizerArguments } from "../../training/optimizers/arguments.ts";
 import { checkOptimizer } from "../../training/optimizers/optimizers.ts";
 import { checkSaving, type SaveOptions } from "../outputs/saving.ts";
+import { type MixedPrecision, mixedPrecisions } from "./mixed_precision.ts";
 import { checkOptions, type OptionNames } from "./check_options.ts";
 
 /** How a network is trained, as far as two networks of one run may differ; sd-scripts' names in brackets. */
@@ -86,6 +87,8 @@ export interface TrainingOptions extends OwnTrainingOptions {
   readonly validateEverySteps?: number;
   /** Held-out batches of each network that are measured; all when left out (`--max_validation_steps`). */
   readonly maxValidationBatches?: number;
+  /** What activations are stored in: as the bases' weights, when left out (`--mixed_precision`). */
+  readonly mixedPrecision?: MixedPrecision;
   /** Seed of timesteps and noise; 1 when left out (`--seed`). */
   readonly seed?: number;
   /** Steps between two checkpoints of the running step; 100 when left out. */
@@ -112,6 +115,7 @@ export const trainingOptionNames: OptionNames<TrainingOptions> = {
   validateEveryEpochs: true,
   validateEverySteps: true,
   maxValidationBatches: true,
+  mixedPrecision: true,
   seed: true,
   checkpointEvery: true,
   maxSkippedInRow: true,
@@ -189,6 +193,7 @@ export function checkTraining(options: TrainingOptions): void {
     validateEveryEpochs: count,
     validateEverySteps: count,
     maxValidationBatches: count,
+    mixedPrecision: oneOf(mixedPrecisions),
     seed: wholeFromZero,
     checkpointEvery: count,
     maxSkippedInRow: count,

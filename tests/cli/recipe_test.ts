@@ -35,7 +35,8 @@ const cases: readonly Case[] = [
     merge: [{ weights: "a", multiplier: 0.5 }, { weights: "b" }],
   }],
   [["--clip_skip=2"], "loadBases", { clipSkip: 2 }],
-  [["--mixed_precision=fp16"], "loadBases", { precision: "f16" }],
+  [["--mixed_precision=fp16"], "loadBases", { mixedPrecision: "fp16" }],
+  [["--mixed_precision=bf16"], "loadBases", { mixedPrecision: "bf16" }],
   [["--train_data_dir=a"], "readDatasets", { network1: [{ trainDataDir: "a", ...size }], network2: [two] }],
   [["--train_data_dir_2=b"], "readDatasets", { network1: [one], network2: [{ trainDataDir: "b", ...size }] }],
   [["--reg_data_dir=a"], "readDatasets", { network1: [{ ...one, regDataDir: "a" }], network2: [two] }],
@@ -431,7 +432,6 @@ Deno.test("values that nothing can be made of are refused by name", async () => 
       "--base_weights_multiplier has 2 numbers for 1 files of --base_weights",
     ],
     [["--base_weights=a", "--base_weights_multiplier", "x"], '--base_weights_multiplier has "x", must be numbers'],
-    [["--mixed_precision=bf16"], "--mixed_precision=bf16 is refused: WebGPU has no bf16; use fp16, or no"],
   ];
   for (const [line, message] of messages) {
     const settings = await settingsOfLine([...pair, ...line]);

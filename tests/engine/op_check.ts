@@ -1,11 +1,11 @@
 import { equal, ok } from "node:assert/strict";
 import { type AnyOp, inputNames, type Sample } from "../../engine/graph/op.ts";
 import {
-  type ActivationFormat,
   add,
   Device,
   type DType,
   elementCount,
+  type FloatFormat,
   gradients,
   input,
   type KernelTarget,
@@ -62,7 +62,7 @@ function differentiable(op: Checked): boolean {
 }
 
 /** Types of a sample's inputs. What it says is f32 is `stored` instead, where that can hold it: see `storingActivations`. */
-function typesOf(op: Checked, sample: AnySample, stored: ActivationFormat = "f32"): (TensorType | null)[] {
+function typesOf(op: Checked, sample: AnySample, stored: FloatFormat = "f32"): (TensorType | null)[] {
   return inputNames(op as AnyOp).map((name) => {
     const given = (sample.inputs as Record<string, readonly number[] | TensorType | undefined>)[name];
     if (!given) return null;
@@ -73,7 +73,7 @@ function typesOf(op: Checked, sample: AnySample, stored: ActivationFormat = "f32
 }
 
 /** Elements of every input: those that the sample gives, else random ones; null where it is left out. */
-function drawValues(op: AnyOpFunction, sample: AnySample, stored?: ActivationFormat): (number[] | null)[] {
+function drawValues(op: AnyOpFunction, sample: AnySample, stored?: FloatFormat): (number[] | null)[] {
   const names = inputNames(op.definition as AnyOp);
   return typesOf(op.definition, sample, stored).map((type, i) =>
     type && (givenValues(sample, names[i]) ?? draw(type, i, sample))
@@ -105,7 +105,7 @@ async function onDevice(
   sample: AnySample,
   values: (number[] | null)[],
   cotangents: number[][],
-  stored: ActivationFormat,
+  stored: FloatFormat,
 ) {
   const types = typesOf(op.definition, sample, stored), names = inputNames(op.definition as AnyOp);
   const inputs = types.map((type, i) => type && input(names[i], type.shape, type.dtype));
@@ -150,7 +150,7 @@ function draw({ shape, dtype }: TensorType, seed: number, { integersBelow, range
 }
 
 /** Largest error, relative to the largest element, of a number that is stored in a format. */
-const roundingErrors: Readonly<Record<ActivationFormat, number>> = { f32: 0, f16: 2 ** -11, bf16: 2 ** -8 };
+const roundingErrors: Readonly<Record<FloatFormat, number>> = { f32: 0, f16: 2 ** -11, bf16: 2 ** -8 };
 
 /**
  * Checks one sample: values, and gradients against central differences of the sample's own arithmetic.
@@ -161,7 +161,7 @@ export async function checkSample(
   device: Device,
   op: AnyOpFunction,
   sample: AnySample,
-  stored: ActivationFormat = "f32",
+  stored: FloatFormat = "f32",
 ): Promise<void> {
   const { definition } = op, names = inputNames(definition as AnyOp), types = typesOf(definition, sample, stored);
   const what = `${definition.name} ${JSON.stringify(sample.inputs)} ${
@@ -232,7 +232,7 @@ export async function checkExtremes(
   device: Device,
   op: AnyOpFunction,
   sample: AnySample,
-  stored: ActivationFormat = "f32",
+  stored: FloatFormat = "f32",
   extremes: readonly number[] = sample.extremes ?? [100, 100, -100],
 ): Promise<void> {
   const types = typesOf(op.definition, sample, stored);

@@ -90,13 +90,22 @@ Deno.test("loadWeights() names file, weight, found and expected when a checkpoin
   );
 });
 
-Deno.test("fillWeightsByRule() rounds to f16 when that precision is asked for", async () => {
+Deno.test("fillWeightsByRule() rounds to the format that weights are stored in, and lays convolutions out", async () => {
   using device = await Device.open();
-  const weights = new Weights("unet");
-  weights.tensor("conv_in.bias", [3]);
-  await fillWeightsByRule(device, weights, { salt: 7, precision: "f16" });
-  const found = await device.download(weights.all[0].variable);
-  deepEqual([...found], [...new Float16Array(weightByRule("unet.conv_in.bias", [3], 7))]);
+  const shape = [2, 3, 1, 2], values = weightByRule("unet.conv_in.weight", shape, 7);
+  // [out, in, height, width] to [height, width, in, out]
+  const laidOut = [0, 6, 2, 8, 4, 10, 1, 7, 3, 9, 5, 11].map((i) => values[i]);
+  const expected = {
+    f32: laidOut,
+    f16: [...new Float16Array(laidOut)],
+    bf16: [...new Uint16Array(encodeFloat32(Float32Array.from(laidOut), "BF16").buffer)],
+  };
+  for (const format of ["f32", "f16", "bf16"] as const) {
+    const weights = new Weights("unet", format);
+    weights.tensor("conv_in.weight", shape, "convolution");
+    await fillWeightsByRule(device, weights, { salt: 7 });
+    deepEqual([...await device.download(weights.all[0].variable)], expected[format]);
+  }
 });
 
 Deno.test("BaseModel.open() refuses a folder whose prompt is as wide as the UNet does not expect", async () => {

@@ -158,7 +158,7 @@ Deno.test("every step refuses unknown options, with a suggestion where one is ne
     [() => d.loadPriors(untyped({ wieght: 1 })), "'load priors': unknown option wieght; did you mean weight?"],
     [
       () => d.cacheLatents(untyped({ disk: true })),
-      "'cache latents': unknown option disk; its options are folder, batchSize, maxGpuBytes",
+      "'cache latents': unknown option disk; its options are folder, batchSize, maxGpuBytes, mixedPrecision",
     ],
     [() => d.freezeNetwork1(untyped({ mod: "full" })), "'freeze network 1': unknown option mod; did you mean mode?"],
     [() => d.sample(untyped({ column: [] })), "'sample': unknown option column; did you mean columns?"],

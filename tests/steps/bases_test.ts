@@ -43,7 +43,7 @@ Deno.test("loadBases() reports megabytes with the time left, and stops when the 
 
     const stop = new AbortController();
     const onEvent = (event: d.RunEvent) => event.type === "progress" && event.done > 5 && stop.abort();
-    const again = d.pipeline("progress").use(d.loadBases({ network1: "toy", precision: "f16" }));
+    const again = d.pipeline("progress").use(d.loadBases({ network1: "toy", mixedPrecision: "fp16" }));
     const { error } = await runRecorded(again, { folder, signal: stop.signal, onEvent });
     equal(error instanceof d.InterruptedError, true);
   }));

@@ -1,5 +1,14 @@
 import { join } from "node:path";
-import { type Device, type DType, type HostArray, plan, type Program, type Tensor } from "../../engine/mod.ts";
+import {
+  cast,
+  type Device,
+  type FloatFormat,
+  type HostArray,
+  isHalf,
+  plan,
+  type Program,
+  type Tensor,
+} from "../../engine/mod.ts";
 import { weightByRule } from "../../formats/weights_by_rule.ts";
 import { LoraNetwork, type LoraOptions } from "../../lora/network.ts";
 import { BaseModel } from "../../models/base_model.ts";
@@ -9,7 +18,7 @@ import { folderPart } from "../../models/checkpoint/part_files.ts";
 import { fillWeights, fillWeightsByRule, loadWeights } from "../../models/load.ts";
 import type { Weights } from "../../models/weights.ts";
 import { nearestName } from "../../steps/values/nearest_name.ts";
-import { countOption, option, positiveOption, type ProbeOptions } from "./options.ts";
+import { choiceOption, countOption, option, positiveOption, type ProbeOptions } from "./options.ts";
 import { isSmall } from "./gradients.ts";
 import { hasAny, type TensorSet } from "./tensors.ts";
 
@@ -20,7 +29,8 @@ export interface ProbeRequest {
   readonly folder: string;
   /** Salt of the weights by rule; null: the folder's own weights. */
   readonly salt: number | null;
-  readonly precision: "f32" | "f16";
+  /** What frozen weights are stored in. */
+  readonly precision: FloatFormat;
   /** What a golden's JSON calls settings. */
   readonly options: ProbeOptions;
   readonly input: TensorSet;
@@ -37,18 +47,18 @@ export const networkOptions = [
   "network_alpha",
 ] as const;
 
-/** How weights are stored on the device: f16 only where its kernels can read that; rounded to f16 they are either way. */
-export function storage({ device, precision }: ProbeRequest): DType {
-  return precision === "f16" && device.facts.target.f16 ? "f16" : "f32";
+/** The option `activations`: what activations are stored in, whatever the weights are; f32 when left out. */
+export function activationsOption({ options }: Pick<ProbeRequest, "options">): FloatFormat {
+  return choiceOption(options, "activations", ["f32", "f16", "bf16"]);
 }
 
 /** Fills a part's weights by rule, or from its folder. */
 export async function openWeights(request: ProbeRequest, weights: Weights, saltOffset = 0): Promise<void> {
-  const { device, folder, salt, precision } = request;
+  const { device, folder, salt } = request;
   if (salt === null) {
     const part = weights.name as PartName, config = { file: join(folder, part, "config.json"), json: null };
-    await loadWeights(device, weights, folderPart(part, await localFolder(folder), `${part}/`, config), { precision });
-  } else await fillWeightsByRule(device, weights, { salt: salt + saltOffset, precision });
+    await loadWeights(device, weights, folderPart(part, await localFolder(folder), `${part}/`, config));
+  } else await fillWeightsByRule(device, weights, { salt: salt + saltOffset });
 }
 
 /** Whether the goldens' run with quiet weights is wanted: of a small model by rule, or where the input names its results. */
@@ -58,11 +68,11 @@ export function wantsQuietRun({ input, salt }: ProbeRequest, weights: Weights): 
 
 /** Weights by rule times 2^-8, but for norms and transformer blocks: norms then see variances near their epsilon. */
 export async function quietWeights(request: ProbeRequest, weights: Weights): Promise<void> {
-  const { device, salt, precision } = request;
+  const { device, salt } = request;
   await fillWeights(device, weights, ({ key, shape }) => {
     const values = weightByRule(`${weights.name}.${key}`, shape, salt ?? 0);
     return key.includes("norm") || key.includes("transformer_blocks") ? values : values.map((value) => value / 256);
-  }, { precision });
+  });
 }
 
 /** Frees a part's weights. */
@@ -73,7 +83,7 @@ export function freeWeights(device: Device, ...parts: readonly Weights[]): void 
 /** Opens a base model and puts its weights on the device. */
 export async function openBase(request: ProbeRequest, saltOffset = 0): Promise<BaseModel> {
   const base = await BaseModel.open(request.folder, {
-    precision: storage(request) === "f16" ? "f16" : "f32",
+    precision: request.precision,
     clipSkip: countOption(request.options, "clip_skip", 1),
   });
   await openWeights(request, base.textWeights, saltOffset);
@@ -139,13 +149,16 @@ export function checkIds(name: string, ids: ArrayLike<number>, vocabularySize: n
   );
 }
 
-/** Runs a graph once, and reads its outputs. */
+/** Runs a graph once, and reads its outputs, those of 16 bits widened. */
 export async function evaluate(
   device: Device,
   outputs: Readonly<Record<string, Tensor>>,
   feeds: Readonly<Record<string, ArrayLike<number>>>,
 ): Promise<Record<string, HostArray>> {
-  const compiled = await device.compile(plan({ outputs }));
+  const wide = Object.entries(outputs).map(([name, tensor]) =>
+    [name, isHalf(tensor.dtype) ? cast(tensor, { dtype: "f32" }) : tensor] as const
+  );
+  const compiled = await device.compile(plan({ outputs: Object.fromEntries(wide) }));
   try {
     compiled.run(neededFeeds(compiled.program, feeds));
     return await compiled.read(...Object.keys(outputs));

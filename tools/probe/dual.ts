@@ -11,7 +11,15 @@ import {
   updaterVariables,
 } from "../../training/network_settings.ts";
 import { haltFlag, type StepGraph, type StepNetwork, type StepOptions, traceStep } from "../../training/step_graph.ts";
-import { checkIds, neededFeeds, networkOptions, openBase, openNetwork, type ProbeRequest } from "./context.ts";
+import {
+  activationsOption,
+  checkIds,
+  neededFeeds,
+  networkOptions,
+  openBase,
+  openNetwork,
+  type ProbeRequest,
+} from "./context.ts";
 import { traceComponents } from "./components.ts";
 import { batchOptions, microBatch } from "./dual_batch.ts";
 import { choiceOption, countOption, numbersOption, option, positiveOption } from "./options.ts";
@@ -34,6 +42,7 @@ export const dualStepOptions = [
   "max_grad_norm",
   "accumulation",
   "gradient_checkpointing",
+  "activations",
   "components",
 ];
 
@@ -306,6 +315,7 @@ class Stepper {
       noise: "fed",
       allFigures: true,
       gradientCheckpointing: option(options, "gradient_checkpointing", false),
+      activations: activationsOption(this.request),
       halted: this.halted,
     };
   }

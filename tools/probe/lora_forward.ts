@@ -1,13 +1,21 @@
-import { input, type Tensor } from "../../engine/mod.ts";
+import { input, storingActivations, type Tensor } from "../../engine/mod.ts";
 import type { LoraOptions } from "../../lora/network.ts";
 import { hooks } from "../../lora/orthogonality.ts";
 import type { BaseModel } from "../../models/base_model.ts";
-import { evaluate, loraOptions, networkOptions, openBase, openNetwork, type ProbeRequest } from "./context.ts";
+import {
+  activationsOption,
+  evaluate,
+  loraOptions,
+  networkOptions,
+  openBase,
+  openNetwork,
+  type ProbeRequest,
+} from "./context.ts";
 import { option } from "./options.ts";
 import { setsOf, tensorOf, type TensorSet, toNchw, toNhwc } from "./tensors.ts";
 
 /** Options of `lora-forward`. */
-export const loraForwardOptions = [...networkOptions, "multiplier", "clip_skip"];
+export const loraForwardOptions = [...networkOptions, "multiplier", "clip_skip", "activations"];
 
 interface Variant {
   readonly name: string;
@@ -61,11 +69,14 @@ async function run(
     network?.adapters(part, { multiplier: variant!.multiplier, hidden }) ?? (() => null);
   const tokens = input("ids", ids.shape, "i32");
   // The hidden map keeps the last trace, so the skipped encoder is traced first.
-  const skipped = base.encode(tokens, { adapters: adapters("text_encoder"), clipSkip: 2 });
-  const text = base.encode(tokens, { adapters: adapters("text_encoder") });
-  const unet = base.denoise(input("sample", sample.shape), input("timesteps", timesteps.shape), text, {
-    adapters: adapters("unet"),
-  });
+  const stored = <T>(trace: () => T) => storingActivations(activationsOption(request), trace);
+  const skipped = stored(() => base.encode(tokens, { adapters: adapters("text_encoder"), clipSkip: 2 }));
+  const text = stored(() => base.encode(tokens, { adapters: adapters("text_encoder") }));
+  const unet = stored(() =>
+    base.denoise(input("sample", sample.shape), input("timesteps", timesteps.shape), text, {
+      adapters: adapters("unet"),
+    })
+  );
   const outputs: Record<string, Tensor> = { text, text_clip_skip_2: skipped, unet };
   const hookText = hidden.get(hooks.textEncoder), hookUnet = hidden.get(hooks.unet);
   if (hookText) outputs.hook_text = hookText;

@@ -9,7 +9,7 @@
 import { Command, CommanderError, InvalidArgumentError } from "@commander-js/extra-typings";
 import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
-import { Device, NoAdapterError } from "../../engine/mod.ts";
+import { Device, type FloatFormat, NoAdapterError } from "../../engine/mod.ts";
 import { UsageError } from "../../cli/usage_error.ts";
 import { nearestName } from "../../steps/values/nearest_name.ts";
 import { readOptions } from "./options.ts";
@@ -21,7 +21,7 @@ interface Flags {
   readonly part: string;
   readonly model?: string;
   readonly weights?: number;
-  readonly precision: "f32" | "f16";
+  readonly precision: FloatFormat;
   readonly options?: string;
   readonly input: string;
   readonly output: string;
@@ -34,7 +34,12 @@ export async function probe(args: readonly string[]): Promise<void> {
     .argument("<part>", `one of ${partNames().join(", ")}`)
     .option("--model <folder>", "Diffusers folder; with weights by rule its config.json files alone count")
     .option("--weights <rule:salt>", "weights by rule in place of the folder's, such as rule:0", saltOf)
-    .option("--precision <precision>", "f32, or f16: frozen weights rounded to f16", precisionOf, "f32" as const)
+    .option(
+      "--precision <precision>",
+      "f32, f16 or bf16: what frozen weights are stored in",
+      precisionOf,
+      "f32" as const,
+    )
     .option("--options <file>", "JSON of settings, or a golden's own JSON")
     .option("--input <file>", "safetensors file, a golden's as it is; JSON for tokenize")
     .option("--output <file>", "safetensors file to write; JSON for tokenize")
@@ -91,8 +96,10 @@ function saltOf(text: string): number {
   return Number(digits);
 }
 
-function precisionOf(text: string): "f32" | "f16" {
-  if (text !== "f32" && text !== "f16") throw new InvalidArgumentError("It must be f32 or f16.");
+function precisionOf(text: string): FloatFormat {
+  if (text !== "f32" && text !== "f16" && text !== "bf16") {
+    throw new InvalidArgumentError("It must be f32, f16 or bf16.");
+  }
   return text;
 }
 

@@ -1,11 +1,11 @@
 import { join } from "node:path";
-import { input as graphInput, type Tensor } from "../../engine/mod.ts";
+import { input as graphInput, storingActivations, type Tensor } from "../../engine/mod.ts";
 import { readTextEncoderConfig } from "../../models/clip/config.ts";
 import { CLIPTextModel } from "../../models/clip/text_encoder.ts";
 import { ConfigReader } from "../../models/config_reader.ts";
 import { Source } from "../../models/source.ts";
 import { Weights } from "../../models/weights.ts";
-import { checkIds, evaluate, freeWeights, openWeights, type ProbeRequest, storage } from "./context.ts";
+import { activationsOption, checkIds, evaluate, freeWeights, openWeights, type ProbeRequest } from "./context.ts";
 import { isSmall, lossGraph, wantedWeights } from "./gradients.ts";
 import { countOption } from "./options.ts";
 import { hasAny, type NamedTensor, setsOf, tensorOf, type TensorSet } from "./tensors.ts";
@@ -13,7 +13,7 @@ import { hasAny, type NamedTensor, setsOf, tensorOf, type TensorSet } from "./te
 const tokenTable = "text_model.embeddings.token_embedding.weight";
 
 /** Options of `text-encoder`. */
-export const textEncoderOptions = ["clip_skip"];
+export const textEncoderOptions = ["clip_skip", "activations"];
 
 /**
  * CLIP's text encoder. Ids of one row `[batch, 77]` give `last_hidden_state`, `clip_skip_2` (and that of the option), `hidden_states.<n>`,
@@ -23,7 +23,7 @@ export const textEncoderOptions = ["clip_skip"];
 export async function probeTextEncoder(request: ProbeRequest): Promise<TensorSet> {
   const { device, folder, input } = request, output: TensorSet = new Map();
   const config = readTextEncoderConfig(await ConfigReader.open(join(folder, "text_encoder", "config.json")));
-  const weights = new Weights("text_encoder", storage(request)), observed = new Map<string, Tensor>();
+  const weights = new Weights("text_encoder", request.precision), observed = new Map<string, Tensor>();
   const see = (path: string, tensor: Tensor) => observed.set(path, tensor);
   const model = new CLIPTextModel(new Source(weights, () => null, [], { see }), config);
   const pieces = new Map<string, Tensor>();
@@ -32,6 +32,7 @@ export async function probeTextEncoder(request: ProbeRequest): Promise<TensorSet
     if (name.startsWith("layers.")) pieces.set(name, tensor);
   };
   const apart = new CLIPTextModel(new Source(weights, () => null, [], { see: seePiece, apart: true }), config);
+  const stored = <T>(trace: () => T) => storingActivations(activationsOption(request), trace);
   const skips = [...new Set([1, 2, countOption(request.options, "clip_skip", 1)])];
   try {
     await openWeights(request, weights);
@@ -48,10 +49,10 @@ export async function probeTextEncoder(request: ProbeRequest): Promise<TensorSet
 
   async function encodeRows(prefix: string, ids: NamedTensor): Promise<void> {
     const tokens = graphInput("ids", ids.shape, "i32");
-    const outputs: Record<string, Tensor> = { last_hidden_state: model.forward(tokens) };
+    const outputs: Record<string, Tensor> = { last_hidden_state: stored(() => model.forward(tokens)) };
     const embedded = observed.get("text_model.embeddings")!;
-    for (const skip of skips) outputs[nameOf(skip)] ??= model.forward(tokens, { clipSkip: skip });
-    const states = model.hiddenStates(tokens);
+    for (const skip of skips) outputs[nameOf(skip)] ??= stored(() => model.forward(tokens, { clipSkip: skip }));
+    const states = stored(() => model.hiddenStates(tokens));
     states.forEach((state, n) => outputs[`hidden_states.${n}`] = state);
     if (isSmall(weights) || hasAny(input, `${prefix}layers.`)) {
       apart.hiddenStates(tokens);

@@ -1,17 +1,17 @@
 import { join } from "node:path";
-import { input as graphInput, type Tensor, timestepEmbedding } from "../../engine/mod.ts";
+import { input as graphInput, storingActivations, type Tensor, timestepEmbedding } from "../../engine/mod.ts";
 import { ConfigReader } from "../../models/config_reader.ts";
 import { Source } from "../../models/source.ts";
 import { readUNetConfig } from "../../models/unet/config.ts";
 import { UNet2DConditionModel } from "../../models/unet/unet_2d_condition.ts";
 import { Weights } from "../../models/weights.ts";
 import {
+  activationsOption,
   evaluate,
   freeWeights,
   openWeights,
   type ProbeRequest,
   quietWeights,
-  storage,
   wantsQuietRun,
 } from "./context.ts";
 import { isSmall, lossGraph, wantedWeights } from "./gradients.ts";
@@ -28,7 +28,7 @@ import {
 } from "./tensors.ts";
 
 /** Options of `unet`. */
-export const unetOptions = ["blocks", "context"];
+export const unetOptions = ["blocks", "context", "activations"];
 
 /**
  * The UNet: for each set `output` (with f16 weights also as `output_f16_weights`), with `cotangent` also `loss` and `grad.<weight>`, `grad.sample`, `grad.context`.
@@ -39,7 +39,7 @@ export const unetOptions = ["blocks", "context"];
 export async function probeUnet(request: ProbeRequest): Promise<TensorSet> {
   const { device, folder, input, precision } = request, output: TensorSet = new Map();
   const config = readUNetConfig(await ConfigReader.open(join(folder, "unet", "config.json")));
-  const weights = new Weights("unet", storage(request)), observed = new Map<string, Tensor>();
+  const weights = new Weights("unet", precision), observed = new Map<string, Tensor>();
   const model = new UNet2DConditionModel(new Source(weights), config);
   const see = (path: string, tensor: Tensor) => path && observed.set(`block.${path}`, tensor);
   // Blocks come of a model of their own: with nothing fused it is another program than the one that trains.
@@ -76,7 +76,10 @@ export async function probeUnet(request: ProbeRequest): Promise<TensorSet> {
       context: graphInput("context", context.shape),
     };
     const waves = graphInput("timesteps", timesteps.shape);
-    const noise = model.forward(inputs.sample, waves, inputs.context);
+    const noise = storingActivations(
+      activationsOption(request),
+      () => model.forward(inputs.sample, waves, inputs.context),
+    );
     const traceBlocks = () => apart.forward(inputs.sample, waves, inputs.context);
     return {
       noise,

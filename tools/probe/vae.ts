@@ -6,12 +6,12 @@ import { AutoencoderKL } from "../../models/vae/autoencoder_kl.ts";
 import { readVaeConfig } from "../../models/vae/config.ts";
 import { Weights } from "../../models/weights.ts";
 import {
+  activationsOption,
   evaluate,
   freeWeights,
   openWeights,
   type ProbeRequest,
   quietWeights,
-  storage,
   wantsQuietRun,
 } from "./context.ts";
 import { isSmall } from "./gradients.ts";
@@ -19,7 +19,7 @@ import { option } from "./options.ts";
 import { entryOf, hasAny, optionalSetsOf, setsOf, type TensorSet, toNchw, toNhwc } from "./tensors.ts";
 
 /** Options of `vae`. */
-export const vaeOptions = ["blocks"];
+export const vaeOptions = ["blocks", "activations"];
 
 /**
  * The VAE: for each set `image` gives `mean` and `logvar`, with `noise` also `sampled`; `latent` gives `decoded`. For the first set
@@ -29,8 +29,8 @@ export const vaeOptions = ["blocks"];
 export async function probeVae(request: ProbeRequest): Promise<TensorSet> {
   const { device, folder, input } = request, output: TensorSet = new Map();
   const config = readVaeConfig(await ConfigReader.open(join(folder, "vae", "config.json")));
-  const weights = new Weights("vae", storage(request)), observed = new Map<string, Tensor>();
-  const model = new AutoencoderKL(new Source(weights), config);
+  const weights = new Weights("vae", request.precision), observed = new Map<string, Tensor>();
+  const model = new AutoencoderKL(new Source(weights), config, activationsOption(request));
   const see = (path: string, tensor: Tensor) => path && observed.set(`block.${path}`, tensor);
   // Blocks come of a model of their own: with nothing fused it is another program than the one that trains.
   const apart = new AutoencoderKL(new Source(weights, () => null, [], { see, apart: true }), config);

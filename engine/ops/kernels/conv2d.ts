@@ -1,6 +1,7 @@
 import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
 import { productKernel } from "./product.ts";
-import type { OperandType, TileOperand } from "./register_tile.ts";
+import type { FloatFormat } from "../../graph/types.ts";
+import type { TileOperand } from "./register_tile.ts";
 import { divide, modulo } from "./wgsl.ts";
 
 /** Sizes of a two-dimensional convolution over `[batch, height, width, inChannels]`. */
@@ -40,11 +41,11 @@ const less = (minuend: string, n: number) => n === 0 ? minuend : `${minuend} - $
  */
 export function conv2dForward(
   options: Conv2dShape & {
-    readonly dtypeX?: OperandType;
-    readonly dtypeWeight?: OperandType;
-    readonly bias?: OperandType | null;
-    readonly addend?: OperandType | null;
-    readonly result?: OperandType;
+    readonly dtypeX?: FloatFormat;
+    readonly dtypeWeight?: FloatFormat;
+    readonly bias?: FloatFormat | null;
+    readonly addend?: FloatFormat | null;
+    readonly result?: FloatFormat;
   },
   target: KernelTarget,
 ): Kernel {
@@ -106,7 +107,7 @@ for (var kx = 0u; kx < ${bound(kernelWidth)}; kx++) {`,
  * Bindings: dy `[batch, outHeight, outWidth, outChannels]`, weight `[kernelHeight, kernelWidth, inChannels, outChannels]`, result.
  */
 export function conv2dInputGradient(
-  options: Conv2dShape & { readonly dtypeGradient?: OperandType; readonly dtypeWeight?: OperandType },
+  options: Conv2dShape & { readonly dtypeGradient?: FloatFormat; readonly dtypeWeight?: FloatFormat },
   target: KernelTarget,
 ): Kernel {
   const { batch, height, width, inChannels, outChannels, kernelHeight, kernelWidth, stride, padding } = options;
@@ -181,7 +182,7 @@ for (var kx = firstKx; kx < ${bound(kernelWidth)}; kx += ${stride}u) {`,
  * Bindings: x `[batch, height, width, inChannels]`, dy `[batch, outHeight, outWidth, outChannels]`, result.
  */
 export function conv2dWeightGradient(
-  options: Conv2dShape & { readonly dtypeX?: OperandType; readonly dtypeGradient?: OperandType },
+  options: Conv2dShape & { readonly dtypeX?: FloatFormat; readonly dtypeGradient?: FloatFormat },
   target: KernelTarget,
 ): Kernel {
   const { batch, height, width, inChannels, outChannels, kernelHeight, kernelWidth, stride, padding } = options;

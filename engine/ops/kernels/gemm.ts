@@ -1,6 +1,7 @@
 import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
 import { productKernel } from "./product.ts";
-import type { OperandType, TileOperand } from "./register_tile.ts";
+import type { FloatFormat } from "../../graph/types.ts";
+import type { TileOperand } from "./register_tile.ts";
 
 /** Sizes and layout of a batch of matrix products. */
 export interface GemmOptions {
@@ -17,21 +18,21 @@ export interface GemmOptions {
   readonly sharedA?: boolean;
   readonly sharedB?: boolean;
   /** Element formats; `f32` when left out. */
-  readonly dtypeA?: OperandType;
-  readonly dtypeB?: OperandType;
+  readonly dtypeA?: FloatFormat;
+  readonly dtypeB?: FloatFormat;
   /** Element format of the bias `[n]`; there is none when left out. */
-  readonly bias?: OperandType | null;
+  readonly bias?: FloatFormat | null;
   /** Element format of the addend `[batch, m, n]`; there is none when left out. */
-  readonly addend?: OperandType | null;
+  readonly addend?: FloatFormat | null;
   /** Element format of the result; f32 when left out. */
-  readonly result?: OperandType;
+  readonly result?: FloatFormat;
   /** Factor on the product alone; 1 when left out. */
   readonly scale?: number;
   /** A second product of matrices that lie alike, `scale · a·b` with a sum of its own length `k`; not for batches. */
   readonly second?: {
     readonly k: number;
-    readonly dtypeA?: OperandType;
-    readonly dtypeB?: OperandType;
+    readonly dtypeA?: FloatFormat;
+    readonly dtypeB?: FloatFormat;
     readonly scale?: number;
   };
 }
@@ -60,7 +61,7 @@ function matrixOperand(
   k: number,
   sumContiguous: boolean,
   batched: boolean,
-  dtype: OperandType,
+  dtype: FloatFormat,
 ): TileOperand {
   const base = batched ? `matrix * ${size * k}u + ` : "";
   return {

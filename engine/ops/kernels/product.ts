@@ -1,14 +1,7 @@
 import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
-import { isHalf } from "../../graph/types.ts";
+import { type FloatFormat, isHalf } from "../../graph/types.ts";
 import { chooseRegisterTile, operandsFor, tileOutputs } from "./register_plan.ts";
-import {
-  type OperandType,
-  range,
-  type RegisterTile,
-  registerTiles,
-  storedOperand,
-  type TileOperand,
-} from "./register_tile.ts";
+import { range, type RegisterTile, registerTiles, storedOperand, type TileOperand } from "./register_tile.ts";
 import { buffers } from "./storage.ts";
 import { divide, float } from "./wgsl.ts";
 import { chooseWorkgroupTile, guardedStore, workgroupMemory, workgroupSize, workgroupTile } from "./workgroup_tile.ts";
@@ -34,10 +27,10 @@ export interface Product {
   readonly k: number;
   readonly a: TileOperand;
   readonly b: TileOperand;
-  readonly bias?: OperandType | null;
-  readonly addend?: OperandType | null;
+  readonly bias?: FloatFormat | null;
+  readonly addend?: FloatFormat | null;
   /** Element format of the result; f32 when left out. What is stored in pairs needs a number of columns that four divides. */
-  readonly result?: OperandType;
+  readonly result?: FloatFormat;
   readonly scale?: number;
   /** A second product that is added: operands of the same layouts, whose sum is `k` long. */
   readonly second?: { readonly k: number; readonly a: TileOperand; readonly b: TileOperand; readonly scale?: number };
@@ -158,7 +151,7 @@ function secondFactor({ second, scale = 1 }: Product): number {
 
 /** What is bound beside the operands, four elements at a time when `vectors`. */
 function boundBuffers({ bias, addend, result = "f32" }: Product, vectors: boolean, target: KernelTarget) {
-  const stored = (name: string, dtype: OperandType) => storedOperand({ name, dtype, vectors }, target);
+  const stored = (name: string, dtype: FloatFormat) => storedOperand({ name, dtype, vectors }, target);
   return {
     bias: bias ? stored("bias", bias) : null,
     addend: addend ? stored("addend", addend) : null,

@@ -1,16 +1,13 @@
 import type { KernelTarget } from "../../graph/kernel.ts";
-import type { DType } from "../../graph/types.ts";
+import type { FloatFormat } from "../../graph/types.ts";
 import { Stored } from "./storage.ts";
 import { divide, modulo } from "./wgsl.ts";
-
-/** Element formats of a matrix operand. */
-export type OperandType = Extract<DType, "f32" | "f16" | "bf16">;
 
 /** A matrix operand as the inner loop of a register tile sees it. The tile's axis is its rows or columns, the other one is summed over. */
 export interface TileOperand {
   /** Name of the buffer. */
   readonly name: string;
-  readonly dtype: OperandType;
+  readonly dtype: FloatFormat;
   /** Axis along which neighbours lie side by side in the buffer: the summed one, or the tile's own. */
   readonly contiguous: "sum" | "tile";
   /** The buffer is bound as four-vectors along the contiguous axis. */

@@ -1,4 +1,11 @@
-import { type DType, elementCount, type Shape, stridesOf, type TensorType } from "../../graph/types.ts";
+import {
+  type DType,
+  elementCount,
+  type FloatFormat,
+  type Shape,
+  stridesOf,
+  type TensorType,
+} from "../../graph/types.ts";
 import type { KernelTarget } from "../../graph/kernel.ts";
 
 /** A number as a WGSL f32 literal. */
@@ -90,7 +97,7 @@ export function vectorWidth(...sizes: number[]): 4 | 2 | 1 {
 }
 
 /** The format of an operand of a product or convolution. */
-export function floatType({ dtype }: TensorType): "f32" | "f16" | "bf16" {
+export function floatType({ dtype }: TensorType): FloatFormat {
   if (dtype === "u32" || dtype === "i32") throw new TypeError(`an operand is ${dtype}, wanted f32, f16 or bf16`);
   return dtype;
 }

@@ -1,0 +1,103 @@
+import { deepEqual, equal, ok, throws } from "node:assert/strict";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { SafetensorsFile } from "../../formats/safetensors.ts";
+import * as d from "../../mod.ts";
+import { inNewFolder, smallData } from "./small_training.ts";
+
+type Precision = NonNullable<d.LoadBasesOptions["mixedPrecision"]>;
+
+/** What a caller without types passes. */
+// deno-lint-ignore no-explicit-any
+const untyped = (options: unknown) => options as any;
+
+Deno.test("mixedPrecision halves the bases, makes a training's peak smaller, and moves its losses by rounding errors", () =>
+  inNewFolder(async (folder) => {
+    const data = await smallData(folder);
+    const recipe = (bases: Precision, activations?: Precision) =>
+      d.pipeline("precision")
+        .use(d.loadBases({ network1: "toy", mixedPrecision: bases }))
+        .use(d.readDreambooth({ ...data, resolution: 64, batchSize: 1 }))
+        .use(d.cacheLatents({ folder: join(folder, "latents") }))
+        .use(d.trainBoth({
+          rank: 4,
+          steps: 3,
+          learningRate: 1e-3,
+          ...activations ? { mixedPrecision: activations } : {},
+        }));
+    const figures = async (bases: Precision, activations?: Precision) => {
+      const { steps } = await recipe(bases, activations).describe(), [loading, , , training] = steps;
+      return { baseBytes: Number(loading.figures.baseBytes), peak: Number(training.figures.peakGpuBytes) };
+    };
+    const whole = await figures("no");
+    for (const half of ["fp16", "bf16"] as const) {
+      const found = await figures(half), weightsAlone = await figures(half, "no");
+      equal(found.baseBytes, whole.baseBytes / 2);
+      equal(weightsAlone.baseBytes, found.baseBytes);
+      // Left out, activations are stored as the bases are; both parts of it count.
+      ok(found.peak < weightsAlone.peak - 1e6 && weightsAlone.peak < whole.peak - found.baseBytes / 2, `${found.peak}`);
+    }
+
+    const train = async (precision: Precision) => {
+      const run = join(folder, precision),
+        { values } = await recipe(precision).run({ folder: run, keep: ["network2"] });
+      const { log, weights } = values.network2;
+      ok(weights.every(Number.isFinite));
+      return log.map(({ values }) => values);
+    };
+    const expected = await train("no"), [step1] = expected;
+    for (const [half, limit] of [["fp16", 2e-3], ["bf16", 2e-2]] as const) {
+      const found = await train(half);
+      for (const [i, { loss_2, norm_2, orth_te }] of found.entries()) {
+        ok(Math.abs(loss_2 - expected[i].loss_2) <= limit * expected[i].loss_2, `${half}, step ${i + 1}: ${loss_2}`);
+        ok(
+          Math.abs(norm_2 - expected[i].norm_2) <= 10 * limit * expected[i].norm_2,
+          `${half}, step ${i + 1}: ${norm_2}`,
+        );
+        // Up weights begin at zero; after one step the hidden layers are there, however small.
+        equal(orth_te > 0, i > 0);
+      }
+      // What is rounded is not the same number: else nothing was stored in 16 bits.
+      ok(found[0].loss_2 !== step1.loss_2);
+    }
+    // The VAE's latents are f32 whatever the bases are: all runs share one entry a picture.
+    equal((await readdir(join(folder, "latents"))).length, 4);
+  }));
+
+Deno.test("cacheLatents() keeps latents of a VAE in 16 bits apart, and they are close to those in f32", () =>
+  inNewFolder(async (folder) => {
+    const { network1 } = await smallData(folder);
+    const means = async (mixedPrecision: Precision) => {
+      const cache = join(folder, mixedPrecision);
+      const recipe = d.pipeline("latents")
+        .use(d.loadBases({ network1: "toy" }))
+        .use(d.readDreambooth({ network1, resolution: 64, batchSize: 1 }))
+        .use(d.cacheLatents({ folder: cache, mixedPrecision }));
+      await recipe.run({ folder: join(folder, `run ${mixedPrecision}`) });
+      const files = (await readdir(cache)).sort(), values: number[][] = [];
+      for (const file of files) {
+        await using opened = await SafetensorsFile.open(join(cache, file));
+        values.push([...await opened.float32("mean")]);
+      }
+      return { files, values: values.sort(([a], [b]) => a - b) };
+    };
+    const whole = await means("no");
+    for (const [half, limit] of [["fp16", 1e-2], ["bf16", 8e-2]] as const) {
+      const found = await means(half);
+      deepEqual(found.files.filter((file) => whole.files.includes(file)), []);
+      equal(found.files.length, whole.files.length);
+      for (const [i, mean] of whole.values.entries()) {
+        const norm = (values: number[]) => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
+        const error = norm(found.values[i].map((value, at) => value - mean[at])) / norm(mean);
+        ok(error > 0 && error <= limit, `${half}: relative error ${error}`);
+      }
+    }
+  }));
+
+Deno.test("a precision that there is not is refused by name, before anything runs", () => {
+  const wrong = untyped("fp8"), wanted = 'mixedPrecision is "fp8", must be one of no, fp16, bf16';
+  throws(() => d.loadBases({ network1: "toy", mixedPrecision: wrong }), { message: `Cannot load bases: ${wanted}` });
+  throws(() => d.cacheLatents({ mixedPrecision: wrong }), { message: `Cannot cache latents: ${wanted}` });
+  throws(() => d.encodeLatents({ mixedPrecision: wrong }), { message: `Cannot encode latents: ${wanted}` });
+  throws(() => d.trainBoth({ rank: 4, mixedPrecision: wrong }), { message: `Cannot train: ${wanted}` });
+});
