@@ -19,6 +19,8 @@ export interface DebugDatasetOptions {
   readonly base?: string;
   /** Tokens that a prompt may take (`--max_token_length`): 75, 150 or 225; 75 when left out. */
   readonly maxTokenLength?: 75 | 150 | 225;
+  /** Whether brackets in captions are weights (`--weighted_captions`), and no tokens. */
+  readonly weightedCaptions?: boolean;
   /** Epoch that is shown, counted from 1; 1 when left out. */
   readonly epoch?: number;
   /** Most samples of each network; 48 when left out. */
@@ -34,9 +36,16 @@ const boxSide = 144;
  */
 export function debugDataset(options: DebugDatasetOptions) {
   const name = "debug dataset",
-    known = { folder: true, base: true, maxTokenLength: true, epoch: true, samples: true } as const;
+    known = {
+      folder: true,
+      base: true,
+      maxTokenLength: true,
+      weightedCaptions: true,
+      epoch: true,
+      samples: true,
+    } as const;
   checkOptions<DebugDatasetOptions>(name, options, known);
-  const { folder, base, maxTokenLength = 75, epoch = 1, samples = 48 } = options;
+  const { folder, base, maxTokenLength = 75, weightedCaptions = false, epoch = 1, samples = 48 } = options;
   if (typeof folder !== "string" || folder === "") throw new TypeError("Cannot show the data: folder must be a path");
   for (const [option, value] of Object.entries({ epoch, samples })) {
     if (Number.isInteger(value) && value > 0) continue;
@@ -59,7 +68,7 @@ export function debugDataset(options: DebugDatasetOptions) {
           await contactSection(
             each,
             tokenizer,
-            { epoch: epoch - 1, samples, boxSide, maxTokenLength },
+            { epoch: epoch - 1, samples, boxSide, maxTokenLength, weightedCaptions },
             (done, total) => {
               run.signal.throwIfAborted();
               run.progress({ done, total, unit: "pictures", message: each.context.name });

@@ -11,6 +11,7 @@ import {
   type Tensor,
 } from "../engine/mod.ts";
 import type { Part } from "../lora/network.ts";
+import { weighStates } from "../models/clip/weigh_states.ts";
 import type { Adapters } from "../models/source.ts";
 import { type LossOptions, sampleLoss } from "./loss.ts";
 
@@ -32,6 +33,8 @@ export interface BatchShape {
   readonly width: number;
   /** Rows of 77 tokens a prompt takes: 1, 2 or 3. */
   readonly tokenRows: number;
+  /** Whether tokens have weights, see `weighStates`. */
+  readonly hasTokenWeights?: boolean;
 }
 
 /** What a batch's loss is traced from. */
@@ -53,11 +56,12 @@ export interface DenoisingRequest {
 /**
  * Traces how well a base with its networks denoises a batch: `sampleLoss` of each sample, `[batch]`.
  *
- * Inputs, for network k: `latents_<k>`, `noise_<k>` or `noise_key_<k>`, `ids_<k>`, `timesteps_<k>`, `signal_<k>`, `sigma_<k>`; `offset_<k>` or `offset_key_<k>` with a noise
- * offset, `huber_<k>` with a Huber loss; see `traceStep`.
+ * Inputs, for network k: `latents_<k>`, `noise_<k>` or `noise_key_<k>`, `ids_<k>`, `timesteps_<k>`, `signal_<k>`, `sigma_<k>`; `token_weights_<k>`
+ * where tokens have weights, `offset_<k>` or `offset_key_<k>` with a noise offset, `huber_<k>` with a Huber loss; see `traceStep`.
  */
 export function traceDenoising(request: DenoisingRequest): Tensor {
-  const { number: k, base, shape: { batch, height, width, tokenRows }, loss, vParameterization, adapters } = request;
+  const { number: k, base, shape, loss, vParameterization, adapters } = request;
+  const { batch, height, width, tokenRows, hasTokenWeights = false } = shape;
   const picture = [batch, height, width, 4];
   const latents = scale(input(`latents_${k}`, picture), { factor: base.latentScale });
   const drawn = (name: string, shape: readonly number[]) =>
@@ -72,7 +76,8 @@ export function traceDenoising(request: DenoisingRequest): Tensor {
   const signal = reshape(perSample("signal"), [batch, 1, 1, 1]), sigma = reshape(perSample("sigma"), [batch, 1, 1, 1]);
   const ids = input(`ids_${k}`, [batch * tokenRows, 77], "i32");
   const stored = <T>(trace: () => T) => storingActivations(request.activations ?? "f32", trace);
-  const context = stored(() => base.encode(ids, { adapters: adapters("text_encoder"), rows: tokenRows }));
+  const states = stored(() => base.encode(ids, { adapters: adapters("text_encoder"), rows: tokenRows }));
+  const context = hasTokenWeights ? weighStates(states, input(`token_weights_${k}`, states.shape.slice(0, 2))) : states;
   const noisy = add(multiply(signal, latents), multiply(sigma, noise));
   const prediction = stored(() => base.denoise(noisy, perSample("timesteps"), context, { adapters: adapters("unet") }));
   const target = vParameterization ? subtract(multiply(signal, noise), multiply(sigma, latents)) : noise;

@@ -9,6 +9,8 @@ export interface TrainSample {
   readonly latents: Float32Array;
   /** `rows` times 77 token ids. */
   readonly ids: ArrayLike<number>;
+  /** How much each of the prompt's joined states counts, `[75 · rows + 2]`; all alike when left out. Of a batch all have them, or none. */
+  readonly tokenWeights?: ArrayLike<number>;
   /** 1, or the prior's weight for a regularization picture. */
   readonly lossWeight: number;
 }
@@ -31,7 +33,8 @@ export interface TrainingNoise {
 
 /** The sizes that a batch's program is compiled for. */
 export function shapeOf({ samples, height, width, tokenRows }: TrainBatch): BatchShape {
-  return { batch: samples.length, height, width, tokenRows };
+  const hasTokenWeights = samples[0].tokenWeights !== undefined;
+  return { batch: samples.length, height, width, tokenRows, ...hasTokenWeights ? { hasTokenWeights } : {} };
 }
 
 /** Streams of random numbers, so that what one draws does not shift another. */
@@ -78,6 +81,9 @@ export function batchFeeds(
     [`noise_key_${k}`]: key(noiseStream),
     [`offset_key_${k}`]: key(streams.offset),
     [`ids_${k}`]: samples.flatMap((sample) => Array.from(sample.ids)),
+    ...samples[0].tokenWeights
+      ? { [`token_weights_${k}`]: samples.flatMap(({ tokenWeights }) => Array.from(tokenWeights!)) }
+      : {},
     [`timesteps_${k}`]: own,
     [`signal_${k}`]: alphas.map(Math.sqrt),
     [`sigma_${k}`]: alphas.map((alpha) => Math.sqrt(1 - alpha)),

@@ -136,7 +136,10 @@ export class Tokenizer {
    * @param length With BOS and EOS. Default: what the text encoder takes at once, 77.
    */
   encodePadded(text: string, length = this.modelMaxLength): number[] {
-    const ids = this.encode(text);
+    return this.#padded(this.encode(text), length);
+  }
+
+  #padded(ids: number[], length: number): number[] {
     if (ids.length > length) return [...ids.slice(0, length - 1), this.eosId];
     return [...ids, ...new Array<number>(length - ids.length).fill(this.paddingId)];
   }
@@ -150,13 +153,22 @@ export class Tokenizer {
    * @throws {RangeError} If the length is no multiple of what fits into a row.
    */
   chunks(text: string, maxTokenLength: number): number[][] {
+    return this.rowsOf(this.encode(text), maxTokenLength);
+  }
+
+  /**
+   * The same of ids, with BOS in front and EOS behind.
+   *
+   * @throws {RangeError} If the length is no multiple of what fits into a row.
+   */
+  rowsOf(encoded: readonly number[], maxTokenLength: number): number[][] {
     const inside = this.modelMaxLength - 2;
     if (!Number.isInteger(maxTokenLength / inside) || maxTokenLength <= 0) {
       throw new RangeError(
         `Cannot cut a prompt into rows: max_token_length is ${maxTokenLength}, expected a multiple of ${inside}`,
       );
     }
-    const ids = this.encodePadded(text, maxTokenLength + 2);
+    const ids = this.#padded([...encoded], maxTokenLength + 2);
     const rows: number[][] = [];
     for (let start = 1; start < ids.length - 1; start += inside) {
       rows.push(this.#closeRow([ids[0], ...ids.slice(start, start + inside), ids[ids.length - 1]]));

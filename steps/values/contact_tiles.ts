@@ -3,6 +3,7 @@ import { describeDataset } from "../../data/describe_dataset.ts";
 import { decodeImage, readImageBytes, type RgbImage } from "../../data/image.ts";
 import { prepareImage } from "../../data/prepare_image.ts";
 import { resizeArea } from "../../data/resize.ts";
+import { parseWeights } from "../../models/clip/weighted_prompt.ts";
 import type { Tokenizer } from "../../models/clip/tokenizer.ts";
 import type { ContactSection, ContactTile } from "../report/contact_sheet.ts";
 import { datasetOf, type NetworkData } from "./training_data.ts";
@@ -17,6 +18,8 @@ export interface ContactOptions {
   readonly boxSide: number;
   /** Tokens a prompt may take. */
   readonly maxTokenLength: number;
+  /** Whether brackets in captions are weights. */
+  readonly weightedCaptions: boolean;
 }
 
 function changesText({ cut, isFlipped, colour }: Sample): string[] {
@@ -36,14 +39,16 @@ async function tileOf(
   sample: Sample,
   place: string,
   tokenizer: Tokenizer,
-  { boxSide, maxTokenLength }: ContactOptions,
+  { boxSide, maxTokenLength, weightedCaptions }: ContactOptions,
 ): Promise<ContactTile> {
   const { image, caption, cut: { scaled, left, top, size } } = sample, { path, subset: { settings } } = image;
   const bytes = await readImageBytes(path), shrink = Math.min(1, boxSide / Math.max(scaled.width, scaled.height));
   const small = (side: number) => Math.max(1, Math.round(side * shrink));
   const shrunk = (picture: RgbImage, of: { width: number; height: number }) =>
     resizeArea(picture, { width: small(of.width), height: small(of.height) });
-  const tokens = tokenizer.encode(caption).length - 2, isTooLong = tokens > maxTokenLength;
+  const texts = weightedCaptions ? parseWeights(caption).map(({ text }) => text) : [caption];
+  const tokens = texts.reduce((sum, text) => sum + tokenizer.encode(text).length - 2, 0),
+    isTooLong = tokens > maxTokenLength;
   return {
     place,
     facts: [...settings.isReg ? [`regularization, loss × ${image.lossWeight}`] : [], ...changesText(sample)],

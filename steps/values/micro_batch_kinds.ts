@@ -16,15 +16,16 @@ const mostKinds = 16;
  */
 export function microBatchKinds(
   datasets: readonly Dataset[],
-  options: Pick<TrainingOptions, "accumulationSteps" | "maxTokenLength">,
+  options: Pick<TrainingOptions, "accumulationSteps" | "maxTokenLength" | "weightedCaptions">,
 ): { kinds: MicroBatchKind[]; count: number } {
-  const { accumulationSteps = 1, maxTokenLength = 75 } = options, tokenRows = maxTokenLength / 75;
+  const { accumulationSteps = 1, maxTokenLength = 75, weightedCaptions = false } = options;
+  const prompts = { tokenRows: maxTokenLength / 75, ...weightedCaptions ? { hasTokenWeights: true } : {} };
   const batches = Math.max(...datasets.map((dataset) => dataset.batchesPerEpoch));
   const accumulations = Array.from({ length: batches }, (_, at) => {
     const count = Math.min(accumulationSteps, batches - at + at % accumulationSteps);
     return { count, isLast: at % accumulationSteps === count - 1 };
   });
-  const rows = datasets.map((dataset) => batchSizes(dataset).map((size) => ({ ...size, tokenRows })));
+  const rows = datasets.map((dataset) => batchSizes(dataset).map((size) => ({ ...size, ...prompts })));
   // Batches of one bucket each are paired by place, the shorter row repeated; with more they are shuffled, and can meet in any way.
   const isShuffled = datasets.some(({ buckets }) => buckets.length > 1);
   const kinds = distinct(
@@ -56,7 +57,7 @@ export function heldOutShapes(
 }
 
 /** Sizes of a data set's batches in the order of an epoch that is not shuffled; a bucket's last one may be short. */
-function batchSizes({ buckets }: Dataset): Omit<BatchShape, "tokenRows">[] {
+function batchSizes({ buckets }: Dataset): Omit<BatchShape, "tokenRows" | "hasTokenWeights">[] {
   return buckets.flatMap(({ size: { width, height }, batchSize, entries }) =>
     Array.from({ length: Math.ceil(entries.length / batchSize) }, (_, at) => ({
       batch: Math.min(batchSize, entries.length - at * batchSize),

@@ -97,7 +97,7 @@ export async function runTraining(
       const { network1Trains, orthogonalityOn } = epochPhase(epoch, freezing);
       const phase = { network1Trains, orthogonalityOn: orthogonalityOn && freezing.orthogonality !== false };
       const time = { firstStep: epoch * stepsPerEpoch, accumulationSteps: accumulation, maxTrainSteps: totalSteps };
-      const steps = epochSteps(sides, latents, epoch, time, options.maxTokenLength ?? 75);
+      const steps = epochSteps(sides, latents, epoch, time, options);
       for (let at = trainer.stepsDone - epoch * stepsPerEpoch; at < steps.length; at++) {
         if (trainer.stepsDone >= totalSteps) break;
         const figures = await trainer.train(epoch, phase, await steps[at]()), step = trainer.stepsDone;

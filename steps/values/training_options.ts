@@ -79,6 +79,8 @@ export interface TrainingOptions extends OwnTrainingOptions {
   readonly zeroTerminalSnr?: boolean;
   /** Rows of 77 tokens a prompt may take (`--max_token_length` 75, 150, 225); 75 when left out. */
   readonly maxTokenLength?: 75 | 150 | 225;
+  /** Reads weights in captions, such as `(red hat:1.2)`; off when left out (`--weighted_captions`). */
+  readonly weightedCaptions?: boolean;
   /** Computes each block again for its gradients: about half the memory, a third more time, the same bits; off when left out (`--gradient_checkpointing`). */
   readonly gradientCheckpointing?: boolean;
   /** Epochs between two measurements of the held-out pictures' loss; 1 when left out (`--validate_every_n_epochs`). */
@@ -111,6 +113,7 @@ export const trainingOptionNames: OptionNames<TrainingOptions> = {
   vParameterization: true,
   zeroTerminalSnr: true,
   maxTokenLength: true,
+  weightedCaptions: true,
   gradientCheckpointing: true,
   validateEveryEpochs: true,
   validateEverySteps: true,
@@ -189,6 +192,7 @@ export function checkTraining(options: TrainingOptions): void {
     vParameterization: yesOrNo,
     zeroTerminalSnr: yesOrNo,
     maxTokenLength: ["75, 150 or 225", (value) => [75, 150, 225].includes(value as number)],
+    weightedCaptions: yesOrNo,
     gradientCheckpointing: yesOrNo,
     validateEveryEpochs: count,
     validateEverySteps: count,

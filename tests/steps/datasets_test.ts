@@ -75,6 +75,27 @@ Deno.test("networks train on buckets of different shapes in one step; a stopped 
     }
   }));
 
+Deno.test("weightedCaptions changes a step where a caption has weights, and nowhere else", () =>
+  inNewFolder(async (folder) => {
+    const imageDir = await drawPictures(join(folder, "one"), [[64, 64]]);
+    const loss = async (caption: string, options: Partial<d.TrainingOptions>) => {
+      await writeFile(join(imageDir, "0.txt"), caption);
+      const recipe = d.pipeline("weights").use(d.loadBases({ network1: "toy" }))
+        .use(d.readDatasets({ network1: [{ resolution: 64, subsets: [{ imageDir }] }] })).use(d.cacheLatents())
+        .use(d.pretrainNetwork1({ rank: 2, steps: 1, ...options }));
+      const { values } = await recipe.run({
+        folder: join(folder, `run ${caption}${JSON.stringify(options)}`),
+        keep: ["network1"],
+      });
+      return values.network1.log[0].values.loss_1;
+    };
+    const plain = await loss("red clothes", {}), weighted = await loss("red clothes", { weightedCaptions: true });
+    // The same states but for the rounding of one factor, which is 1.
+    ok(Math.abs(weighted - plain) < 1e-5 * plain, `${weighted} ${plain}`);
+    const strong = await loss("(red:2.5) clothes", { weightedCaptions: true, maxTokenLength: 150 });
+    ok(Math.abs(strong - plain) > 1e-4 * plain, `${strong} ${plain}`);
+  }));
+
 Deno.test("readDatasets() runs again when a picture, a setting or metadata change, and not when folders move", () =>
   inNewFolder(async (folder) => {
     const run = join(folder, "run"), metadata = join(folder, "meta.json");

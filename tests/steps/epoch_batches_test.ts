@@ -34,7 +34,7 @@ async function tagsOf(sides: TrainingSide[], epoch: number, accumulationSteps: n
     accumulationSteps,
   });
   const time = { firstStep: epoch * stepsPerEpoch, accumulationSteps, maxTrainSteps: totalSteps };
-  const steps = epochSteps(sides, latents, epoch, time, 75);
+  const steps = epochSteps(sides, latents, epoch, time, {});
   equal(steps.length, stepsPerEpoch);
   const made = await Promise.all(steps.map((step) => step()));
   return made.map((micro) => micro.flatMap(([batch]) => batch.samples.map(({ ids }) => ids[0])));
@@ -61,7 +61,7 @@ Deno.test("tags warm up with the run's optimizer steps, whatever is gathered int
 Deno.test("buckets are shuffled anew in each epoch, and the shorter network's batches come again in the same epoch", async () => {
   const sides = [side(1, 7, {}), side(2, 4, { shuffleCaption: true })];
   const shapes = async (epoch: number) => {
-    const steps = await Promise.all(epochSteps(sides, latents, epoch, {}, 75).map((step) => step()));
+    const steps = await Promise.all(epochSteps(sides, latents, epoch, {}, {}).map((step) => step()));
     return steps.map(([[one, two]]) =>
       [one, two].map(({ width, height, samples }) => `${width}x${height} ${samples.length}`)
     );
