@@ -161,6 +161,25 @@ Deno.test("Dataset changes each sample by its own folder's settings, without cha
   ok(new Set(places).size > 70, `${new Set(places).size} places`);
 });
 
+Deno.test("captions are shuffled evenly, and dropped as often as the rates say", () => {
+  const captions = { shuffleCaption: true, keepTokens: 1, captionDropoutRate: 0.2 };
+  const drawn = (settings: SubsetOptions) =>
+    samplesOf(datasetOf([testFolder("a", 3000, squares(1), settings)]), 0).map(({ caption }) => caption);
+  const shuffled = drawn(captions), empty = shuffled.filter((caption) => caption === "").length;
+  // 0.2 of 3000: 600 with a deviation of 22; each of six orders has 400 of the rest, with 18.
+  ok(Math.abs(empty - 600) < 110, `${empty} empty`);
+  const orders = Map.groupBy(shuffled.filter((caption) => caption !== ""), (caption) => caption);
+  equal(orders.size, 6);
+  for (const [order, all] of orders) ok(Math.abs(all.length - 400) < 95, `${all.length} of ${order}`);
+  // Each of three tags is kept with 0.7: 2100 with a deviation of 25. The kept one always stays.
+  const thinned = drawn({ keepTokens: 1, captionTagDropoutRate: 0.3 }).map((caption) => caption.split(", "));
+  ok(thinned.every(([first]) => first === "a 000"));
+  for (const tag of ["a", "b", "c"]) {
+    const count = thinned.filter((tags) => tags.slice(1).includes(tag)).length;
+    ok(Math.abs(count - 2100) < 130, `${tag}: ${count}`);
+  }
+});
+
 Deno.test("one changed option leaves the other options' draws alone", () => {
   const make = (changed: SubsetOptions) =>
     samplesOf(datasetOf([testFolder("a", 20, squares(2, 200), { flipAug: true, ...changed })]), 1);

@@ -105,7 +105,7 @@ export const captionFlags = flagGroup("Captions", [
     type: "switch",
     default: false,
     from: "sd-scripts",
-    status: { refused: "it is not there yet: brackets in captions are text" },
+    status: "works",
     does: "read weights in captions, such as (red hat:1.2)",
   },
 ]);

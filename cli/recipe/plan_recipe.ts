@@ -77,6 +77,7 @@ function debugOptions(values: FlagValues, folder: string): DebugDatasetOptions {
     ...changed({
       base: [values.pretrained_model_name_or_path || null, null],
       maxTokenLength: [values.max_token_length, 75],
+      weightedCaptions: [values.weighted_captions, false],
     }),
   };
 }

@@ -22,6 +22,7 @@ export function sharedTrainingOptions(
       zeroTerminalSnr: [values.zero_terminal_snr, false],
       gradientCheckpointing: [values.gradient_checkpointing, false],
       maxTokenLength: [values.max_token_length, 75],
+      weightedCaptions: [values.weighted_captions, false],
       seed: [values.seed, null],
       checkpointEvery: [values.checkpoint_every_n_steps, 100],
       maxSkippedInRow: [values.max_skipped_steps, 5],

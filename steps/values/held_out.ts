@@ -50,11 +50,11 @@ export class HeldOut {
   }
 
   private async read(): Promise<TrainBatch[][]> {
-    const { maxTokenLength = 75, maxValidationBatches } = this.options, read: TrainBatch[][] = [];
+    const { maxValidationBatches } = this.options, read: TrainBatch[][] = [];
     for (const side of this.sides) {
       const batches: TrainBatch[] = [];
       for (const batch of side.dataset.validationBatches().slice(0, maxValidationBatches)) {
-        batches.push(await trainBatch(batch, side, this.latents, maxTokenLength));
+        batches.push(await trainBatch(batch, side, this.latents, this.options));
       }
       read.push(batches);
     }
