@@ -78,7 +78,8 @@ function sharedOptions(
     ...taken({
       batchSize: [settings.train_batch_size, 1],
       priorLossWeight: [settings.prior_loss_weight, 1],
-      captionExtension: [caption_extention || settings.caption_extension, ".caption"],
+      // Left out, the step would look for .txt as well.
+      captionExtension: [caption_extention || settings.caption_extension, null],
       shuffleCaption: [settings.shuffle_caption, false],
       keepTokens: [settings.keep_tokens, 0],
       captionDropoutRate: [settings.caption_dropout_rate, 0],

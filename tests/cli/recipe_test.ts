@@ -20,7 +20,8 @@ const { network1, network2 } = things;
 /** A number for each of the 25 blocks. */
 const numbers = Array.from({ length: 25 }, (_, block) => block + 1), blocks = numbers.join(",");
 /** The data sets of `pair`. */
-const size = { resolution: 512 }, one = { trainDataDir: "one", ...size }, two = { trainDataDir: "two", ...size };
+const size = { resolution: 512, captionExtension: ".caption" };
+const one = { trainDataDir: "one", ...size }, two = { trainDataDir: "two", ...size };
 
 /** Where `pair` saves. */
 const saved = { folder: "out", names: { network1: "name" } };
@@ -60,6 +61,7 @@ const cases: readonly Case[] = [
   [["--seed=7"], "readDatasets", { seed: 7 }],
   [["--seed=7"], "trainBoth", { seed: 7 }],
   [["--max_token_length=225"], "trainBoth", { maxTokenLength: 225 }],
+  [["--weighted_captions"], "trainBoth", { weightedCaptions: true }],
   [["--orth_te_coefficient=0.25"], "trainBoth", { orthogonality: { textEncoder: 0.25, unet: 1 } }],
   [["--orth_unet_coefficient=0.25"], "trainBoth", { orthogonality: { textEncoder: 1, unet: 0.25 } }],
   [["--kld_coefficient=-0.5"], "trainBoth", { orthogonality: { textEncoder: 1, unet: 1, divergence: -0.5 } }],
@@ -298,7 +300,7 @@ Deno.test("each setting of a data set is for both networks, or with _2 for netwo
       const found = [both, second].map((options) =>
         [options?.network1, options?.network2].map((list) => (list as Record<string, unknown>[])[0][option])
       );
-      const usual = option === "resolution" ? 512 : undefined;
+      const usual = { resolution: 512, captionExtension: ".caption" }[option];
       deepEqual(found, [[expected, expected], [usual, expected]]);
       if (!isSwitch) return;
       const off = await optionsOf([...pair, ...buckets, `--${flag}`, `--${flag}_2=False`], "readDatasets");
