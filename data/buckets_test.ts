@@ -1,6 +1,6 @@
 import { deepEqual, equal, ok, throws } from "node:assert/strict";
 import { join } from "node:path";
-import { bucketSelector, type BucketSettings, bucketSizes } from "./buckets.ts";
+import { bucketSelector, type BucketSettings, bucketSizes, nearestBucket } from "./buckets.ts";
 
 const { cases } = JSON.parse(await Deno.readTextFile(join(import.meta.dirname!, "../tests/golden/files/buckets.json")));
 
@@ -51,6 +51,13 @@ Deno.test("bucketSelector() sorts, scales and cuts every picture as sd-scripts d
   // All rows of the golden: 7 settings of 300 sizes, 14 of 70.
   equal(compared + refused, 3080);
   ok(refused > 50, `${refused} refused`);
+});
+
+Deno.test("nearestBucket() takes the first of equally near sizes, but leaves a picture that has one of them", () => {
+  const [small, large] = [64, 128].map((side) => ({ width: side, height: side }));
+  const select = nearestBucket([small, large]);
+  deepEqual(select({ width: 200, height: 200 }), { bucket: small, resized: small, aspectError: 0 });
+  deepEqual(select({ width: 128, height: 128 }), { bucket: large, resized: large, aspectError: 0 });
 });
 
 Deno.test("bucketSelector() refuses limits that the resolution does not keep, and steps that are no number", () => {
