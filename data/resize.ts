@@ -100,18 +100,39 @@ function enlargingTaps(length: number, target: number): Taps[] {
   });
 }
 
-/** Weighted sums along one axis: reads `[outer, taps, inner]`, writes `[outer, targets, inner]`. */
-function scaleAxis(source: ArrayLike<number>, outer: number, length: number, inner: number, taps: readonly Taps[]) {
-  const result = new Float32Array(outer * taps.length * inner);
-  for (let block = 0; block < outer; block++) {
-    taps.forEach(({ first, weights }, place) => {
-      const to = (block * taps.length + place) * inner;
-      for (let tap = 0; tap < weights.length; tap++) {
-        const from = (block * length + first + tap) * inner;
+/** Scales every row: `[rows, length, 3]` bytes to `[rows, targets, 3]`. */
+function scaleRows(pixels: Uint8Array, rows: number, length: number, taps: readonly Taps[]): Float32Array {
+  const result = new Float32Array(rows * taps.length * 3);
+  // Column by column, so that a column's weights are looked up once; a picture's rows are far shorter than a cache.
+  for (const [place, { first, weights }] of taps.entries()) {
+    for (let row = 0; row < rows; row++) {
+      let from = (row * length + first) * 3, red = 0, green = 0, blue = 0;
+      for (let tap = 0; tap < weights.length; tap++, from += 3) {
         const weight = weights[tap];
-        for (let at = 0; at < inner; at++) result[to + at] += source[from + at] * weight;
+        red += pixels[from] * weight;
+        green += pixels[from + 1] * weight;
+        blue += pixels[from + 2] * weight;
       }
-    });
+      const to = (row * taps.length + place) * 3;
+      result[to] = red;
+      result[to + 1] = green;
+      result[to + 2] = blue;
+    }
+  }
+  return result;
+}
+
+/** Scales every column, and rounds: `[length, inner]` to `[targets, inner]` bytes. */
+function scaleColumns(source: Float32Array, inner: number, taps: readonly Taps[]): Uint8Array<ArrayBuffer> {
+  const result = new Uint8Array(taps.length * inner), sums = new Float64Array(inner);
+  for (const [place, { first, weights }] of taps.entries()) {
+    sums.fill(0);
+    for (let tap = 0; tap < weights.length; tap++) {
+      const weight = weights[tap], from = (first + tap) * inner;
+      for (let at = 0; at < inner; at++) sums[at] += source[from + at] * weight;
+    }
+    const to = place * inner;
+    for (let at = 0; at < inner; at++) result[to + at] = Math.round(sums[at]);
   }
   return result;
 }
@@ -121,9 +142,8 @@ export function resizeArea(image: RgbImage, size: ImageSize): RgbImage {
   if (image.width === size.width && image.height === size.height) return image;
   const shrinks = size.width <= image.width && size.height <= image.height;
   const taps = shrinks ? shrinkingTaps : enlargingTaps;
-  const wide = scaleAxis(image.pixels, image.height, image.width, 3, taps(image.width, size.width));
-  const sums = scaleAxis(wide, 1, image.height, size.width * 3, taps(image.height, size.height));
-  return { ...size, pixels: Uint8Array.from(sums, (value) => Math.round(value)) };
+  const wide = scaleRows(image.pixels, image.height, image.width, taps(image.width, size.width));
+  return { ...size, pixels: scaleColumns(wide, size.width * 3, taps(image.height, size.height)) };
 }
 
 /**
