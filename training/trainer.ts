@@ -359,14 +359,18 @@ export class Trainer {
   }
 }
 
-/** Scalar figures that every micro-batch has, averaged; what only the last one has, as it is. Those that are not finite are left out. */
+/** Figures that every micro-batch has, averaged, those of samples as well; what only the last one has, as it is. Those that are not finite are left out. */
 function meanFigures(micro: readonly Readonly<Record<string, number | number[]>>[]): Record<string, number> {
   return Object.fromEntries(
     Object.entries(micro.at(-1)!).flatMap(([name, last]) => {
-      if (typeof last !== "number") return [];
-      const all = name in micro[0] ? micro.map((figures) => figures[name] as number) : [last];
-      const mean = all.reduce((sum, value) => sum + value, 0) / all.length;
+      // A figure of each sample, such as the MSE, counts by its mean.
+      const all = name in micro[0] ? micro.map((figures) => meanOf(figures[name])) : [meanOf(last)];
+      const mean = meanOf(all);
       return Number.isFinite(mean) ? [[name, mean]] : [];
     }),
   );
+}
+
+function meanOf(values: number | readonly number[]): number {
+  return typeof values === "number" ? values : values.reduce((sum, value) => sum + value, 0) / values.length;
 }

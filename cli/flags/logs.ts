@@ -4,7 +4,6 @@ const noWandb = { refused: "nothing here is sent over the network" } as const;
 const noHub = {
   refused: "nothing here is sent over the network; upload the files with the hub's own program",
 } as const;
-const notYet = { refused: "it is not there yet: figures are in the terminal and in the run's folder" } as const;
 
 /** Flags about logs. */
 export const logFlags = flagGroup("Logs", [
@@ -15,8 +14,8 @@ export const logFlags = flagGroup("Logs", [
     default: "log_kld",
     alone: null,
     from: "both",
-    status: notYet,
-    does: "folder of logs for TensorBoard",
+    status: "works",
+    does: "folder of logs for TensorBoard, and of the same as lines of JSON",
   },
   {
     name: "logging_dir_2",
@@ -24,8 +23,8 @@ export const logFlags = flagGroup("Logs", [
     value: "folder",
     default: null,
     from: "original",
-    status: notYet,
-    does: "the same for network 2",
+    status: "works",
+    does: "the same for network 2; --logging_dir when unset",
   },
   {
     name: "log_prefix",
@@ -33,8 +32,8 @@ export const logFlags = flagGroup("Logs", [
     value: "text",
     default: null,
     from: "both",
-    status: notYet,
-    does: "start of the names of logs",
+    status: "works",
+    does: "what stands before the time in the names of the logs' folders",
   },
   {
     name: "log_prefix_2",
@@ -42,7 +41,7 @@ export const logFlags = flagGroup("Logs", [
     value: "text",
     default: null,
     from: "original",
-    status: notYet,
+    status: "works",
     does: "the same for network 2",
   },
   {
@@ -51,8 +50,8 @@ export const logFlags = flagGroup("Logs", [
     default: null,
     choices: ["tensorboard", "wandb", "all"],
     from: "sd-scripts",
-    status: notYet,
-    does: "which logs are written",
+    status: "works",
+    does: "which logs are written: tensorboard; the others are refused, as nothing is sent over the network",
   },
   {
     name: "log_tracker_name",
@@ -60,8 +59,8 @@ export const logFlags = flagGroup("Logs", [
     value: "name",
     default: null,
     from: "sd-scripts",
-    status: notYet,
-    does: "name of the logs' tracker",
+    status: "works",
+    does: "name of the curves' folder inside; network_train when unset",
   },
   {
     name: "wandb_api_key",

@@ -54,7 +54,7 @@ export const savingFlags = flagGroup("What is saved", [
     default: 1,
     alone: null,
     from: "both",
-    status: { means: "at the end only: saving in between is not there yet" },
+    status: "works",
     does: "save after every n epochs but the last as well",
   },
   {

@@ -6,9 +6,10 @@ import * as things from "../../steps/things.ts";
 import type { TrainingOptions } from "../../steps/values/training_options.ts";
 import type { FlagValues } from "../flags/table.ts";
 import { changed } from "./changed.ts";
+import { logOptions } from "./log_options.ts";
 
 /** What the training itself leaves behind while it runs. */
-export type OutputOptions = Pick<TrainingOptions, "save" | "resume">;
+export type OutputOptions = Pick<TrainingOptions, "save" | "resume" | "logs">;
 
 /** How files are written. */
 function fileOptions(values: FlagValues): LoraFileOptions {
@@ -33,7 +34,7 @@ export function savingOptions(values: FlagValues, folder: string, isPair: boolea
   };
 }
 
-/** What is saved while the training runs, and what it goes on from. */
+/** What is saved and logged while the training runs, and what it goes on from. */
 export function outputOptions(values: FlagValues, folder: string, isPair: boolean): OutputOptions {
   const { output_name: network1, output_name_2: network2, resume } = values;
   const when = changed({
@@ -56,5 +57,10 @@ export function outputOptions(values: FlagValues, folder: string, isPair: boolea
     ...kept,
     ...fileOptions(values),
   };
-  return { ...(Object.keys(when).length ? { save } : {}), ...(resume ? { resume } : {}) };
+  const logs = logOptions(values, isPair);
+  return {
+    ...(Object.keys(when).length ? { save } : {}),
+    ...(resume ? { resume } : {}),
+    ...(logs ? { logs } : {}),
+  };
 }

@@ -42,7 +42,7 @@ export function trainCalls(values: FlagValues, isPair: boolean, outputs: OutputO
   // A network that stays as it is has nothing of its own.
   const network1 = mode === "semi" ? differingOptions(values, 1, 2) : {};
   return [
-    firstCall(values, shared),
+    firstCall(values, shared, outputs),
     ["freezeNetwork1", { mode, ...epochs }],
     ["trainNetwork2", {
       ...networkOptions(values, 2),
@@ -56,11 +56,17 @@ export function trainCalls(values: FlagValues, isPair: boolean, outputs: OutputO
 }
 
 /** Where a network 1 that is to be frozen comes from: a file, or a training of its own. */
-function firstCall(values: FlagValues, shared: ReturnType<typeof sharedTrainingOptions>): StepCall {
+function firstCall(
+  values: FlagValues,
+  shared: ReturnType<typeof sharedTrainingOptions>,
+  { logs }: OutputOptions,
+): StepCall {
   if (values.network_weights) return ["loadNetwork1", { weights: values.network_weights }];
   const { epochs: _, ...rest } = shared, { pretrain_steps } = values;
   const length = pretrain_steps === null ? shared : { ...rest, steps: pretrain_steps };
-  return ["pretrainNetwork1", { ...networkOptions(values, 1), ...length, ...ownTrainingOptions(values, 1) }];
+  // Two trainings, two folders of logs.
+  const own = logs ? { logs: { ...logs, prefix: `${logs.prefix ?? ""}pretrain_` } } : {};
+  return ["pretrainNetwork1", { ...networkOptions(values, 1), ...length, ...ownTrainingOptions(values, 1), ...own }];
 }
 
 /** Options that network 2 never has from network 1. */

@@ -4,17 +4,20 @@ import { contentOf } from "../values/checkpoint_content.ts";
 import type { Network, NetworkStartOptions } from "../values/network.ts";
 import { hashStarts } from "../values/network_start.ts";
 import type { TrainingOptions } from "../values/training_options.ts";
+import { LogOutput } from "./logs.ts";
 import { SavingOutput } from "./saving.ts";
 import { compareState, type StateFacts } from "./state_facts.ts";
 import { readState, type SavedState, stateHash } from "./state_folder.ts";
 import type { TrainingContent, TrainingOutput } from "./training_output.ts";
 
 /** What is asked of a training beside its networks. */
-export interface OutputOptions extends Pick<TrainingOptions, "save" | "resume"> {}
+export interface OutputOptions extends Pick<TrainingOptions, "save" | "resume" | "logs"> {}
 
 /** What outputs know of the training that they belong to. */
 export interface OutputContext {
   readonly epochs: number;
+  readonly stepsPerEpoch: number;
+  readonly totalSteps: number;
   readonly bases: Readonly<Partial<Record<1 | 2, BaseModel>>>;
   /** Networks as they are now, by number; those that have not trained are left out. */
   trained(content: TrainingContent): readonly (readonly [1 | 2, Network])[];
@@ -23,14 +26,18 @@ export interface OutputContext {
 }
 
 /** Makes ready what a training leaves behind while it runs. */
-export async function openOutputs({ save }: OutputOptions, context: OutputContext): Promise<TrainingOutput[]> {
+export async function openOutputs({ save, logs }: OutputOptions, context: OutputContext): Promise<TrainingOutput[]> {
   const outputs: TrainingOutput[] = [];
   if (save) outputs.push(await SavingOutput.open(save, context));
+  if (logs) {
+    const numbers = context.facts.networks.map(({ number }) => number);
+    outputs.push(await LogOutput.open(logs, { ...context, numbers }));
+  }
   return outputs;
 }
 
 /** Settings that do not change what is trained: where files go, and how often. */
-const outputNames = ["save", "resume", "checkpointEvery", "maxSkippedInRow"] as const;
+const outputNames = ["save", "resume", "logs", "checkpointEvery", "maxSkippedInRow"] as const;
 
 /** A training's options without those that are about its outputs. */
 export function withoutOutputs<Options extends OutputOptions>(

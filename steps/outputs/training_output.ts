@@ -24,10 +24,10 @@ export interface TrainingContent {
 export interface TrainingOutput {
   /** Hears of figures as they are read: at the start those of steps done before, in one go. */
   figures?(figures: readonly StepFigures[]): void | Promise<void>;
-  /** Whether `write` is wanted here. */
-  isDue(moment: TrainingMoment): boolean;
+  /** Whether `write` is wanted here; never when left out. */
+  isDue?(moment: TrainingMoment): boolean;
   /** Must come to the same when a run that was stopped does the step again. */
-  write(moment: TrainingMoment, content: TrainingContent): Promise<void>;
+  write?(moment: TrainingMoment, content: TrainingContent): Promise<void>;
   /** The training is over, or stops. */
   close?(): void | Promise<void>;
 }

@@ -204,8 +204,8 @@ export async function trainNetworks(
         tokenizer: bases[`tokenizer${number}`],
       });
     }
-    const { epochs, totalSteps } = trainingLength(sides.map(({ dataset }) => dataset), options);
-    const facts = await stateFacts(task, sides);
+    const length = trainingLength(sides.map(({ dataset }) => dataset), options);
+    const { epochs, totalSteps } = length, facts = await stateFacts(task, sides);
     const metadata = await trainingMetadata(
       sides.map(({ number, base, dataset }, k) => {
         const { start: { options: built }, own } = networks[k];
@@ -227,7 +227,7 @@ export async function trainNetworks(
         };
       });
     const outputs = await openOutputs(options, {
-      epochs,
+      ...length,
       bases: Object.fromEntries(sides.map(({ number, base }) => [number, base])),
       trained: (content) =>
         networksOf(content).flatMap((network, k) =>

@@ -104,13 +104,14 @@ export async function runTraining(
         const place = { step, isEpochEnd: at === steps.length - 1, isLast: step === totalSteps };
         await report(await heldOut.measure(figures, trainer, { ...place, epoch }));
         const moment: TrainingMoment = { ...place, epoch: epoch + 1 };
-        const due = outputs.filter((output) => output.isDue(moment)), isKept = run.signal.aborted || step % every === 0;
+        const due = outputs.filter((output) => output.isDue?.(moment)),
+          isKept = run.signal.aborted || step % every === 0;
         if (due.length > 0 || isKept) {
           await report(await trainer.readFigures());
           const made = await content();
           checkFinite(made);
           // Before the checkpoint: behind it a run that was stopped would not come here again.
-          for (const output of due) await output.write(moment, made);
+          for (const output of due) await output.write?.(moment, made);
           if (isKept) await checkpoints.write({ content: made, facts });
         }
         run.signal.throwIfAborted();

@@ -3,6 +3,7 @@ import { type HuberSchedule, huberSchedules, type LossType, lossTypes } from "..
 import type { NetworkSettings } from "../../training/network_settings.ts";
 import type { OptimizerArguments } from "../../training/optimizers/arguments.ts";
 import { checkOptimizer } from "../../training/optimizers/optimizers.ts";
+import { checkLogs, type LogOptions } from "../outputs/logs.ts";
 import { checkSaving, type SaveOptions } from "../outputs/saving.ts";
 import { type MixedPrecision, mixedPrecisions } from "./mixed_precision.ts";
 import { checkOptions, type OptionNames } from "./check_options.ts";
@@ -99,6 +100,8 @@ export interface TrainingOptions extends OwnTrainingOptions {
   readonly maxSkippedInRow?: number;
   /** What is saved while the training runs; nothing when left out. */
   readonly save?: SaveOptions;
+  /** Where the figures are logged, for TensorBoard and as lines of JSON; nowhere when left out. */
+  readonly logs?: LogOptions;
   /** Folder of a state that `save` wrote: the training goes on from it as if it had never stopped (`--resume`). */
   readonly resume?: string;
 }
@@ -123,6 +126,7 @@ export const trainingOptionNames: OptionNames<TrainingOptions> = {
   checkpointEvery: true,
   maxSkippedInRow: true,
   save: true,
+  logs: true,
   resume: true,
 };
 
@@ -202,9 +206,11 @@ export function checkTraining(options: TrainingOptions): void {
     checkpointEvery: count,
     maxSkippedInRow: count,
     save: null,
+    logs: null,
     resume: ["the path of a state's folder", (value) => typeof value === "string" && value !== ""],
   });
   if (options.save) checkSaving("train", options.save);
+  if (options.logs) checkLogs("train", options.logs);
   checkOptimizer(networkSettings(options));
 }
 

@@ -198,6 +198,13 @@ const cases: readonly Case[] = [
   [["--save_state", "--save_last_n_epochs_state=1", "--save_last_n_steps_state=9"], "trainBoth", {
     save: { ...saved, everyEpochs: 1, state: true, lastEpochsState: 1, lastStepsState: 9 },
   }],
+  [["--logging_dir=l", "--logging_dir_2=m", "--log_prefix=a", "--log_prefix_2=b"], "trainBoth", {
+    logs: { folder: "l", folder2: "m", prefix: "a", prefix2: "b" },
+  }],
+  [["--freeze_network_1", "--log_prefix=a_"], "pretrainNetwork1", {
+    logs: { folder: "log_kld", prefix: "a_pretrain_" },
+  }],
+  [["--log_with=tensorboard", "--log_tracker_name=t"], "trainBoth", { logs: { folder: "log_kld", name: "t" } }],
   [["--resume=name-state"], "trainBoth", { resume: "name-state" }],
   [["--freeze_network_1", "--save_state", "--resume=name-state"], "trainNetwork2", {
     save: { ...saved, everyEpochs: 1, state: true },
@@ -434,6 +441,14 @@ Deno.test("values that nothing can be made of are refused by name", async () => 
       "--base_weights_multiplier has 2 numbers for 1 files of --base_weights",
     ],
     [["--base_weights=a", "--base_weights_multiplier", "x"], '--base_weights_multiplier has "x", must be numbers'],
+    [
+      ["--log_with=wandb"],
+      "--log_with=wandb is refused: nothing here is sent over the network; use tensorboard, whose files wandb can import",
+    ],
+    [
+      ["--log_with=tensorboard", "--logging_dir="],
+      "--log_with=tensorboard needs --logging_dir, the folder of the logs",
+    ],
   ];
   for (const [line, message] of messages) {
     const settings = await settingsOfLine([...pair, ...line]);
