@@ -1,5 +1,12 @@
+import type { ImageSize } from "../data/resize.ts";
+import { type FloatFormat, pooledBytes } from "../engine/mod.ts";
+import { planEncoding } from "../models/vae/encoding.ts";
+import { buildVae } from "../models/vae_model.ts";
 import { defineStep } from "../pipeline/mod.ts";
-import { data, latents } from "./things.ts";
+import { bases, data, latents } from "./things.ts";
+import type { OpenedBases } from "./values/bases.ts";
+import { latentWork } from "./values/latent_work.ts";
+import type { TrainingData } from "./values/training_data.ts";
 import type { CacheLatentsOptions } from "./cache_latents.ts";
 import { checkOptions } from "./values/check_options.ts";
 import { storageFormat } from "./values/mixed_precision.ts";
@@ -23,12 +30,23 @@ export function encodeLatents(options: EncodeLatentsOptions = {}) {
     name,
     version: 1,
     options,
-    needs: { data },
+    needs: { bases, data },
     gives: { latents },
-    plan: () => ({
-      lines: ["every picture is encoded each time it is shown; the VAE stays on the device"],
+    plan: ({ bases, data }) => ({
+      figures: { vaeGpuBytes: vaeBytes(bases, data, stored) },
+      lines: [
+        "every picture is encoded each time it is shown: the VAE stays on the device, beside what training takes",
+      ],
       gives: { latents: {} },
     }),
     run: () => Promise.resolve({ latents: new LiveLatents(stored) }),
   });
+}
+
+/** Bytes that the VAE and its programs take, one picture of each size at a time. */
+function vaeBytes({ network1: { checkpoint } }: OpenedBases, data: TrainingData, stored: FloatFormat): number {
+  const { model, weights } = buildVae(checkpoint, stored), sizes = new Map<string, ImageSize>();
+  for (const { image: { bucket } } of latentWork(data)) sizes.set(`${bucket.width} ${bucket.height}`, bucket);
+  const programs = [...sizes.values()].map((size) => planEncoding(model, size).program);
+  return pooledBytes(programs, weights.all.map(({ variable }) => variable));
 }

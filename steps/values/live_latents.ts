@@ -2,6 +2,8 @@ import type { Sample } from "../../data/dataset.ts";
 import type { FloatFormat } from "../../engine/mod.ts";
 import { readImageBytes } from "../../data/image.ts";
 import { prepareTensor } from "../../data/prepare_image.ts";
+import type { ImageSize } from "../../data/resize.ts";
+import type { Encoding } from "../../models/vae/encoding.ts";
 import { VaeModel } from "../../models/vae_model.ts";
 import { RandomStream } from "../../random/philox.ts";
 import type { LoadedBases } from "./bases.ts";
@@ -17,6 +19,9 @@ export class LiveLatents implements LatentProvider {
 }
 
 class LiveEncoder implements OpenedLatents {
+  /** How pictures of each size are encoded: planned once, not at every picture. */
+  private readonly encodings = new Map<string, Encoding>();
+
   constructor(private readonly vae: VaeModel) {}
 
   async get(samples: readonly Sample[]): Promise<PictureLatents[]> {
@@ -33,11 +38,18 @@ class LiveEncoder implements OpenedLatents {
   private async encode(sample: Sample): Promise<PictureLatents> {
     const { image: { path }, cut: { size }, draw } = sample;
     const picture = await prepareTensor(await readImageBytes(path), path, sample);
-    const [{ mean, logvar }] = await this.vae.encode([picture], size);
+    const [{ mean, logvar }] = await this.vae.encode([picture], size, this.encoding(size));
     if (!mean.every(Number.isFinite)) throw new Error(`Cannot train: the VAE makes NaN of ${path}`);
     const noise = draw === null ? null : new RandomStream(draw).nextNormals(mean.length);
     const values = noise === null ? mean : mean.map((value, at) => value + Math.exp(logvar[at] / 2) * noise[at]);
     const { factor } = this.vae;
     return { height: size.height / factor, width: size.width / factor, values };
+  }
+
+  private encoding(size: ImageSize): Encoding {
+    const key = `${size.width} ${size.height}`;
+    let encoding = this.encodings.get(key);
+    if (!encoding) this.encodings.set(key, encoding = this.vae.planEncoding(size));
+    return encoding;
   }
 }

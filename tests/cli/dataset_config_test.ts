@@ -62,7 +62,7 @@ Deno.test("--dataset_config_2 brings network 2's data sets, and is no fallback o
     `--dataset_config_2=${file}`,
     "--train_batch_size_2=3",
   ]);
-  deepEqual(network1, [{ trainDataDir: "a", resolution: 512 }]);
+  deepEqual(network1, [{ trainDataDir: "a", resolution: 512, captionExtension: ".caption" }]);
   equal(network2?.length, 1);
   equal(network2?.[0].batchSize, 3);
 });
