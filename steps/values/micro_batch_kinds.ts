@@ -18,8 +18,7 @@ export function microBatchKinds(
   datasets: readonly Dataset[],
   options: Pick<TrainingOptions, "accumulationSteps" | "maxTokenLength" | "weightedCaptions">,
 ): { kinds: MicroBatchKind[]; count: number } {
-  const { accumulationSteps = 1, maxTokenLength = 75, weightedCaptions = false } = options;
-  const prompts = { tokenRows: maxTokenLength / 75, ...weightedCaptions ? { hasTokenWeights: true } : {} };
+  const { accumulationSteps = 1 } = options, prompts = promptShape(options);
   const batches = Math.max(...datasets.map((dataset) => dataset.batchesPerEpoch));
   const accumulations = Array.from({ length: batches }, (_, at) => {
     const count = Math.min(accumulationSteps, batches - at + at % accumulationSteps);
@@ -44,16 +43,22 @@ export function microBatchKinds(
 /** Sizes of a data set's held-out batches. */
 export function heldOutShapes(
   dataset: Dataset,
-  { maxTokenLength = 75, maxValidationBatches }: Pick<TrainingOptions, "maxTokenLength" | "maxValidationBatches">,
+  options: Pick<TrainingOptions, "maxTokenLength" | "weightedCaptions" | "maxValidationBatches">,
 ): BatchShape[] {
   return distinct(
-    dataset.validationBatches().slice(0, maxValidationBatches).map(({ width, height, samples }) => ({
+    dataset.validationBatches().slice(0, options.maxValidationBatches).map(({ width, height, samples }) => ({
       batch: samples.length,
       height: height / pixelsPerCell,
       width: width / pixelsPerCell,
-      tokenRows: maxTokenLength / 75,
+      ...promptShape(options),
     })),
   );
+}
+
+function promptShape(
+  { maxTokenLength = 75, weightedCaptions = false }: Pick<TrainingOptions, "maxTokenLength" | "weightedCaptions">,
+): Pick<BatchShape, "tokenRows" | "hasTokenWeights"> {
+  return { tokenRows: maxTokenLength / 75, ...weightedCaptions ? { hasTokenWeights: true } : {} };
 }
 
 /** Sizes of a data set's batches in the order of an epoch that is not shuffled; a bucket's last one may be short. */
