@@ -108,7 +108,7 @@ Deno.test("a step that the adapter cannot hold fails before the first one runs: 
       // Two pictures of 16×16 tokens, widened to eight times 32 channels, 4 bytes each.
       equal(
         error.message,
-        "Cannot run matmul in network_1.unet.down_blocks.0.attentions.0.transformer_blocks.0.ff.net.0.proj: its result, " +
+        "Cannot run matmul_pair in network_1.unet.down_blocks.0.attentions.0.transformer_blocks.0.ff.net.0.proj: its result, " +
           `f32 [512, 256], takes ${2 * 16 * 16 * 8 * 32 * 4} bytes, a card binds at most 262144. ` +
           "Use a smaller batch, smaller pictures or 16-bit activations",
       );
