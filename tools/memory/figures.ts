@@ -6,7 +6,7 @@ import { planPictures } from "../../steps/values/picture_memory.ts";
 import { planPhase } from "../../training/training_program.ts";
 import { dualNetworks, openStableDiffusion } from "./stable_diffusion.ts";
 
-/** How the base models' weights are stored. */
+/** How the base models' weights, and activations in training, are stored. */
 export type Precision = "f32" | "f16";
 
 /** A dual training of SD v1.5. */
@@ -45,7 +45,7 @@ export async function trainingBytes(training: DualTraining): Promise<TrainingByt
     base.schedule,
     [{ shapes: [shape, shape], accumulation: { count: 1, isLast: true } }],
     { network1Trains, orthogonalityOn: true },
-    { gradientCheckpointing },
+    { gradientCheckpointing, activations: precision },
     resident,
   );
   const bases = variableBytes(resident), networks = variableBytes([...variables, ...resident]) - bases;

@@ -23,15 +23,16 @@ Written by \`deno task memory\`; a test compares.
 
 ## Training
 
-Two networks, 512×512 pixels, batch 1, rank 64, AdamW. Weights are how the frozen base is stored (\`--mixed_precision\`).
+Two networks, 512×512 pixels, batch 1, rank 64, AdamW. Numbers in 16 bits are the frozen base's weights and
+the activations (\`--mixed_precision\` fp16 or bf16); all else is f32.
 
 ${await precisionTable()}
 
-Larger pictures and batches: both networks train on one base, weights in 16 bits, rank 64.
+Larger pictures and batches: both networks train on one base, 16 bits, rank 64.
 
 ${await sizeTable()}
 
-What it is made of: one base, weights in 16 bits, 512×512, batch 1.
+What it is made of: one base, 16 bits, 512×512, batch 1.
 
 ${await partsTable()}
 
@@ -74,7 +75,7 @@ async function precisionTable(): Promise<string> {
       }
     }
   }
-  return table(["Bases", "Network 1", "Weights", "Kept", "With gradient checkpointing"], rows);
+  return table(["Bases", "Network 1", "Numbers", "Kept", "With gradient checkpointing"], rows);
 }
 
 async function sizeTable(): Promise<string> {
