@@ -48,6 +48,7 @@ export {
 } from "./steps/values/network.ts";
 export { type LoraFileOptions, type LoraFormat } from "./steps/outputs/lora_files.ts";
 export { type LogOptions } from "./steps/outputs/logs.ts";
+export { type TrainingSampleOptions } from "./steps/outputs/samples.ts";
 export { type SaveOptions } from "./steps/outputs/saving.ts";
 export { StateError } from "./steps/outputs/state_folder.ts";
 export { type OrthogonalitySetting } from "./steps/values/network_training.ts";

@@ -169,8 +169,8 @@ export const sampleFlags = flagGroup("Pictures while training", [
     value: "steps",
     default: null,
     from: "both",
-    status: { refused: "it is not there yet" },
-    does: "make pictures every n steps",
+    status: "works",
+    does: "make pictures every n steps, with each network and with both",
   },
   {
     name: "sample_every_n_epochs",
@@ -178,8 +178,8 @@ export const sampleFlags = flagGroup("Pictures while training", [
     value: "epochs",
     default: null,
     from: "both",
-    status: { refused: "it is not there yet" },
-    does: "make pictures every n epochs",
+    status: "works",
+    does: "make pictures every n epochs; wins over --sample_every_n_steps",
   },
   {
     name: "sample_prompts",
@@ -187,8 +187,8 @@ export const sampleFlags = flagGroup("Pictures while training", [
     value: "file",
     default: null,
     from: "both",
-    status: { refused: "it is not there yet" },
-    does: "file with a prompt on each line",
+    status: "works",
+    does: "file of prompts: .txt with one a line (options --n --w --h --d --l --s), .toml or .json",
   },
   {
     name: "sample_sampler",
@@ -211,7 +211,7 @@ export const sampleFlags = flagGroup("Pictures while training", [
       ...["k_lms", "k_euler", "k_euler_a", "k_dpm_2", "k_dpm_2_a"] as const,
     ],
     from: "both",
-    status: { refused: "it is not there yet" },
-    does: "sampler of those pictures",
+    status: "works",
+    does: "sampler of prompts that name none",
   },
 ]);

@@ -1,15 +1,17 @@
 import type { LoraFileOptions } from "../../steps/outputs/lora_files.ts";
+import type { TrainingSampleOptions } from "../../steps/outputs/samples.ts";
 import type { SaveOptions } from "../../steps/outputs/saving.ts";
 import type { NetworkThings } from "../../steps/sample.ts";
 import type { SaveNetworksOptions } from "../../steps/save_networks.ts";
 import * as things from "../../steps/things.ts";
 import type { TrainingOptions } from "../../steps/values/training_options.ts";
 import type { FlagValues } from "../flags/table.ts";
+import { UsageError } from "../usage_error.ts";
 import { changed } from "./changed.ts";
 import { logOptions } from "./log_options.ts";
 
 /** What the training itself leaves behind while it runs. */
-export type OutputOptions = Pick<TrainingOptions, "save" | "resume" | "logs">;
+export type OutputOptions = Pick<TrainingOptions, "save" | "resume" | "logs" | "samples">;
 
 /** How files are written. */
 function fileOptions(values: FlagValues): LoraFileOptions {
@@ -34,7 +36,7 @@ export function savingOptions(values: FlagValues, folder: string, isPair: boolea
   };
 }
 
-/** What is saved and logged while the training runs, and what it goes on from. */
+/** What is saved, logged and pictured while the training runs, and what it goes on from. */
 export function outputOptions(values: FlagValues, folder: string, isPair: boolean): OutputOptions {
   const { output_name: network1, output_name_2: network2, resume } = values;
   const when = changed({
@@ -57,10 +59,33 @@ export function outputOptions(values: FlagValues, folder: string, isPair: boolea
     ...kept,
     ...fileOptions(values),
   };
-  const logs = logOptions(values, isPair);
+  const logs = logOptions(values, isPair), samples = sampleOptions(values, folder, names);
   return {
     ...(Object.keys(when).length ? { save } : {}),
     ...(resume ? { resume } : {}),
     ...(logs ? { logs } : {}),
+    ...(samples ? { samples } : {}),
+  };
+}
+
+/** Pictures while training; undefined where none are asked for. */
+function sampleOptions(
+  values: FlagValues,
+  folder: string,
+  names: NonNullable<TrainingSampleOptions["names"]>,
+): TrainingSampleOptions | undefined {
+  const { sample_every_n_epochs: everyEpochs, sample_every_n_steps: everySteps } = values;
+  if (everyEpochs === null && everySteps === null) return undefined;
+  const { sample_prompts: prompts } = values;
+  if (!prompts) {
+    const flag = everyEpochs === null ? "sample_every_n_steps" : "sample_every_n_epochs";
+    throw new UsageError(`--${flag} needs --sample_prompts, a file with a prompt on each line`);
+  }
+  return {
+    folder,
+    prompts,
+    ...(everyEpochs === null ? { everySteps: everySteps! } : { everyEpochs }),
+    ...changed({ sampler: [values.sample_sampler, "ddim"] }),
+    ...(Object.keys(names).length ? { names } : {}),
   };
 }

@@ -47,6 +47,8 @@ const flagOfOption: Readonly<Record<string, FlagName>> = {
   validateEverySteps: "validate_every_n_steps",
   maxValidationBatches: "max_validation_steps",
   checkpointEvery: "checkpoint_every_n_steps",
+  "samples.everyEpochs": "sample_every_n_epochs",
+  "samples.everySteps": "sample_every_n_steps",
   everyEpochs: "save_every_n_epochs",
   everySteps: "save_every_n_steps",
   timesPerRun: "save_n_epoch_ratio",
@@ -64,6 +66,7 @@ const flagOfOption: Readonly<Record<string, FlagName>> = {
 
 /** How messages begin that name no option, and the flag they are about. */
 const flagOfMessage: readonly (readonly [RegExp, FlagName])[] = [
+  [/^Cannot sample with /, "sample_sampler"],
   [/^Cannot cache latents: batchSize /, "vae_batch_size"],
   [/^Cannot use optimizer /, "optimizer_type"],
   [/: blocks\.\w+ has /, "network_args"],

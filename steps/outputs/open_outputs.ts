@@ -1,17 +1,19 @@
 import type { BaseModel } from "../../models/base_model.ts";
 import { hashJson, type StepRun } from "../../pipeline/mod.ts";
+import type { LoadedBases } from "../values/bases.ts";
 import { contentOf } from "../values/checkpoint_content.ts";
 import type { Network, NetworkStartOptions } from "../values/network.ts";
 import { hashStarts } from "../values/network_start.ts";
 import type { TrainingOptions } from "../values/training_options.ts";
 import { LogOutput } from "./logs.ts";
+import { SampleOutput } from "./samples.ts";
 import { SavingOutput } from "./saving.ts";
 import { compareState, type StateFacts } from "./state_facts.ts";
 import { readState, type SavedState, stateHash } from "./state_folder.ts";
 import type { TrainingContent, TrainingOutput } from "./training_output.ts";
 
 /** What is asked of a training beside its networks. */
-export interface OutputOptions extends Pick<TrainingOptions, "save" | "resume" | "logs"> {}
+export interface OutputOptions extends Pick<TrainingOptions, "save" | "resume" | "logs" | "samples"> {}
 
 /** What outputs know of the training that they belong to. */
 export interface OutputContext {
@@ -19,25 +21,32 @@ export interface OutputContext {
   readonly stepsPerEpoch: number;
   readonly totalSteps: number;
   readonly bases: Readonly<Partial<Record<1 | 2, BaseModel>>>;
-  /** Networks as they are now, by number; those that have not trained are left out. */
+  readonly loaded: LoadedBases;
+  /** All networks as they are now, by number. */
+  networks(content: TrainingContent): readonly (readonly [1 | 2, Network])[];
+  /** Those of them that have trained. */
   trained(content: TrainingContent): readonly (readonly [1 | 2, Network])[];
   readonly facts: StateFacts;
   readonly run: StepRun;
 }
 
 /** Makes ready what a training leaves behind while it runs. */
-export async function openOutputs({ save, logs }: OutputOptions, context: OutputContext): Promise<TrainingOutput[]> {
+export async function openOutputs(
+  { save, logs, samples, seed = 1 }: OutputOptions & Pick<TrainingOptions, "seed">,
+  context: OutputContext,
+): Promise<TrainingOutput[]> {
   const outputs: TrainingOutput[] = [];
   if (save) outputs.push(await SavingOutput.open(save, context));
   if (logs) {
     const numbers = context.facts.networks.map(({ number }) => number);
     outputs.push(await LogOutput.open(logs, { ...context, numbers }));
   }
+  if (samples) outputs.push(await SampleOutput.open(samples, { ...context, bases: context.loaded, seed }));
   return outputs;
 }
 
 /** Settings that do not change what is trained: where files go, and how often. */
-const outputNames = ["save", "resume", "logs", "checkpointEvery", "maxSkippedInRow"] as const;
+const outputNames = ["save", "resume", "logs", "samples", "checkpointEvery", "maxSkippedInRow"] as const;
 
 /** A training's options without those that are about its outputs. */
 export function withoutOutputs<Options extends OutputOptions>(

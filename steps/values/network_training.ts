@@ -9,6 +9,7 @@ import type { StepForm } from "../../training/step_graph.ts";
 import type { StepFigures } from "../../training/trainer.ts";
 import { planPhase } from "../../training/training_program.ts";
 import { baseHash, openOutputs, readResumed, withoutOutputs } from "../outputs/open_outputs.ts";
+import { planSamples } from "../outputs/samples.ts";
 import type { StateFacts, StateNetwork } from "../outputs/state_facts.ts";
 import { trainingMetadata } from "../outputs/training_metadata.ts";
 import type { TrainingContent } from "../outputs/training_output.ts";
@@ -152,7 +153,10 @@ export function planTraining(bases: OpenedBases, data: TrainingData, task: Train
         : [],
       ...count > kinds.length ? [`peak gpu is of the ${kinds.length} largest of ${count} kinds of micro-batches`] : [],
     ],
-    check: () => checkOnAdapter(planned.flatMap(({ programs }) => programs)),
+    check: async () => {
+      await checkOnAdapter(planned.flatMap(({ programs }) => programs));
+      if (options.samples) await planSamples(options.samples);
+    },
   };
 }
 
@@ -229,6 +233,8 @@ export async function trainNetworks(
     const outputs = await openOutputs(options, {
       ...length,
       bases: Object.fromEntries(sides.map(({ number, base }) => [number, base])),
+      loaded: bases,
+      networks: (content) => networksOf(content).map((network, k) => [networks[k].number, network] as const),
       trained: (content) =>
         networksOf(content).flatMap((network, k) =>
           network === networks[k].start.network ? [] : [[networks[k].number, network] as const]

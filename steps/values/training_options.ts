@@ -4,6 +4,7 @@ import type { NetworkSettings } from "../../training/network_settings.ts";
 import type { OptimizerArguments } from "../../training/optimizers/arguments.ts";
 import { checkOptimizer } from "../../training/optimizers/optimizers.ts";
 import { checkLogs, type LogOptions } from "../outputs/logs.ts";
+import { checkSamples, type TrainingSampleOptions } from "../outputs/samples.ts";
 import { checkSaving, type SaveOptions } from "../outputs/saving.ts";
 import { type MixedPrecision, mixedPrecisions } from "./mixed_precision.ts";
 import { checkOptions, type OptionNames } from "./check_options.ts";
@@ -102,6 +103,8 @@ export interface TrainingOptions extends OwnTrainingOptions {
   readonly save?: SaveOptions;
   /** Where the figures are logged, for TensorBoard and as lines of JSON; nowhere when left out. */
   readonly logs?: LogOptions;
+  /** Pictures that are made while the training runs; none when left out. */
+  readonly samples?: TrainingSampleOptions;
   /** Folder of a state that `save` wrote: the training goes on from it as if it had never stopped (`--resume`). */
   readonly resume?: string;
 }
@@ -127,6 +130,7 @@ export const trainingOptionNames: OptionNames<TrainingOptions> = {
   maxSkippedInRow: true,
   save: true,
   logs: true,
+  samples: true,
   resume: true,
 };
 
@@ -207,10 +211,12 @@ export function checkTraining(options: TrainingOptions): void {
     maxSkippedInRow: count,
     save: null,
     logs: null,
+    samples: null,
     resume: ["the path of a state's folder", (value) => typeof value === "string" && value !== ""],
   });
   if (options.save) checkSaving("train", options.save);
   if (options.logs) checkLogs("train", options.logs);
+  if (options.samples) checkSamples("train", options.samples);
   checkOptimizer(networkSettings(options));
 }
 

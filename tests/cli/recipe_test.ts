@@ -205,6 +205,12 @@ const cases: readonly Case[] = [
     logs: { folder: "log_kld", prefix: "a_pretrain_" },
   }],
   [["--log_with=tensorboard", "--log_tracker_name=t"], "trainBoth", { logs: { folder: "log_kld", name: "t" } }],
+  [["--sample_every_n_steps=5", "--sample_prompts=p.txt", "--sample_sampler=euler_a"], "trainBoth", {
+    samples: { ...saved, prompts: "p.txt", everySteps: 5, sampler: "euler_a" },
+  }],
+  [["--sample_every_n_epochs=2", "--sample_prompts=p.txt"], "trainBoth", {
+    samples: { ...saved, prompts: "p.txt", everyEpochs: 2 },
+  }],
   [["--resume=name-state"], "trainBoth", { resume: "name-state" }],
   [["--freeze_network_1", "--save_state", "--resume=name-state"], "trainNetwork2", {
     save: { ...saved, everyEpochs: 1, state: true },
@@ -441,6 +447,7 @@ Deno.test("values that nothing can be made of are refused by name", async () => 
       "--base_weights_multiplier has 2 numbers for 1 files of --base_weights",
     ],
     [["--base_weights=a", "--base_weights_multiplier", "x"], '--base_weights_multiplier has "x", must be numbers'],
+    [["--sample_every_n_steps=5"], "--sample_every_n_steps needs --sample_prompts, a file with a prompt on each line"],
     [
       ["--log_with=wandb"],
       "--log_with=wandb is refused: nothing here is sent over the network; use tensorboard, whose files wandb can import",

@@ -1,0 +1,159 @@
+import { readFile } from "node:fs/promises";
+import { extname } from "node:path";
+import { parse, TomlError } from "smol-toml";
+
+/** A picture to make while training, as sd-scripts' prompt files describe it. */
+export interface SamplePrompt {
+  readonly prompt: string;
+  readonly negativePrompt: string;
+  /** Pixels as they were given; 512 when left out. */
+  readonly width: number;
+  readonly height: number;
+  readonly steps: number;
+  readonly guidance: number;
+  /** Null: none was given. */
+  readonly seed: number | null;
+  readonly sampler: string | null;
+}
+
+const usual: SamplePrompt = {
+  prompt: "",
+  negativePrompt: "",
+  width: 512,
+  height: 512,
+  steps: 30,
+  guidance: 7.5,
+  seed: null,
+  sampler: null,
+};
+
+/** A file of prompts that cannot be used. */
+export class PromptFileError extends Error {
+  override name = "PromptFileError";
+  constructor(path: string, where: string, problem: string, options?: ErrorOptions) {
+    super(`Cannot read the prompts ${path}${where === "" ? "" : `, ${where}`}: ${problem}`, options);
+  }
+}
+
+/** Options of a line by their words; `ne` and `ss` are of other releases. */
+const lineOptions: Readonly<Record<string, keyof SamplePrompt>> = {
+  w: "width",
+  h: "height",
+  d: "seed",
+  s: "steps",
+  l: "guidance",
+  n: "negativePrompt",
+  ne: "negativePrompt",
+  ss: "sampler",
+};
+
+/** The same by the keys that TOML and JSON have. */
+const keys: Readonly<Record<string, keyof SamplePrompt>> = {
+  prompt: "prompt",
+  negative_prompt: "negativePrompt",
+  width: "width",
+  height: "height",
+  sample_steps: "steps",
+  scale: "guidance",
+  seed: "seed",
+  sample_sampler: "sampler",
+};
+
+/**
+ * Reads a file of prompts as sd-scripts 0.6.4 does: `.txt` with a prompt a line, such as `a cat --n blurry --w 512 --h 768 --d 1 --l 7.5 --s 28`, lines
+ * that begin with # left out; `.toml` with `[prompt]` and `[[prompt.subset]]`; `.json` with a list of either.
+ *
+ * @throws {PromptFileError} Naming the line or place, if an option is unknown or its value is none, or there is no prompt.
+ */
+export async function readPromptFile(path: string): Promise<SamplePrompt[]> {
+  const text = await readFile(path, "utf8").catch((error) => {
+    throw new PromptFileError(path, "", error.code === "ENOENT" ? "there is no such file" : error.message, {
+      cause: error,
+    });
+  });
+  const found = promptsOf(path, text);
+  if (found.length === 0) throw new PromptFileError(path, "", "it has no prompt");
+  return found;
+}
+
+function promptsOf(path: string, text: string): SamplePrompt[] {
+  switch (extname(path).toLowerCase()) {
+    case ".txt":
+      return text.split(/\r?\n/).flatMap((line, at) =>
+        line.trim() === "" || line.startsWith("#") ? [] : [linePrompt(line.trim(), path, `line ${at + 1}`)]
+      );
+    case ".toml": {
+      const prompt = record(parsed(path, () => parse(text)))?.prompt, { subset, ...shared } = record(prompt) ?? {};
+      if (!Array.isArray(subset)) throw new PromptFileError(path, "", "it has no [[prompt.subset]]");
+      return subset.map((each, at) => keyedPrompt({ ...shared, ...record(each) }, path, `prompt.subset ${at + 1}`));
+    }
+    case ".json": {
+      const list = parsed(path, () => JSON.parse(text));
+      if (!Array.isArray(list)) throw new PromptFileError(path, "", "it holds no list of prompts");
+      return list.map((each, at) => {
+        const where = `prompt ${at + 1}`;
+        if (typeof each === "string") return linePrompt(each, path, where);
+        if (!record(each)) throw new PromptFileError(path, where, "it is neither a text nor an object");
+        return keyedPrompt(each, path, where);
+      });
+    }
+    default:
+      throw new PromptFileError(path, "", "its name must end in .txt, .toml or .json");
+  }
+}
+
+function parsed(path: string, parse: () => unknown): unknown {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof SyntaxError || error instanceof TomlError)) throw error;
+    throw new PromptFileError(path, "", (error as Error).message, { cause: error });
+  }
+}
+
+function record(value: unknown): Record<string, unknown> | null {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? value as never : null;
+}
+
+function linePrompt(line: string, path: string, where: string): SamplePrompt {
+  const [prompt, ...options] = line.split(" --"), found: Record<string, unknown> = { prompt: prompt.trim() };
+  for (const option of options) {
+    const [, word, value] = /^(\w+)\s+(.+)$/.exec(option.trim()) ?? [, option.trim(), ""];
+    const name = lineOptions[`${word}`.toLowerCase()];
+    if (name === undefined) {
+      throw new PromptFileError(path, where, `unknown option --${word}; options are ${words(lineOptions)}`);
+    }
+    const isText = name === "negativePrompt" || name === "sampler";
+    found[name] = isText ? value : value === "" ? NaN : Number(value);
+  }
+  return checked(found, path, where);
+}
+
+function keyedPrompt(given: Record<string, unknown>, path: string, where: string): SamplePrompt {
+  const found: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(given)) {
+    if (!Object.hasOwn(keys, key)) {
+      throw new PromptFileError(path, where, `unknown key ${key}; keys are ${Object.keys(keys).join(", ")}`);
+    }
+    found[keys[key]] = value;
+  }
+  return checked(found, path, where);
+}
+
+function words(options: Readonly<Record<string, unknown>>): string {
+  return Object.keys(options).map((word) => `--${word}`).join(", ");
+}
+
+function checked(given: Record<string, unknown>, path: string, where: string): SamplePrompt {
+  const whole = { ...usual, ...given };
+  for (const [name, value] of Object.entries(given)) {
+    const isWhole = ["width", "height", "steps", "seed"].includes(name);
+    const fits = typeof usual[name as keyof SamplePrompt] === "number" || name === "seed"
+      ? Number.isFinite(value) && (!isWhole || Number.isSafeInteger(value) && value as number >= 0)
+      : typeof value === "string";
+    if (fits) continue;
+    const wanted = isWhole ? "a whole number from 0 on" : name === "guidance" ? "a number" : "a text";
+    throw new PromptFileError(path, where, `${name} is ${JSON.stringify(value) ?? value}, must be ${wanted}`);
+  }
+  return whole as SamplePrompt;
+}

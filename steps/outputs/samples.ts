@@ -1,0 +1,165 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import sharp from "sharp";
+import { writeFileAtomically } from "../../formats/atomic_file.ts";
+import type { StepRun } from "../../pipeline/mod.ts";
+import type { LoadedBases } from "../values/bases.ts";
+import { checkOptions, type OptionNames } from "../values/check_options.ts";
+import type { Network } from "../values/network.ts";
+import { checkPictureOptions, type PictureOptions, PictureSampler } from "../values/picture_sampler.ts";
+import { localTime } from "./local_time.ts";
+import { checkFileName } from "./lora_files.ts";
+import { readPromptFile, type SamplePrompt } from "./prompt_file.ts";
+import type { TrainingContent, TrainingMoment, TrainingOutput } from "./training_output.ts";
+
+/** Which pictures are made while a training runs; sd-scripts' names in brackets. */
+export interface TrainingSampleOptions {
+  /** Pictures are written into `sample` inside it (`--output_dir`). */
+  readonly folder: string;
+  /** A file of prompts, as sd-scripts has them: .txt, .toml or .json (`--sample_prompts`). */
+  readonly prompts: string;
+  /** Makes pictures after each so many epochs; `everySteps` then decides nothing (`--sample_every_n_epochs`). */
+  readonly everyEpochs?: number;
+  /** Makes pictures after each so many steps (`--sample_every_n_steps`). */
+  readonly everySteps?: number;
+  /** Sampler of prompts that name none; `ddim` when left out (`--sample_sampler`). */
+  readonly sampler?: string;
+  /** How pictures' names begin (`--output_name`, `--output_name_2`); those of the stack with network 1's and `_stack`. */
+  readonly names?: { readonly network1?: string; readonly network2?: string };
+}
+
+const optionNames: OptionNames<TrainingSampleOptions> = {
+  folder: true,
+  prompts: true,
+  everyEpochs: true,
+  everySteps: true,
+  sampler: true,
+  names: true,
+};
+
+/**
+ * Checks values before anything runs; the file of prompts is not read yet.
+ *
+ * @throws {TypeError} If an option is unknown, or a path or name is none.
+ * @throws {RangeError} If a number is out of range, or the sampler does not exist.
+ */
+export function checkSamples(step: string, options: TrainingSampleOptions): void {
+  checkOptions<TrainingSampleOptions>(step, options, optionNames, "samples");
+  checkOptions(step, options.names ?? {}, { network1: true, network2: true }, "samples.names");
+  const { folder, prompts, everyEpochs, everySteps, sampler, names = {} } = options;
+  for (const [name, value] of Object.entries({ folder, prompts })) {
+    if (typeof value === "string" && value !== "") continue;
+    throw new TypeError(`Cannot make samples: samples.${name} is ${JSON.stringify(value)}, must be a path`);
+  }
+  for (const [name, value] of Object.entries({ everyEpochs, everySteps })) {
+    if (value === undefined || (Number.isInteger(value) && value > 0)) continue;
+    throw new RangeError(`Cannot make samples: samples.${name} is ${value}, must be a whole number above 0`);
+  }
+  checkPictureOptions({ width: 64, height: 64, ...(sampler === undefined ? {} : { sampler }) });
+  Object.values(names).forEach(checkFileName);
+}
+
+/** A prompt with the options that the sampler takes. */
+interface PlannedPicture {
+  readonly prompt: SamplePrompt;
+  readonly options: PictureOptions;
+}
+
+/** The pictures that a file of prompts asks for, and what is otherwise than it says. */
+export async function planSamples(
+  { prompts, sampler: usual = "ddim" }: TrainingSampleOptions,
+): Promise<{ pictures: PlannedPicture[]; notes: string[] }> {
+  const notes: string[] = [];
+  const pictures = (await readPromptFile(prompts)).map((prompt, at): PlannedPicture => {
+    // sd-scripts rounds to 8 pixels; the UNet halves its latents of 8 pixels three times.
+    const side = (pixels: number) => Math.max(64, pixels - pixels % 64), { guidance, negativePrompt } = prompt;
+    const width = side(prompt.width), height = side(prompt.height), steps = Math.min(999, Math.max(1, prompt.steps));
+    if (width !== prompt.width || height !== prompt.height) {
+      notes.push(
+        `prompt ${at + 1} of ${prompts} is ${width}×${height}, not ${prompt.width}×${prompt.height}: multiples of 64`,
+      );
+    }
+    const options = { width, height, steps, guidance, negativePrompt, sampler: prompt.sampler ?? usual };
+    checkPictureOptions(options);
+    return { prompt, options };
+  });
+  return { pictures, notes };
+}
+
+/** What samples know of the training that they belong to. */
+export interface SampleContext {
+  readonly bases: LoadedBases;
+  readonly seed: number;
+  /** All networks as they are now, by number. */
+  networks(content: TrainingContent): readonly (readonly [1 | 2, Network])[];
+  /** Those of them that have trained. */
+  trained(content: TrainingContent): readonly (readonly [1 | 2, Network])[];
+  readonly run: StepRun;
+}
+
+/** Makes pictures while a training runs, with each network that has trained and with both, under sd-scripts' names. */
+export class SampleOutput implements TrainingOutput {
+  private constructor(
+    private readonly options: TrainingSampleOptions,
+    private readonly context: SampleContext,
+    private readonly pictures: readonly PlannedPicture[],
+    private readonly folder: string,
+  ) {}
+
+  /** Reads the prompts and makes the folder. */
+  static async open(options: TrainingSampleOptions, context: SampleContext): Promise<SampleOutput> {
+    const { pictures, notes } = await planSamples(options), folder = join(options.folder, "sample");
+    notes.forEach(context.run.warn);
+    await mkdir(folder, { recursive: true });
+    return new SampleOutput(options, context, pictures, folder);
+  }
+
+  isDue({ step, epoch, isEpochEnd, isLast }: TrainingMoment): boolean {
+    const { everyEpochs, everySteps } = this.options;
+    // As in sd-scripts, an epoch that the last step cuts short counts.
+    if (everyEpochs !== undefined) return (isEpochEnd || isLast) && epoch % everyEpochs === 0;
+    return everySteps !== undefined && step % everySteps === 0;
+  }
+
+  async write({ step, epoch }: TrainingMoment, content: TrainingContent): Promise<void> {
+    const { bases, seed, run } = this.context, time = localTime(new Date());
+    const place = this.options.everyEpochs === undefined
+      ? `${step}`.padStart(6, "0")
+      : `e${`${epoch}`.padStart(6, "0")}`;
+    for (const [key, group] of this.groups()) {
+      using sampler = await PictureSampler.open(bases, JSON.parse(key));
+      for (const { name, stack } of this.stacks(content)) {
+        for (const { at, prompt } of group) {
+          const [{ pixels, width, height }] = await sampler.sample(
+            stack.map((network) => ({ network })),
+            [{ prompt: prompt.prompt, seed: prompt.seed ?? seed }],
+          );
+          const seeded = prompt.seed === null ? "" : `_${prompt.seed}`;
+          const path = join(this.folder, `${name}${time}_${place}_${`${at}`.padStart(2, "0")}${seeded}.png`);
+          const png = await sharp(pixels, { raw: { width, height, channels: 3 } }).png().toBuffer();
+          await writeFileAtomically(path, [png]);
+          run.artifact(path, { isPassing: true });
+        }
+      }
+    }
+  }
+
+  /** Prompts by what a sampler is compiled for. */
+  private groups(): Map<string, { at: number; prompt: SamplePrompt }[]> {
+    const groups = new Map<string, { at: number; prompt: SamplePrompt }[]>();
+    for (const [at, { prompt, options }] of this.pictures.entries()) {
+      const key = JSON.stringify(options), group = groups.get(key) ?? [];
+      groups.set(key, [...group, { at, prompt }]);
+    }
+    return groups;
+  }
+
+  private stacks(content: TrainingContent): { name: string; stack: readonly Network[] }[] {
+    const { network1, network2 } = this.options.names ?? {}, all = this.context.networks(content);
+    const first = network1 === undefined ? "" : `${network1}_`,
+      second = network2 === undefined ? `${first}2_` : `${network2}_`;
+    const names = { 1: first, 2: all.length === 1 && network2 === undefined ? first : second };
+    const alone = this.context.trained(content).map(([number, network]) => ({ name: names[number], stack: [network] }));
+    return all.length === 1 ? alone : [...alone, { name: `${first}stack_`, stack: all.map(([, network]) => network) }];
+  }
+}
