@@ -35,6 +35,8 @@ export interface BatchShape {
   readonly tokenRows: number;
   /** Whether tokens have weights, see `weighStates`. */
   readonly hasTokenWeights?: boolean;
+  /** Width of a token's states where they are fed as `context_<k>`; left out where the step's text encoder makes them of `ids_<k>`. */
+  readonly contextSize?: number;
 }
 
 /** What a batch's loss is traced from. */
@@ -56,12 +58,12 @@ export interface DenoisingRequest {
 /**
  * Traces how well a base with its networks denoises a batch: `sampleLoss` of each sample, `[batch]`.
  *
- * Inputs, for network k: `latents_<k>`, `noise_<k>` or `noise_key_<k>`, `ids_<k>`, `timesteps_<k>`, `signal_<k>`, `sigma_<k>`; `token_weights_<k>`
- * where tokens have weights, `offset_<k>` or `offset_key_<k>` with a noise offset, `huber_<k>` with a Huber loss; see `traceStep`.
+ * Inputs, for network k: `latents_<k>`, `noise_<k>` or `noise_key_<k>`, `ids_<k>` or `context_<k>`, `timesteps_<k>`, `signal_<k>`, `sigma_<k>`;
+ * `token_weights_<k>` where tokens have weights, `offset_<k>` or `offset_key_<k>` with a noise offset, `huber_<k>` with a Huber loss; see `traceStep`.
  */
 export function traceDenoising(request: DenoisingRequest): Tensor {
   const { number: k, base, shape, loss, vParameterization, adapters } = request;
-  const { batch, height, width, tokenRows, hasTokenWeights = false } = shape;
+  const { batch, height, width, tokenRows, hasTokenWeights = false, contextSize } = shape;
   const picture = [batch, height, width, 4];
   const latents = scale(input(`latents_${k}`, picture), { factor: base.latentScale });
   const drawn = (name: string, shape: readonly number[]) =>
@@ -74,9 +76,12 @@ export function traceDenoising(request: DenoisingRequest): Tensor {
     : add(cells, scale(drawn("offset", [batch, 1, 1, 4]), { factor: noiseOffset }));
   const perSample = (name: string) => input(`${name}_${k}`, [batch]);
   const signal = reshape(perSample("signal"), [batch, 1, 1, 1]), sigma = reshape(perSample("sigma"), [batch, 1, 1, 1]);
-  const ids = input(`ids_${k}`, [batch * tokenRows, 77], "i32");
   const stored = <T>(trace: () => T) => storingActivations(request.activations ?? "f32", trace);
-  const states = stored(() => base.encode(ids, { adapters: adapters("text_encoder"), rows: tokenRows }));
+  const encode = () => {
+    const ids = input(`ids_${k}`, [batch * tokenRows, 77], "i32");
+    return stored(() => base.encode(ids, { adapters: adapters("text_encoder"), rows: tokenRows }));
+  };
+  const states = contextSize === undefined ? encode() : input(`context_${k}`, [batch, 75 * tokenRows + 2, contextSize]);
   const context = hasTokenWeights ? weighStates(states, input(`token_weights_${k}`, states.shape.slice(0, 2))) : states;
   const noisy = add(multiply(signal, latents), multiply(sigma, noise));
   const prediction = stored(() => base.denoise(noisy, perSample("timesteps"), context, { adapters: adapters("unet") }));

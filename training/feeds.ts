@@ -11,6 +11,8 @@ export interface TrainSample {
   readonly ids: ArrayLike<number>;
   /** How much each of the prompt's joined states counts, `[75 · rows + 2]`; all alike when left out. Of a batch all have them, or none. */
   readonly tokenWeights?: ArrayLike<number>;
+  /** What the text encoder makes of the ids, `[75 · rows + 2, contextSize]`, where it is known beforehand: the step then runs no text encoder. Of a batch all have it, or none. */
+  readonly context?: Float32Array;
   /** 1, or the prior's weight for a regularization picture. */
   readonly lossWeight: number;
 }
@@ -33,8 +35,12 @@ export interface TrainingNoise {
 
 /** The sizes that a batch's program is compiled for. */
 export function shapeOf({ samples, height, width, tokenRows }: TrainBatch): BatchShape {
-  const hasTokenWeights = samples[0].tokenWeights !== undefined;
-  return { batch: samples.length, height, width, tokenRows, ...hasTokenWeights ? { hasTokenWeights } : {} };
+  const [{ tokenWeights, context }] = samples;
+  return {
+    ...{ batch: samples.length, height, width, tokenRows },
+    ...(tokenWeights ? { hasTokenWeights: true } : {}),
+    ...(context ? { contextSize: context.length / (75 * tokenRows + 2) } : {}),
+  };
 }
 
 /** Streams of random numbers, so that what one draws does not shift another. */
@@ -84,6 +90,7 @@ export function batchFeeds(
     ...samples[0].tokenWeights
       ? { [`token_weights_${k}`]: samples.flatMap(({ tokenWeights }) => Array.from(tokenWeights!)) }
       : {},
+    ...samples[0].context ? { [`context_${k}`]: joined(samples.map(({ context }) => context!)) } : {},
     [`timesteps_${k}`]: own,
     [`signal_${k}`]: alphas.map(Math.sqrt),
     [`sigma_${k}`]: alphas.map((alpha) => Math.sqrt(1 - alpha)),
@@ -92,4 +99,14 @@ export function batchFeeds(
     [`dropout_keys_${k}`]: dropoutKeys(dropoutKeyCount, { seed, firstStream: k * streams.dropout, step: micro }),
     [`huber_${k}`]: own.map((t, i) => huberThreshold(t, alphas[i], { ...loss, trainTimesteps: noise.trainTimesteps })),
   };
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const whole = new Float32Array(parts.reduce((total, part) => total + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }

@@ -124,7 +124,8 @@ interface Pass {
  * `loss_k = mean(w_k · s_k · MSE_k) + mean(w_k) · P` with `P = λ_te · O_te + λ_unet · O_unet + λ_kld · (KL_te + KL_unet)` while orthogonality is on.
  *
  * Inputs, for network k = 1, 2: `latents_<k>` `[batch, height, width, 4]` as the VAE gives them, `noise_<k>` of that shape (or `noise_key_<k>` u32 [4]),
- * `ids_<k>` i32 `[batch · rows, 77]`, with weights `token_weights_<k>` `[batch, 75 · rows + 2]`, `timesteps_<k>`, `signal_<k>` √ᾱ, `sigma_<k>` √(1 − ᾱ), `loss_weights_<k>` w and `mse_weights_<k>` w · s, each `[batch]`;
+ * `ids_<k>` i32 `[batch · rows, 77]` or `context_<k>` `[batch, 75 · rows + 2, contextSize]`, with weights `token_weights_<k>` `[batch, 75 · rows + 2]`,
+ * `timesteps_<k>`, `signal_<k>` √ᾱ, `sigma_<k>` √(1 − ᾱ), `loss_weights_<k>` w and `mse_weights_<k>` w · s, each `[batch]`;
  * with a noise offset `offset_<k>` `[batch, 1, 1, 4]` (or `offset_key_<k>`); with a Huber loss its threshold `huber_<k>` `[batch]`; with dropout its
  * `dropout_keys_<k>`, see `dropoutKeys`; `rates_<k>`, see
  * `traceUpdate`, on the last micro-batch of a network that trains. The MSE is any of the losses, see `sampleLoss`.

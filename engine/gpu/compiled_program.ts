@@ -165,6 +165,7 @@ export class CompiledProgram {
     this.destroyed = true;
     if (this.ownsPool) this.pool.dispose();
     if (this.sizes) this.device.destroyBuffer(this.sizes);
+    this.sizes = null;
   }
 
   /** Makes bind groups, if there are none or the pool has replaced buffers since. */

@@ -1,12 +1,8 @@
 import { type Batch, type EpochTime, pairEpoch } from "../../data/dataset.ts";
-import { weightedChunks } from "../../models/clip/weighted_prompt.ts";
 import type { TrainBatch } from "../../training/feeds.ts";
 import type { OpenedLatents } from "./latents.ts";
+import { promptOf, type PromptOptions } from "./prompts.ts";
 import type { TrainingSide } from "./training_loop.ts";
-import type { TrainingOptions } from "./training_options.ts";
-
-/** How captions become ids. */
-export type PromptOptions = Pick<TrainingOptions, "maxTokenLength" | "weightedCaptions">;
 
 /** An epoch's optimizer steps, each a function that makes its micro-batches: for each of them one batch a network. */
 export function epochSteps(
@@ -41,24 +37,20 @@ export function epochSteps(
 /** A batch with latents and token ids in the place of pictures and captions. */
 export async function trainBatch(
   { samples }: Batch,
-  { tokenizer }: Pick<TrainingSide, "tokenizer">,
+  { tokenizer, texts }: Pick<TrainingSide, "tokenizer" | "texts">,
   latents: OpenedLatents,
-  { maxTokenLength = 75, weightedCaptions = false }: PromptOptions,
+  prompts: PromptOptions,
 ): Promise<TrainBatch> {
   const pictures = await latents.get(samples), [{ height, width }] = pictures;
-  const promptOf = (caption: string) => {
-    if (!weightedCaptions) return { ids: tokenizer.chunks(caption, maxTokenLength).flat() };
-    const { rows, weights } = weightedChunks(tokenizer, caption, maxTokenLength);
-    return { ids: rows.flat(), tokenWeights: weights };
-  };
   return {
     height,
     width,
-    tokenRows: maxTokenLength / 75,
+    tokenRows: (prompts.maxTokenLength ?? 75) / 75,
     samples: samples.map(({ image, caption }, at) => ({
       latents: pictures[at].values,
       lossWeight: image.lossWeight,
-      ...promptOf(caption),
+      ...promptOf(tokenizer, caption, prompts),
+      ...(texts ? { context: texts.get(caption) } : {}),
     })),
   };
 }

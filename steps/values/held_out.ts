@@ -54,7 +54,8 @@ export class HeldOut {
     for (const side of this.sides) {
       const batches: TrainBatch[] = [];
       for (const batch of side.dataset.validationBatches().slice(0, maxValidationBatches)) {
-        batches.push(await trainBatch(batch, side, this.latents, this.options));
+        // The other network, which is measured on top of this one, may have modules in the text encoder.
+        batches.push(await trainBatch(batch, { ...side, texts: null }, this.latents, this.options));
       }
       read.push(batches);
     }

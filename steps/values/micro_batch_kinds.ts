@@ -12,11 +12,13 @@ const mostKinds = 16;
 /**
  * The kinds of micro-batches that a training meets, those with the most latent cells first: pairs of whole and short batches, each at its places in a step.
  *
+ * @param contextSizes For each data set `BatchShape.contextSize`, undefined where it has none.
  * @returns The largest of them, and how many there are.
  */
 export function microBatchKinds(
   datasets: readonly Dataset[],
   options: Pick<TrainingOptions, "accumulationSteps" | "maxTokenLength" | "weightedCaptions">,
+  contextSizes: readonly (number | undefined)[] = [],
 ): { kinds: MicroBatchKind[]; count: number } {
   const { accumulationSteps = 1 } = options, prompts = promptShape(options);
   const batches = Math.max(...datasets.map((dataset) => dataset.batchesPerEpoch));
@@ -24,7 +26,10 @@ export function microBatchKinds(
     const count = Math.min(accumulationSteps, batches - at + at % accumulationSteps);
     return { count, isLast: at % accumulationSteps === count - 1 };
   });
-  const rows = datasets.map((dataset) => batchSizes(dataset).map((size) => ({ ...size, ...prompts })));
+  const rows = datasets.map((dataset, k) => {
+    const contextSize = contextSizes[k], context = contextSize === undefined ? {} : { contextSize };
+    return batchSizes(dataset).map((size) => ({ ...size, ...prompts, ...context }));
+  });
   // Batches of one bucket each are paired by place, the shorter row repeated; with more they are shuffled, and can meet in any way.
   const isShuffled = datasets.some(({ buckets }) => buckets.length > 1);
   const kinds = distinct(

@@ -24,6 +24,7 @@ import { activationFormat } from "./mixed_precision.ts";
 import { buildNetwork, type Network } from "./network.ts";
 import { type NetworkStart, startingWeights } from "./network_start.ts";
 import { datasetOf, type NetworkData, type TrainingData } from "./training_data.ts";
+import { fixedCaptions, TextOutputs } from "./text_outputs.ts";
 import { runTraining, trainingLength, trainingNoise, type TrainingSide } from "./training_loop.ts";
 import {
   networkSettings,
@@ -111,7 +112,9 @@ export function planTraining(bases: OpenedBases, data: TrainingData, task: Train
   const datasets = networks.map(({ number }) => datasetOf(dataOf(data, number)));
   const { stepsPerEpoch, totalSteps, epochs } = trainingLength(datasets, options);
   const phases = Array.from({ length: epochs }, (_, epoch) => epochPhase(epoch, freezing));
-  const { kinds, count } = microBatchKinds(datasets, options);
+  const captions = sides.map((side, k) => fixedCaptions({ ...side, dataset: datasets[k] }, options));
+  const contextSizes = sides.map(({ base }, k) => captions[k] ? base.textConfig.size : undefined);
+  const { kinds, count } = microBatchKinds(datasets, options, contextSizes);
   const resident = [...new Set([bases.network1, bases.network2])].flatMap((base) => base.variables);
   const distinctPhases = new Set(
     phases.map(({ network1Trains, orthogonalityOn }) =>
@@ -151,6 +154,9 @@ export function planTraining(bases: OpenedBases, data: TrainingData, task: Train
       ...options.zeroTerminalSnr && trainingNoise(bases, options).predictionType !== "v_prediction"
         ? ["zeroTerminalSnr without vParameterization: at the last timestep there is nothing but the noise to predict"]
         : [],
+      ...captions.flatMap((known, k) =>
+        known ? [`the text encoder reads ${known.length} captions of ${datasets[k].name} once, before training`] : []
+      ),
       ...count > kinds.length ? [`peak gpu is of the ${kinds.length} largest of ${count} kinds of micro-batches`] : [],
     ],
     check: async () => {
@@ -194,19 +200,14 @@ export async function trainNetworks(
   try {
     const sides: TrainingSide[] = [];
     for (const network of networks) {
-      const { number, start } = network, base = bases[`network${number}`];
-      const lora = buildNetwork(`network ${number}`, base, start.options);
+      const { number, start } = network, base = bases[`network${number}`], tokenizer = bases[`tokenizer${number}`];
+      const lora = buildNetwork(`network ${number}`, base, start.options), dataset = datasetOf(dataOf(data, number));
       loras.push(lora);
       const warn = (message: string) => run.warn(message);
       device.upload(lora.weights, await startingWeights(lora, start, { seed, stream: number, warn }));
-      sides.push({
-        number,
-        base,
-        lora,
-        settings: settingsOf(network, options),
-        dataset: datasetOf(dataOf(data, number)),
-        tokenizer: bases[`tokenizer${number}`],
-      });
+      const captions = fixedCaptions({ base, lora, dataset }, options);
+      const texts = captions && await TextOutputs.encode(device, { base, tokenizer }, captions, options, run);
+      sides.push({ number, base, lora, settings: settingsOf(network, options), dataset, tokenizer, texts });
     }
     const length = trainingLength(sides.map(({ dataset }) => dataset), options);
     const { epochs, totalSteps } = length, facts = await stateFacts(task, sides);

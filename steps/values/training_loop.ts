@@ -14,6 +14,7 @@ import { epochSteps } from "./epoch_batches.ts";
 import { HeldOut } from "./held_out.ts";
 import { activationFormat } from "./mixed_precision.ts";
 import type { OpenedLatents } from "./latents.ts";
+import type { TextOutputs } from "./text_outputs.ts";
 import type { TrainingOptions } from "./training_options.ts";
 
 export { DivergedError };
@@ -23,6 +24,8 @@ export interface TrainingSide extends TrainerNetwork {
   readonly base: BaseModel;
   readonly dataset: Dataset;
   readonly tokenizer: Tokenizer;
+  /** What the text encoder makes of all captions, where no step changes it; null where each step computes it. */
+  readonly texts: TextOutputs | null;
 }
 
 /** What a loop keeps and leaves behind while it runs. */

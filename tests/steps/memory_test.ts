@@ -116,3 +116,25 @@ Deno.test("a step that the adapter cannot hold fails before the first one runs: 
       navigator.gpu.requestAdapter = requestAdapter;
     }
   }));
+
+Deno.test("describe() says how many bytes encoding pictures takes, and training a UNet whose captions are encoded beforehand", () =>
+  inNewFolder(async (folder) => {
+    const meter = new Meter(), train = await copyPictures(d.toy.character, join(folder, "character"), 3);
+    const recipe = d.pipeline("measured")
+      .use(d.loadBases({ network1: "toy" }))
+      .use(d.readDreambooth({ network1: { train }, resolution: 64, batchSize: 1 }))
+      .use(meter.step)
+      .use(d.cacheLatents({ batchSize: 2 }))
+      .use(d.pretrainNetwork1({ rank: 4, steps: 3, parts: ["unet"] }));
+    const { steps } = await recipe.describe();
+    await recipe.run({ folder: join(folder, "run"), onEvent: meter.onEvent });
+    const described = (name: string) => steps.find((step) => step.name === name)!;
+    for (const name of ["cache latents", "pretrain network 1"]) {
+      equal(meter.peaks.get(name), described(name).figures.peakGpuBytes, name);
+    }
+    ok(
+      described("pretrain network 1").lines.includes(
+        "the text encoder reads 3 captions of network 1 once, before training",
+      ),
+    );
+  }));
