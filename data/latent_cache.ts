@@ -22,6 +22,8 @@ export interface LatentSource {
   readonly isFlipped: boolean;
   /** Hash of the VAE's weights and settings. */
   readonly vaeHash: string;
+  /** Pixels of the tiles that it is encoded in; left out where it is encoded whole. */
+  readonly tile?: { readonly width: number; readonly height: number } | null;
 }
 
 /**
@@ -40,10 +42,10 @@ export interface LatentSource {
  * ```
  */
 export function latentKey(source: LatentSource): string {
-  const { imageBytes, cut: { scaled, left, top, size }, isFlipped, vaeHash } = source;
+  const { imageBytes, cut: { scaled, left, top, size }, isFlipped, vaeHash, tile } = source;
   const imageHash = createHash("sha256").update(imageBytes).digest("hex");
   const cut = [scaled.width, scaled.height, left, top, size.width, size.height];
-  const parts = [latentFormatVersion, imageHash, cut, isFlipped, vaeHash];
+  const parts = [latentFormatVersion, imageHash, cut, isFlipped, vaeHash, ...(tile ? [tile.width, tile.height] : [])];
   return createHash("sha256").update(JSON.stringify(parts)).digest("hex");
 }
 

@@ -40,7 +40,10 @@ Deno.test("latentKey() changes with everything that latents depend on", () => {
     { ...source, cut: { ...cut, top: 1 } },
     { ...source, isFlipped: true },
     { ...source, vaeHash: "other" },
+    { ...source, tile: { width: 64, height: 128 } },
+    { ...source, tile: { width: 128, height: 64 } },
   ];
+  equal(latentKey({ ...source, tile: null }), latentKey(source));
   equal(new Set(sources.map(latentKey)).size, sources.length);
   equal(latentKey({ ...source, imageBytes: new Uint8Array([1, 2, 3]) }), latentKey(source));
 });

@@ -36,7 +36,7 @@ export interface CacheLatentsOptions {
  * Encodes every picture once with the VAE, so that training reads latents instead. The VAE leaves the device when all are encoded.
  *
  * Kept is the mean of each picture's distribution; what sd-scripts draws from it differs by its deviation, see docs/decisions/0006. An
- * entry is found by the hash of picture, size, crop and VAE, so a change of one of them makes it stale by itself.
+ * entry is found by the hash of picture, size, crop, tiles and VAE, so a change of one of them makes it stale by itself.
  */
 export function cacheLatents(options: CacheLatentsOptions = {}) {
   const name = "cache latents";
@@ -129,7 +129,8 @@ class Caching {
   }
 
   async encode(work: readonly LatentWork[]): Promise<LatentStore> {
-    const { stored } = this.options, contentHash = await VaeModel.contentHash(this.bases.network1.checkpoint);
+    const { stored } = this.options, { checkpoint } = this.bases.network1;
+    const contentHash = await VaeModel.contentHash(checkpoint), { model } = buildVae(checkpoint, stored);
     const vaeHash = stored === "f32" ? contentHash : `${contentHash} ${stored}`;
     let done = 0;
     const progress = () => this.run.progress({ done, total: work.length, unit: "pictures" });
@@ -137,12 +138,15 @@ class Caching {
       for (const group of bySize(work).values()) {
         const { bucket } = group[0].image, missing: Missing[] = [];
         let encoding: Encoding | null = null;
+        // Planned before any weights are loaded: with all pictures found they are not needed.
+        const { tile } = planEncoding(model, bucket, { ...this.options, limits: this.bases.device.facts });
+        if (tile) this.run.warn(tilesText(bucket, tile));
         for (const [at, work] of group.entries()) {
           this.run.signal.throwIfAborted();
           progress();
           const { image, isFlipped } = work, { path, resized } = image, cut = middleCut(resized, bucket);
           const imageBytes = await readImageBytes(path);
-          const key = latentKey({ imageBytes, cut, isFlipped, vaeHash }), found = await this.cache.get(key);
+          const key = latentKey({ imageBytes, cut, isFlipped, vaeHash, tile }), found = await this.cache.get(key);
           if (found) {
             this.keep(work, key, found);
             done++;
@@ -165,9 +169,7 @@ class Caching {
 
   private async planFor(size: Size): Promise<Encoding> {
     this.vae ??= await VaeModel.load(this.bases.network1.checkpoint, this.bases.device, this.options.stored);
-    const encoding = this.vae.planEncoding(size, this.options);
-    if (encoding.tile) this.run.warn(tilesText(size, encoding.tile));
-    return encoding;
+    return this.vae.planEncoding(size, this.options);
   }
 
   private async encodeTogether(missing: readonly Missing[], size: Size, encoding: Encoding): Promise<void> {

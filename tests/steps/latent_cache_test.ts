@@ -163,3 +163,26 @@ Deno.test("Cached latents are read from the disk when they are asked for, and an
     const { error } = await runRecorded(recipe, { folder: join(folder, "run") });
     if (error) throw error;
   }));
+
+Deno.test("cacheLatents() warns of pictures that it encodes in tiles, and finds their latents only for the same tiles", () =>
+  inNewFolder(async (folder) => {
+    const train = await copyPictures(d.toy.character, join(folder, "data"), 1), cache = join(folder, "latents");
+    const encode = async (run: string, options: d.CacheLatentsOptions) => {
+      const recipe = d.pipeline("latents")
+        .use(d.loadBases({ network1: "toy" }))
+        .use(d.readDreambooth({ network1: { train }, resolution: 192, batchSize: 1 }))
+        .use(d.cacheLatents({ folder: cache, ...options }));
+      const { error, events } = await runRecorded(recipe, { folder: join(folder, run) });
+      if (error) throw error;
+      const warnings = events.flatMap((event) => event.type === "warning" ? [event.message] : []);
+      return { count: (await readdir(cache)).length, warnings };
+    };
+    // The encoder's widest tensors have 16 channels at full size, 2.25 MiB; three are there at once.
+    const limit = { maxGpuBytes: 5 * 2 ** 20 };
+    const tiled = await encode("tiled", limit);
+    equal(tiled.count, 1);
+    equal(tiled.warnings.length, 1);
+    match(tiled.warnings[0], /^pictures of 192×192 .* in tiles of 128×128, and their latents differ a little$/);
+    equal((await encode("again", limit)).count, 1);
+    deepEqual(await encode("whole", {}), { count: 2, warnings: [] });
+  }));
