@@ -31,6 +31,24 @@ Deno.test("training gives the same bits from a Diffusers folder, an original .sa
     equal(found[0].log.length, 2);
   }));
 
+Deno.test("describe() plans bases in every layout without a GPU", () =>
+  inNewFolder(async (folder) => {
+    const { requestAdapter } = navigator.gpu;
+    navigator.gpu.requestAdapter = () => {
+      throw new Error("describe() asked for an adapter");
+    };
+    try {
+      for (const [index, write] of Object.values(layouts).entries()) {
+        const network1 = await write(join(folder, `base${index}`)), vae = join(toyBase, "vae");
+        const step = d.loadBases({ network1, vae, config: "toy", mixedPrecision: "fp16" });
+        const { steps } = await d.pipeline("planned").use(step).describe();
+        deepEqual(steps[0].figures, { baseParameters: 4_071_588, baseBytes: 2 * 4_071_588 });
+      }
+    } finally {
+      navigator.gpu.requestAdapter = requestAdapter;
+    }
+  }));
+
 Deno.test("loadBases() reports megabytes with the time left, and stops when the user wants to", () =>
   inNewFolder(async (folder) => {
     const recipe = d.pipeline("progress").use(d.loadBases({ network1: "toy" }));
