@@ -4,8 +4,9 @@
  * @module
  */
 import { deepEqual, equal, ok } from "node:assert/strict";
-import { writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { readEvents } from "../../formats/tensorboard/_test_events.ts";
 import { settingsOfLine } from "../cli/parse_line.ts";
 import { makeData, pairLine, runLine } from "./run_line.ts";
 
@@ -211,4 +212,51 @@ Deno.test("the alpha of loaded weights is the scale in use, and is saved again",
     ok(four.loras[name].modules.every(({ alpha }) => alpha === 2));
     ok(sameWeights(four.loras[name], two.loras[name]));
   }
+});
+
+Deno.test("epochs are saved for both networks, each in a state of both, and old ones are removed", async () => {
+  const line = [...pairLine(folder), "--output_name=clothes", "--save_last_n_epochs=1", "--save_state"];
+  // Two steps an epoch; the end of the last one is the end of the run.
+  const { folder: output } = await runLine(folder, [...line, "--max_train_epochs=4"]);
+  const names = (await readdir(output)).filter((name) => !name.endsWith("_run")).sort();
+  deepEqual(names, [
+    "clothes-000003-state",
+    "clothes-000003.safetensors",
+    "clothes-state",
+    "clothes.safetensors",
+    "clothes_2-000003.safetensors",
+    "clothes_2.safetensors",
+  ]);
+});
+
+Deno.test("a run that resumes gives each network its own state back", async () => {
+  const line = [...pairLine(folder), "--save_every_n_steps=2", "--save_state"];
+  const whole = await runLine(folder, line);
+  const rest = await runLine(folder, [...line, `--resume=${join(whole.folder, "at-step00000002-state")}`]);
+  for (const name of ["last", "last_2"]) deepEqual(rest.loras[name].modules, whole.loras[name].modules);
+  ok(!sameWeights(whole.loras.last, whole.loras.last_2));
+});
+
+Deno.test("network 2's metadata are about network 2", async () => {
+  const line = [...pairLine(folder), "--network_alpha_2=2", "--reg_data_dir_2=" + join(folder, "people")];
+  const { loras: { last, last_2 } } = await runLine(folder, line);
+  const said = ["ss_network_alpha", "ss_dataset_dirs", "ss_reg_dataset_dirs"];
+  deepEqual(said.map((key) => last.metadata.get(key)), [
+    "4.0",
+    '{"1_sks person": {"n_repeats": 1, "img_count": 2}}',
+    "{}",
+  ]);
+  deepEqual(said.map((key) => last_2.metadata.get(key)), [
+    "2.0",
+    '{"1_zkz clothes": {"n_repeats": 1, "img_count": 2}}',
+    '{"1_person": {"n_repeats": 1, "img_count": 2}}',
+  ]);
+});
+
+Deno.test("orthogonality is logged", async () => {
+  await runLine(folder, [...pairLine(folder), "--log_prefix=orthogonal"]);
+  const logs = join(folder, "logs"), [name] = (await readdir(logs)).filter((each) => each.startsWith("orthogonal"));
+  const [curves] = await readdir(join(logs, name, "network_train_2"));
+  const events = readEvents(await readFile(join(logs, name, "network_train_2", curves)));
+  for (const tag of ["loss/orth_te", "loss/orth_unet"]) equal(events.filter(({ scalars }) => tag in scalars).length, 4);
 });

@@ -41,6 +41,8 @@ export function pairLine(folder: string): string[] {
     `--train_data_dir_2=${join(folder, "two")}`,
     ...["--resolution=64", "--optimizer_type=AdamW", "--learning_rate=1e-2", "--network_dim=4", "--network_alpha=4"],
     ...["--max_train_steps=4", "--seed=1"],
+    // The original's default is a folder where the command runs.
+    `--logging_dir=${join(folder, "logs")}`,
   ];
 }
 
@@ -66,7 +68,8 @@ async function run(output: string, line: readonly string[]): Promise<LineResult>
   });
   const files: Record<string, Uint8Array> = {}, loras: Record<string, LoraFile> = {};
   for (const event of events) {
-    if (event.type !== "artifact") continue;
+    // What is saved in between has tests of its own.
+    if (event.type !== "artifact" || event.step !== "save networks") continue;
     const name = event.path.slice(output.length + 1).replace(/\.safetensors$/, "");
     files[name] = await readFile(event.path);
     loras[name] = await readLora(event.path);
