@@ -40,7 +40,7 @@ export function pairLine(folder: string): string[] {
     `--train_data_dir=${join(folder, "one")}`,
     `--train_data_dir_2=${join(folder, "two")}`,
     ...["--resolution=64", "--optimizer_type=AdamW", "--learning_rate=1e-2", "--network_dim=4", "--network_alpha=4"],
-    ...["--max_train_steps=4", "--seed=1"],
+    ...["--max_train_steps=4", "--seed=1", "--caption_extension=.txt"],
     // The original's default is a folder where the command runs.
     `--logging_dir=${join(folder, "logs")}`,
   ];
