@@ -7,7 +7,7 @@
  * @module
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from "@commander-js/extra-typings";
-import { copyFile, mkdir, stat } from "node:fs/promises";
+import { copyFile, cp, mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { encodeFloat32, type FloatType } from "../formats/element_types.ts";
@@ -35,7 +35,7 @@ export interface CheckpointRecipe {
   /** Another salt gives other weights. */
   readonly salt: number;
   readonly precision: "f32" | "f16";
-  /** Folder with `text_encoder/config.json`, `unet/config.json`, `vae/config.json`; SD v1.5's sizes when left out. */
+  /** Diffusers folder whose parts' `config.json` give the sizes; SD v1.5's when left out. */
   readonly config?: string;
 }
 
@@ -80,10 +80,14 @@ export async function makeCheckpoint(
     const file = name === "text_encoder" ? "model.safetensors" : "diffusion_pytorch_model.safetensors";
     await writeSafetensors(join(folder, file), tensors, { metadata: new Map([["format", "pt"]]) });
   }
-  const schedule = configFile("scheduler", recipe.config);
-  if (!await stat(schedule).catch(() => null)) return;
+  // What is no model has no weights: the noise schedule, and a tokenizer where the sizes' folder brings one.
   await mkdir(join(path, "scheduler"), { recursive: true });
-  await copyFile(schedule, join(path, "scheduler", "scheduler_config.json"));
+  await copyIfThere(configFile("scheduler", recipe.config), join(path, "scheduler", "scheduler_config.json"));
+  if (recipe.config !== undefined) await copyIfThere(join(recipe.config, "tokenizer"), join(path, "tokenizer"));
+}
+
+async function copyIfThere(from: string, to: string): Promise<void> {
+  if (await stat(from).catch(() => null)) await cp(from, to, { recursive: true });
 }
 
 /** Names and shapes of a single file's tensors in the original layout: for comparison with other programs' files. */

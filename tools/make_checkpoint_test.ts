@@ -1,4 +1,4 @@
-import { deepEqual, equal } from "node:assert/strict";
+import { deepEqual, equal, ok } from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -8,7 +8,9 @@ import { openTensorFile } from "../formats/open_tensor_file.ts";
 import { weightByRule } from "../formats/weights_by_rule.ts";
 import { openCheckpoint } from "../models/checkpoint/checkpoint.ts";
 import { OpenedPart, readElements } from "../models/checkpoint/opened_part.ts";
+import * as d from "../mod.ts";
 import { Weights } from "../models/weights.ts";
+import { inNewFolder, keptNetwork, runRecorded, smallData } from "../tests/steps/small_training.ts";
 import { checkpointLayouts, ldmTensorShapes, makeCheckpoint } from "./make_checkpoint.ts";
 
 const config = fileURLToPath(new URL("../assets/toy/base", import.meta.url));
@@ -71,3 +73,25 @@ Deno.test("Both single files that makeCheckpoint() writes hold the same tensors,
   }
   deepEqual(hashes[0], hashes[1]);
 });
+
+Deno.test("The same training comes of all three layouts, bit for bit", () =>
+  inNewFolder(async (folder) => {
+    const data = await smallData(folder), kept: d.Network[][] = [];
+    for (const layout of checkpointLayouts) {
+      const path = join(folder, layout), run = join(folder, `run ${layout}`);
+      await makeCheckpoint(path, { layout, salt: 5, precision: "f32", config });
+      const recipe = d.pipeline("layouts")
+        .use(d.loadBases({ network1: path, ...(layout === "diffusers" ? {} : { config }) }))
+        .use(d.readDreambooth({ ...data, resolution: 64, batchSize: 1 }))
+        .use(d.cacheLatents())
+        .use(d.trainBoth({ rank: 2, steps: 2, learningRate: 1e-3 }));
+      const { error } = await runRecorded(recipe, { folder: run });
+      if (error) throw error;
+      kept.push(
+        await Promise.all(["network1", "network2"].map((name) => keptNetwork(run, "train-both-networks", name))),
+      );
+    }
+    ok(kept[0].every(({ weights }) => weights.some((weight) => weight !== 0)));
+    deepEqual(kept[1], kept[0]);
+    deepEqual(kept[2], kept[0]);
+  }));
