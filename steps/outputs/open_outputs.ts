@@ -1,6 +1,6 @@
 import type { BaseModel } from "../../models/base_model.ts";
-import { hashJson, type StepRun } from "../../pipeline/mod.ts";
-import type { LoadedBases } from "../values/bases.ts";
+import { hashFile, hashJson, type StepRun } from "../../pipeline/mod.ts";
+import type { LoadedBases, MergedLora } from "../values/bases.ts";
 import { contentOf } from "../values/checkpoint_content.ts";
 import type { Network, NetworkStartOptions } from "../values/network.ts";
 import { hashStarts } from "../values/network_start.ts";
@@ -56,9 +56,11 @@ export function withoutOutputs<Options extends OutputOptions>(
   return Object.fromEntries(Object.entries(options).filter(([name]) => !names.includes(name))) as never;
 }
 
-/** Hash of a base model's content, by which a state knows it again. */
-export async function baseHash({ checkpoint }: BaseModel): Promise<string> {
-  return hashJson(await contentOf(checkpoint));
+/** Hash of a base model's content and of what was merged into it, by which a state knows it again. */
+export async function baseHash({ checkpoint }: BaseModel, merged: readonly MergedLora[] = []): Promise<string> {
+  const loras: unknown[] = [];
+  for (const { weights, multiplier = 1 } of merged) loras.push([await hashFile(weights), multiplier]);
+  return hashJson([await contentOf(checkpoint), loras]);
 }
 
 /**

@@ -26,6 +26,8 @@ export interface LoadedBases extends OpenedBases {
   readonly device: Device;
   readonly tokenizer1: Tokenizer;
   readonly tokenizer2: Tokenizer;
+  /** LoRA files that were merged into all of them. */
+  readonly merged?: readonly MergedLora[];
   /** Frees the device and all that lives on it. */
   release(): void;
 }
@@ -148,7 +150,8 @@ export async function loadBasesOn(
       await base.checkpoint.vae?.weightFiles(onFetched);
     }
     const [tokenizer1, tokenizer2 = tokenizer1] = tokenizers;
-    return { ...opened, device, tokenizer1, tokenizer2, release: () => device.dispose() };
+    const merged = names.merge ? { merged: names.merge } : {};
+    return { ...opened, ...merged, device, tokenizer1, tokenizer2, release: () => device.dispose() };
   } catch (error) {
     device.dispose();
     throw error;

@@ -210,7 +210,7 @@ export async function trainNetworks(
       sides.push({ number, base, lora, settings: settingsOf(network, options), dataset, tokenizer, texts });
     }
     const length = trainingLength(sides.map(({ dataset }) => dataset), options);
-    const { epochs, totalSteps } = length, facts = await stateFacts(task, sides);
+    const { epochs, totalSteps } = length, facts = await stateFacts(task, sides, bases.merged);
     const metadata = await trainingMetadata(
       sides.map(({ number, base, dataset }, k) => {
         const { start: { options: built }, own } = networks[k];
@@ -262,13 +262,14 @@ export async function trainNetworks(
 async function stateFacts(
   { networks, options, freezing, orthogonality }: TrainingTask,
   sides: readonly TrainingSide[],
+  merged: LoadedBases["merged"],
 ): Promise<StateFacts> {
   const found: StateNetwork[] = [];
   for (const [k, { number, base, lora }] of sides.entries()) {
     const { rank, convRank = null, parts = ["text_encoder", "unet"] } = networks[k].start.options;
     const { optimizer = "AdamW" } = { ...options, ...networks[k].own };
     const modules = hashJson(lora.tensors.map(({ name, shape }) => [name, shape]));
-    found.push({ number, base: await baseHash(base), rank, convRank, parts, modules, optimizer });
+    found.push({ number, base: await baseHash(base, merged), rank, convRank, parts, modules, optimizer });
   }
   const settings = Object.fromEntries(
     networks.map(({ number, start: { options: built }, own }, k) => {
