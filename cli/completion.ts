@@ -9,6 +9,7 @@ export const shells = ["bash", "zsh", "fish"] as const;
 const subcommands = {
   train: "train two networks, or one",
   new: "write a recipe",
+  inspect: "metadata, ranks and strength of a LoRA file",
   completion: "print a completion script",
 };
 

@@ -10,6 +10,7 @@ import { flagsByName } from "./flags/table.ts";
 import { startNew } from "./new/questions.ts";
 import { argparseWords } from "./settings/argparse_words.ts";
 import { makeTrainCommand } from "./settings/train_command.ts";
+import { toolCommands } from "./tools/tool_commands.ts";
 import { train } from "./train.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -32,6 +33,7 @@ export async function runCommandLine(args: readonly string[]): Promise<void> {
   )
     .action((shell) => console.log(completionScript(shell).trimEnd()));
   program.command("new").description("ask a few questions, and write a recipe or a file of settings").action(startNew);
+  for (const tool of toolCommands()) program.addCommand(tool.copyInheritedSettings(program));
   const words = name === "train" ? [name, ...argparseWords(rest, flagsByName)] : args;
   await program.parseAsync([...words], { from: "user" });
 }
