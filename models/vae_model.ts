@@ -8,7 +8,7 @@ import { loadWeights } from "./load.ts";
 import { Source } from "./source.ts";
 import { AutoencoderKL } from "./vae/autoencoder_kl.ts";
 import { readVaeConfig, vaeFactor } from "./vae/config.ts";
-import { decodedTogether, decodeProgram } from "./vae/decoding.ts";
+import { decodedTogether, planDecoding } from "./vae/decoding.ts";
 import { type Encoding, type EncodingOptions, planEncoding } from "./vae/encoding.ts";
 import { blendTiles, type PictureSize, type Tile, tilesOf } from "./vae/tiles.ts";
 import { Weights } from "./weights.ts";
@@ -128,7 +128,8 @@ export class VaeModel {
       };
     const cells = inCells(size), tiles = tilesOf(cells, inCells(tile)), encoded: EncodedPicture[] = [];
     for (const each of tiles) {
-      encoded.push(...await this.encodeTogether([cut(picture, size.width, each, factor)], tile, program));
+      const pixels = cut(picture, size.width, scaled(each, factor), 3);
+      encoded.push(...await this.encodeTogether([pixels], tile, program));
     }
     return {
       mean: blendTiles(tiles, encoded.map(({ mean }) => mean), cells),
@@ -146,19 +147,50 @@ export class VaeModel {
     latents: readonly Float32Array[],
     size: { width: number; height: number },
   ): Promise<Uint8Array<ArrayBuffer>[]> {
-    const { scalingFactor } = this.model.config, together = decodedTogether(this.model, size);
-    const decoded: Uint8Array<ArrayBuffer>[] = [];
-    for (let at = 0; at < latents.length; at += together) {
-      const part = latents.slice(at, at + together), key = `decode ${[part.length, size.height, size.width]}`;
-      const program = await this.program(key, () => decodeProgram(this.model, part.length, size));
-      program.run({ latents: joined(part).map((value) => value / scalingFactor) });
-      const { pictures } = await program.read("pictures"), each = pictures.length / part.length;
-      for (let i = 0; i < part.length; i++) {
-        const values = pictures.subarray(i * each, (i + 1) * each);
-        decoded.push(Uint8Array.from(values, (v) => Math.round(Math.min(1, Math.max(0, v / 2 + 0.5)) * 255)));
+    const { model } = this, { scalingFactor } = model.config, decoded: Uint8Array<ArrayBuffer>[] = [];
+    const unscaled = latents.map((each) => each.map((value) => value / scalingFactor));
+    const planned = (batch: number) => planDecoding(model, size, { batch, limits: this.device.facts });
+    const together = Math.min(latents.length, decodedTogether(model, size)),
+      { batch, tile, program } = planned(together);
+    for (let at = 0; at < latents.length; at += batch) {
+      const part = unscaled.slice(at, at + batch);
+      const pictures = tile
+        ? [await this.decodeInTiles(part[0], size, tile, program)]
+        : await this.decodeTogether(part, size, () => part.length === batch ? program : planned(part.length).program);
+      for (const picture of pictures) {
+        decoded.push(Uint8Array.from(picture, (v) => Math.round(Math.min(1, Math.max(0, v / 2 + 0.5)) * 255)));
       }
     }
     return decoded;
+  }
+
+  private async decodeTogether(
+    latents: readonly Float32Array[],
+    { height, width }: PictureSize,
+    program: () => Program,
+  ): Promise<Float32Array[]> {
+    const compiled = await this.program(`decode ${[latents.length, height, width]}`, program);
+    compiled.run({ latents: joined(latents) });
+    const { pictures } = await compiled.read("pictures"), each = pictures.length / latents.length;
+    return latents.map((_, i) => pictures.subarray(i * each, (i + 1) * each) as Float32Array);
+  }
+
+  private async decodeInTiles(
+    latents: Float32Array,
+    size: PictureSize,
+    tile: PictureSize,
+    program: Program,
+  ): Promise<Float32Array> {
+    const { factor, model } = this, tiles = tilesOf(size, tile), pictures: Float32Array[] = [];
+    for (const each of tiles) {
+      const cells = cut(latents, size.width, each, model.config.latentSize);
+      pictures.push(...await this.decodeTogether([cells], tile, () => program));
+    }
+    return blendTiles(
+      tiles.map((each) => scaled(each, factor)),
+      pictures,
+      scaled({ top: 0, left: 0, ...size }, factor),
+    );
   }
 
   /** Frees programs and weights. */
@@ -204,12 +236,17 @@ function joined(parts: readonly Float32Array[]): Float32Array {
   return result;
 }
 
-/** A tile's pixels, out of a picture's. */
-function cut(picture: Float32Array, width: number, { top, left, ...cells }: Tile, factor: number): Float32Array {
-  const rowLength = cells.width * factor * 3, pixels = new Float32Array(cells.height * factor * rowLength);
-  for (let row = 0; row < cells.height * factor; row++) {
-    const start = ((top * factor + row) * width + left * factor) * 3;
-    pixels.set(picture.subarray(start, start + rowLength), row * rowLength);
+/** A tile's elements, out of a picture's `[height, width, channels]`. */
+function cut(values: Float32Array, width: number, tile: Tile, channels: number): Float32Array {
+  const rowLength = tile.width * channels, part = new Float32Array(tile.height * rowLength);
+  for (let row = 0; row < tile.height; row++) {
+    const start = ((tile.top + row) * width + tile.left) * channels;
+    part.set(values.subarray(start, start + rowLength), row * rowLength);
   }
-  return pixels;
+  return part;
+}
+
+/** A tile of latent cells in pixels. */
+function scaled({ top, left, height, width }: Tile, factor: number): Tile {
+  return { top: top * factor, left: left * factor, height: height * factor, width: width * factor };
 }

@@ -1,14 +1,16 @@
 import { pooledBytes, type Program } from "../../engine/mod.ts";
 import { planSampling } from "../../models/sampling.ts";
-import { decodedTogether, decodeProgram } from "../../models/vae/decoding.ts";
+import { decodedTogether, planDecoding } from "../../models/vae/decoding.ts";
 import { buildVae } from "../../models/vae_model.ts";
 import type { OpenedBases } from "./bases.ts";
 import type { PictureOptions } from "./picture_sampler.ts";
 import { PictureStacks, type PlannedStackedNetwork, stackKey } from "./picture_stacks.ts";
 
-/** Sampling as it is planned: everything that runs, and what all of it takes on the device. */
+/** Sampling as it is planned. */
 export interface PlannedPictures {
+  /** What the adapter must be able to hold; the VAE fits itself, by tiles where it has to. */
   readonly programs: readonly Program[];
+  /** What all of it takes on the device. */
   readonly peakBytes: number;
 }
 
@@ -32,11 +34,11 @@ export function planPictures(
   const { model, weights } = buildVae(bases.network1.checkpoint), { height, width } = planner.sampling([], batch, 1);
   const together = decodedTogether(model, { height, width }), sizes = new Set([Math.min(together, batch)]);
   if (batch > together && batch % together) sizes.add(batch % together);
-  const decoding = [...sizes].map((count) => decodeProgram(model, count, { height, width }));
+  const decoding = [...sizes].map((count) => planDecoding(model, { height, width }, { batch: count }).program);
   const loaded = [...new Set([bases.network1, bases.network2])].flatMap((base) => base.variables);
   const vae = weights.all.map(({ variable }) => variable);
   return {
-    programs: [...sampling, ...decoding],
+    programs: sampling,
     peakBytes: pooledBytes(sampling, loaded) + pooledBytes(decoding, vae),
   };
 }
