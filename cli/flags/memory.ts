@@ -26,6 +26,25 @@ export const memoryFlags = flagGroup("Memory and speed", [
     does: "16-bit gradients as well",
   },
   {
+    name: "full_bf16",
+    type: "switch",
+    default: false,
+    from: "newer",
+    status: {
+      refused:
+        "trained weights in 16 bits lose updates smaller than a two-hundredth of them; --mixed_precision=bf16 saves most of the memory",
+    },
+    does: "16-bit gradients and trained weights as well",
+  },
+  {
+    name: "no_half_vae",
+    type: "switch",
+    default: false,
+    from: "newer",
+    status: { means: "no effect: the VAE computes in 32 bits in any case" },
+    does: "keep the VAE out of mixed precision",
+  },
+  {
     name: "gradient_checkpointing",
     type: "switch",
     default: false,
