@@ -49,8 +49,8 @@ export function gemm(options: GemmOptions, target: KernelTarget): Kernel {
   const b = matrixOperand("b", n, k, !!transposeB, batch > 1 && !sharedB, dtypeB);
   const second = options.second && {
     ...options.second,
-    a: matrixOperand("a2", m, options.second.k, !transposeA, false, options.second.dtypeA ?? "f32"),
-    b: matrixOperand("b2", n, options.second.k, !!transposeB, false, options.second.dtypeB ?? "f32"),
+    a: matrixOperand("secondA", m, options.second.k, !transposeA, false, options.second.dtypeA ?? "f32"),
+    b: matrixOperand("secondB", n, options.second.k, !!transposeB, false, options.second.dtypeB ?? "f32"),
   };
   return productKernel({ batch, m, n, k, a, b, bias, addend, result, scale, second }, target);
 }

@@ -114,6 +114,12 @@ Deno.test("gemm() adds a second product with its own scale and length of sum", a
   }
   await checkPair({ m: 20, n: 36, k: 12, transposeB: true, dtypeB: "f16", addend: "f32" }, { k: 4, scale: 2 });
   await checkPair({ m: 12, n: 8, k: 4, scale: 0.25 }, { k: 32 });
+  // Tiles of all shapes: many rows, many columns, four columns a lane.
+  for (const [m, n] of [[1, 1280], [2, 320], [64, 640], [640, 64], [16, 96], [96, 16]]) {
+    for (const [transposeA, transposeB] of layouts) {
+      await checkPair({ m, n, k: 64, transposeA, transposeB }, { k: 8, scale: 0.5 });
+    }
+  }
 });
 
 Deno.test("gemm() for GPUs adds a second product", async () => {
