@@ -9,6 +9,7 @@ const gigabyte = 1e9;
 const sd15: DualTraining = {
   bases: 1,
   precision: "f16",
+  activations: "f32",
   network1Trains: true,
   gradientCheckpointing: false,
   pixels: 512,
@@ -16,7 +17,7 @@ const sd15: DualTraining = {
   rank: 64,
 };
 
-// The limits are what an ordinary card has: 8 GB, 6 GB with gradient checkpointing; two bases 10 GB and 8 GB.
+// The limits are what an ordinary card has: 8 GB, 6 GB with gradient checkpointing; two bases 10 GB and 8 GB. Weights alone are in 16 bits.
 for (const bases of [1, 2] as const) {
   for (const gradientCheckpointing of [false, true]) {
     const limit = (bases === 1 ? 8 : 10) - (gradientCheckpointing ? 2 : 0);
@@ -27,6 +28,8 @@ for (const bases of [1, 2] as const) {
         frozen = await trainingBytes({ ...training, network1Trains: false });
       ok(all <= limit * gigabyte, `${all} bytes`);
       ok(frozen.all < all, `with network 1 frozen ${frozen.all} bytes`);
+      const half = await trainingBytes({ ...training, activations: "f16" });
+      ok(half.all < all, `with activations in 16 bits ${half.all} bytes`);
       // Weights of the UNet, 859,520,964, and the text encoder, 123,060,480, two bytes each, rounded up to whole buffers.
       const weights = 2 * bases * (859_520_964 + 123_060_480);
       ok(frozen.bases >= weights && frozen.bases < weights + 1e5, `bases take ${frozen.bases} bytes`);

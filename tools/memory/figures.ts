@@ -13,7 +13,9 @@ export type Precision = "f32" | "f16";
 export interface DualTraining {
   /** One base for both networks, or one each. */
   readonly bases: 1 | 2;
+  /** Of frozen weights. */
   readonly precision: Precision;
+  readonly activations: Precision;
   readonly network1Trains: boolean;
   readonly gradientCheckpointing: boolean;
   /** Side of the pictures. */
@@ -35,7 +37,7 @@ export interface TrainingBytes {
 
 /** What a dual training takes, from its plan. */
 export async function trainingBytes(training: DualTraining): Promise<TrainingBytes> {
-  const { precision, network1Trains, gradientCheckpointing, pixels, batch, rank } = training;
+  const { precision, activations, network1Trains, gradientCheckpointing, pixels, batch, rank } = training;
   const base = await openStableDiffusion({ precision });
   const base2 = training.bases === 1 ? base : await openStableDiffusion({ precision });
   const resident = [...new Set([base, base2])].flatMap(({ variables }) => variables);
@@ -45,7 +47,7 @@ export async function trainingBytes(training: DualTraining): Promise<TrainingByt
     base.schedule,
     [{ shapes: [shape, shape], accumulation: { count: 1, isLast: true } }],
     { network1Trains, orthogonalityOn: true },
-    { gradientCheckpointing, activations: precision },
+    { gradientCheckpointing, activations },
     resident,
   );
   const bases = variableBytes(resident), networks = variableBytes([...variables, ...resident]) - bases;

@@ -1,9 +1,15 @@
 import { type DualTraining, encodingBytes, type Precision, samplingBytes, trainingBytes } from "./figures.ts";
 
-const precisions: Readonly<Record<Precision, string>> = { f32: "32 bits", f16: "16 bits" };
+/** What is kept in 16 bits, by `mixedPrecision` of the bases and of the training. */
+const storages: readonly { name: string; precision: Precision; activations: Precision }[] = [
+  { name: "nothing", precision: "f32", activations: "f32" },
+  { name: "frozen weights", precision: "f16", activations: "f32" },
+  { name: "weights, activations", precision: "f16", activations: "f16" },
+];
 const ordinary: DualTraining = {
   bases: 1,
   precision: "f16",
+  activations: "f16",
   network1Trains: true,
   gradientCheckpointing: false,
   pixels: 512,
@@ -17,28 +23,28 @@ export async function memoryPage(): Promise<string> {
 
 What SD v1.5 takes of the device's memory, in GB (10⁹ bytes). All of it is planned before a device is asked for, and a device
 allocates exactly that (\`tests/steps/memory_test.ts\` counts it); the driver's own needs come on top. \`describe()\` and
-\`deno task train --dry_run\` say it of any recipe.
+\`deno task train --describe\` say it of any recipe.
 
 Written by \`deno task memory\`; a test compares.
 
 ## Training
 
-Two networks, 512×512 pixels, batch 1, rank 64, AdamW. Numbers in 16 bits are the frozen base's weights and
-the activations (\`--mixed_precision\` fp16 or bf16); all else is f32.
+Two networks, 512×512 pixels, batch 1, rank 64, AdamW. \`--mixed_precision\` fp16 or bf16 keeps frozen weights and activations in
+16 bits; all else is f32.
 
 ${await precisionTable()}
 
-Larger pictures and batches: both networks train on one base, 16 bits, rank 64.
+Larger pictures and batches: both networks train on one base, weights and activations in 16 bits, rank 64.
 
 ${await sizeTable()}
 
-What it is made of: one base, 16 bits, 512×512, batch 1.
+What it is made of: one base, weights and activations in 16 bits, 512×512, batch 1.
 
 ${await partsTable()}
 
 - *Bases*: frozen weights of text encoder and UNet, all that is loaded. The VAE is on the device while pictures are encoded or
   made, and at no other time.
-- *Networks*: weights, and AdamW's two moments where a network trains; all f32.
+- *Networks*: their weights, and AdamW's two moments where a network trains.
 - *Step*: activations, gradients, and everything else that a step makes and drops. Nothing of it grows with the square of the
   pixels: attention keeps no matrix of tokens by tokens.
 - Gradient checkpointing keeps what lies between blocks, and computes their insides again
@@ -48,7 +54,7 @@ ${await partsTable()}
 
 ## Caching and sampling
 
-One base, weights in 16 bits; the VAE computes in f32. One picture at a time, sampled with two networks of rank 64.
+One base, its weights in 16 bits, all else in 32. One picture at a time, sampled with two networks of rank 64.
 
 ${await otherTable()}
 
@@ -64,18 +70,13 @@ async function precisionTable(): Promise<string> {
   const rows = [];
   for (const bases of [1, 2] as const) {
     for (const network1Trains of [true, false]) {
-      for (const precision of ["f32", "f16"] as const) {
-        const training = { ...ordinary, bases, network1Trains, precision };
-        rows.push([
-          bases === 1 ? "one" : "two",
-          network1Trains ? "trains" : "frozen",
-          precisions[precision],
-          ...await bothWays(training),
-        ]);
+      for (const { name, ...storage } of storages) {
+        const cells = await bothWays({ ...ordinary, bases, network1Trains, ...storage });
+        rows.push([bases === 1 ? "one" : "two", network1Trains ? "trains" : "frozen", name, ...cells]);
       }
     }
   }
-  return table(["Bases", "Network 1", "Numbers", "Kept", "With gradient checkpointing"], rows);
+  return table(["Bases", "Network 1", "In 16 bits", "Kept", "With gradient checkpointing"], rows);
 }
 
 async function sizeTable(): Promise<string> {
