@@ -12,7 +12,9 @@ import {
   type SavePrecision,
   serializeLora,
   writeLora,
+  writeTorchLora,
 } from "./lora_file.ts";
+import { openTensorFile } from "./open_tensor_file.ts";
 import { SafetensorsFile, serializeSafetensors, type TensorData } from "./safetensors.ts";
 import { weightByRule } from "./weights_by_rule.ts";
 
@@ -173,4 +175,23 @@ Deno.test("serializeLora() refuses modules that readers would not take", () => {
   throws(() => serializeLora([{ ...linear, name: "fc1" }]), { name: "TypeError", message: /"fc1".*starts with none/ });
   throws(() => serializeLora([linear, linear]), { name: "TypeError", message: /the name is taken/ });
   throws(() => serializeLora([linear], { integerAlpha: true }), { name: "TypeError", message: /whole alphas.*0\.5/ });
+});
+
+Deno.test("writeTorchLora() writes a dict in the order of sd-scripts' state dict, with the same numbers", async () => {
+  const folder = await Deno.makeTempDir(), path = join(folder, "small.pt");
+  try {
+    const modules = modulesByRule(expected.files["small_f16.safetensors"]);
+    const { order } = expected.files["small_f16.pt"] as unknown as { order: string[] };
+    // The network's own order of modules, which the safetensors file sorts away.
+    const names = order.filter((key) => key.endsWith(".alpha")).map((key) => key.slice(0, -".alpha".length));
+    const inOrder = names.map((name) => modules.find((module) => module.name === name)!);
+    await writeTorchLora(path, inOrder, { precision: "fp16" });
+    await using file = await openTensorFile(path);
+    deepEqual([...file.tensors.keys()], order);
+    const { modules: written } = await readLora(fileURLToPath(new URL("small_f16.safetensors", GOLDEN)));
+    const byName = (all: readonly LoraFileModule[]) => new Map(all.map((module) => [module.name, module]));
+    deepEqual(byName((await loraFrom(file)).modules), byName(written));
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });

@@ -7,7 +7,7 @@ import { hashStarts } from "../values/network_start.ts";
 import type { TrainingOptions } from "../values/training_options.ts";
 import { LogOutput } from "./logs.ts";
 import { SampleOutput } from "./samples.ts";
-import { SavingOutput } from "./saving.ts";
+import { savingEpochs, SavingOutput } from "./saving.ts";
 import { compareState, type StateFacts } from "./state_facts.ts";
 import { readState, type SavedState, stateHash } from "./state_folder.ts";
 import type { TrainingContent, TrainingOutput } from "./training_output.ts";
@@ -43,6 +43,29 @@ export async function openOutputs(
   }
   if (samples) outputs.push(await SampleOutput.open(samples, { ...context, bases: context.loaded, seed }));
   return outputs;
+}
+
+/** What a training leaves behind, in sentences for `describe()`. */
+export function outputLines({ save, samples, logs, resume }: OutputOptions, epochs: number): string[] {
+  const often = (everyEpochs: number | null | undefined, everySteps: number | undefined) =>
+    [
+      ...everyEpochs ? [everyEpochs === 1 ? "every epoch" : `every ${everyEpochs} epochs`] : [],
+      ...everySteps ? [everySteps === 1 ? "every step" : `every ${everySteps} steps`] : [],
+    ].join(" and ");
+  const lines: string[] = [];
+  if (resume !== undefined) lines.push(`goes on from the state ${resume}`);
+  if (save) {
+    const when = often(savingEpochs(save, epochs), save.everySteps);
+    const what = [...when === "" ? [] : [`after ${when}`], ...save.state ? ["with states, and one at the end"] : []];
+    if (what.length) lines.push(`saves into ${save.folder} ${what.join(", ")}`);
+  }
+  if (samples) {
+    const { everyEpochs, everySteps, prompts, folder } = samples;
+    const when = often(everyEpochs, everyEpochs === undefined ? everySteps : undefined);
+    if (when !== "") lines.push(`makes pictures of ${prompts} after ${when}, in ${folder}/sample`);
+  }
+  if (logs) lines.push(`logs into ${logs.folder}`);
+  return lines;
 }
 
 /** Settings that do not change what is trained: where files go, and how often. */

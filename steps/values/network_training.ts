@@ -8,7 +8,7 @@ import type { NetworkSettings } from "../../training/network_settings.ts";
 import type { StepForm } from "../../training/step_graph.ts";
 import type { StepFigures } from "../../training/trainer.ts";
 import { planPhase } from "../../training/training_program.ts";
-import { baseHash, openOutputs, readResumed, withoutOutputs } from "../outputs/open_outputs.ts";
+import { baseHash, openOutputs, outputLines, readResumed, withoutOutputs } from "../outputs/open_outputs.ts";
 import { planSamples } from "../outputs/samples.ts";
 import type { StateFacts, StateNetwork } from "../outputs/state_facts.ts";
 import { trainingMetadata } from "../outputs/training_metadata.ts";
@@ -157,6 +157,7 @@ export function planTraining(bases: OpenedBases, data: TrainingData, task: Train
       ...captions.flatMap((known, k) =>
         known ? [`the text encoder reads ${known.length} captions of ${datasets[k].name} once, before training`] : []
       ),
+      ...outputLines(options, epochs),
       ...count > kinds.length ? [`peak gpu is of the ${kinds.length} largest of ${count} kinds of micro-batches`] : [],
     ],
     check: async () => {

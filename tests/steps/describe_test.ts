@@ -2,6 +2,7 @@ import { deepEqual, equal } from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as d from "../../mod.ts";
+import { outputLines } from "../../steps/outputs/open_outputs.ts";
 import { copyPictures, inNewFolder } from "./small_training.ts";
 
 /**
@@ -61,3 +62,23 @@ Deno.test("describe() asks for no GPU, and its figures are those of the data and
       navigator.gpu.requestAdapter = requestAdapter;
     }
   }));
+
+Deno.test("describe() says what a training leaves behind, and when", () => {
+  const folder = "out", prompts = "prompts.txt";
+  const cases: [Parameters<typeof outputLines>[0], string[]][] = [
+    [{}, []],
+    [{ save: { folder } }, []],
+    [{ save: { folder, everyEpochs: 1 } }, ["saves into out after every epoch"]],
+    [{ save: { folder, everyEpochs: 2, everySteps: 50, state: true } }, [
+      "saves into out after every 2 epochs and every 50 steps, with states, and one at the end",
+    ]],
+    // Ten epochs, three times at least: after every third.
+    [{ save: { folder, timesPerRun: 3 } }, ["saves into out after every 3 epochs"]],
+    [{ resume: "state", logs: { folder: "logs" }, samples: { folder, prompts, everyEpochs: 2, everySteps: 5 } }, [
+      "goes on from the state state",
+      "makes pictures of prompts.txt after every 2 epochs, in out/sample",
+      "logs into logs",
+    ]],
+  ];
+  for (const [options, lines] of cases) deepEqual(outputLines(options, 10), lines);
+});
