@@ -10,6 +10,7 @@ const subcommands = {
   train: "train two networks, or one",
   new: "write a recipe",
   inspect: "metadata, ranks and strength of a LoRA file",
+  convert: "rename the tensors of a LoRA file",
   completion: "print a completion script",
 };
 

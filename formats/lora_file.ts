@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { encodeFloat32, type FloatType } from "./element_types.ts";
 import { writeFileAtomically } from "./atomic_file.ts";
 import { openTensorFile } from "./open_tensor_file.ts";
-import type { TensorData } from "./safetensors.ts";
+import { checkTensorBytes, type TensorData } from "./tensor_data.ts";
 import type { TensorFile, TensorInfo } from "./tensor_file.ts";
 import { orderTensors, serializeHeader } from "./safetensors_writer.ts";
 import { writeTorchCheckpoint } from "./torch_checkpoint/writer.ts";
@@ -66,12 +66,24 @@ export function serializeLora(
   modules: readonly LoraFileModule[],
   options: WriteLoraOptions = {},
 ): Uint8Array<ArrayBuffer>[] {
-  const tensors = orderTensors(modules.flatMap((module) => moduleTensors(module, options)));
+  return serializeLoraTensors(modules.flatMap((module) => moduleTensors(module, options)), options.metadata);
+}
+
+/**
+ * As {@link serializeLora}, of tensors as they are.
+ *
+ * @throws {TypeError} If a name is taken twice, or bytes and shape do not fit.
+ */
+export function serializeLoraTensors(
+  unordered: readonly TensorData[],
+  given: ReadonlyMap<string, string> = new Map(),
+): Uint8Array<ArrayBuffer>[] {
+  const tensors = orderTensors(unordered);
+  for (const tensor of tensors) checkTensorBytes(tensor, tensor.bytes);
   const bodies = tensors.map(({ bytes }) => bytes);
-  const given = [...options.metadata ?? []];
-  const forHash = serializeHeader(tensors, sorted(given.filter(([key]) => key.startsWith("ss_"))));
+  const forHash = serializeHeader(tensors, sorted([...given].filter(([key]) => key.startsWith("ss_"))));
   const metadata = sorted([
-    ...given,
+    ...[...given].filter(([key]) => !key.startsWith("sshs_")),
     ["sshs_model_hash", sha256(bodies)],
     ["sshs_legacy_hash", legacyHash([forHash, ...bodies])],
   ]);
