@@ -10,7 +10,7 @@ export const captionFlags = flagGroup("Captions", [
     second: true,
     from: "both",
     status: "works",
-    does: "ending of caption files; .txt where there is no .caption; without a caption the folder's class is used",
+    does: "ending of caption files; pictures without one have their folder's class as caption",
   },
   {
     name: "caption_extention",

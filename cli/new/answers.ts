@@ -20,6 +20,8 @@ export interface Answers {
   readonly pictures2?: string;
   /** Whether network 1 is trained first and then frozen, or beside network 2. */
   readonly order?: "first" | "together";
+  /** Ending of caption files. */
+  readonly captions: string;
   /** Size in pixels. */
   readonly resolution: number;
   readonly steps: number;
@@ -42,6 +44,7 @@ export function wordsOf(answers: Answers): string[] {
     `--train_data_dir=${answers.pictures}`,
     ...pictures2 === undefined ? [] : [`--train_data_dir_2=${pictures2}`],
     ...answers.order === "first" ? ["--freeze_network_1"] : [],
+    `--caption_extension=${answers.captions}`,
     `--resolution=${answers.resolution}`,
     `--network_dim=${answers.rank}`,
     `--network_alpha=${answers.rank}`,

@@ -63,6 +63,7 @@ async function ask(terminal: Terminal): Promise<Answers> {
       }),
     }
     : {};
+  const captions = await line("Ending of the caption files beside the pictures", ".txt", checkEnding);
   const resolution = Number(await line("Size of the pictures in pixels", base === "toy" ? "128" : "512", checkSize));
   const steps = Number(await line("Steps of each training", "1000", checkCount));
   const rank = Number(await line("Rank of the networks", "16", checkCount));
@@ -74,7 +75,7 @@ async function ask(terminal: Terminal): Promise<Answers> {
   });
   const ending = kind === "settings" ? ".toml" : ".ts", file = kind === "settings" ? "training.toml" : "recipe.ts";
   const path = await line("File", file, (value) => checkNewFile(value, ending));
-  return { base, pictures, ...pair, resolution, steps, rank, output, name, kind, path };
+  return { base, pictures, ...pair, captions, resolution, steps, rank, output, name, kind, path };
 }
 
 /** @throws {UsageError} If the question was cancelled. */
@@ -99,6 +100,10 @@ function checkFolder(value: string): string | undefined {
   if (value === "") return "It must not be empty";
   if (!existsSync(value)) return `${value} is not there`;
   return statSync(value).isDirectory() ? undefined : `${value} is no folder`;
+}
+
+function checkEnding(value: string): string | undefined {
+  return /^\.\w+$/.test(value) ? undefined : "It must be a dot and letters, such as .txt";
 }
 
 function checkSize(value: string): string | undefined {

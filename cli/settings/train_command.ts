@@ -42,8 +42,7 @@ function isRefused({ status }: Flag): boolean {
 const withoutWords = true;
 
 function optionOf(flag: Flag): Option {
-  const { name, type } = flag;
-  const value = flag.choices?.join("|") ?? flag.value ?? type;
+  const { name, type } = flag, value = valueText(flag);
   const term = {
     switch: "",
     boolean: " [True|False]",
@@ -61,12 +60,24 @@ function optionOf(flag: Flag): Option {
   return option.default(flag.default);
 }
 
+/** What stands for a flag's value in the help: its choices, if they fit on the line. */
+function valueText({ type, choices, value }: Flag): string {
+  const listed = choices?.join("|");
+  return listed !== undefined && listed.length <= longestChoices ? listed : value ?? type;
+}
+
+/** Letters of choices that are listed beside a flag; longer lists stand in its sentence. */
+const longestChoices = 40;
+
 /** What a flag does, what is special about it here, and its default. */
 export function descriptionOf(flag: Flag): string {
-  const { does, status, second, alias } = flag;
+  const { does, status, second, alias, choices = [] } = flag;
+  const isListed = choices.length > 0 && !valueText(flag).includes("|");
   const means = typeof status === "object" && "means" in status ? ` (here: ${status.means})` : "";
   const notes = [second ? "[_2]" : "", alias ? `also --${alias}` : "", defaultText(flag)].filter((note) => note !== "");
-  return `${does}${means}${notes.length > 0 ? `; ${notes.join("; ")}` : ""}`;
+  return `${does}${isListed ? `: ${choices.join(", ")}` : ""}${means}${
+    notes.length > 0 ? `; ${notes.join("; ")}` : ""
+  }`;
 }
 
 /** A flag's default for reading, the one for a network alone too where that differs; empty where it is unset or off. */

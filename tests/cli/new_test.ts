@@ -40,6 +40,7 @@ Deno.test("new asks about two networks and writes a recipe that describes itself
       ["none is not there", clear + one + enter],
       ["Pictures of network 2", two + enter],
       ["In which order?", enter],
+      ["Ending of the caption files", enter],
       ["Size of the pictures", enter],
       ["Steps of each training", clear + "0" + enter],
       ["It must be a whole number above 0", clear + "30" + enter],
@@ -63,6 +64,8 @@ Deno.test("new asks about one network and writes settings that train takes", () 
       ["What do you train?", down + enter],
       ["Base model", enter],
       ["Pictures of the network", folder + enter],
+      ["Ending of the caption files", clear + "txt" + enter],
+      ["It must be a dot and letters", clear + ".tags" + enter],
       ["Size of the pictures", clear + "192" + enter],
       ["Steps of each training", enter],
       ["Rank of the networks", enter],
@@ -73,10 +76,11 @@ Deno.test("new asks about one network and writes settings that train takes", () 
     ]);
     const { values, isPair } = await settingsOfLine([`--config_file=${path}`]);
     equal(isPair, false);
-    const { resolution, train_data_dir, learning_rate, network_dim, lr_scheduler } = values;
-    deepEqual({ resolution, train_data_dir, learning_rate, network_dim, lr_scheduler }, {
+    const { resolution, train_data_dir, caption_extension, learning_rate, network_dim, lr_scheduler } = values;
+    deepEqual({ resolution, train_data_dir, caption_extension, learning_rate, network_dim, lr_scheduler }, {
       resolution: "192",
       train_data_dir: folder,
+      caption_extension: ".tags",
       learning_rate: 1e-4,
       network_dim: 16,
       lr_scheduler: "cosine",
@@ -107,6 +111,7 @@ Deno.test("new never writes over a file", () =>
       const answers: Answers = {
         base: "toy",
         pictures: "a",
+        captions: ".txt",
         resolution: 128,
         steps: 1,
         rank: 1,
