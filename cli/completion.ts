@@ -11,6 +11,7 @@ const subcommands = {
   new: "write a recipe",
   inspect: "metadata, ranks and strength of a LoRA file",
   convert: "rename the tensors of a LoRA file",
+  merge: "merge LoRA files, or into a base model",
   completion: "print a completion script",
 };
 

@@ -33,7 +33,7 @@ export async function checkOutput(path: string, inputs: readonly string[]): Prom
  *
  * @throws {RangeError} If the path is one of the inputs, by whatever name.
  */
-export async function refuseInput(path: string, inputs: readonly string[]): Promise<void> {
+async function refuseInput(path: string, inputs: readonly string[]): Promise<void> {
   const found = await stat(path).catch(() => null);
   for (const input of found ? inputs : []) {
     const other = await stat(input).catch(() => null);
