@@ -5,7 +5,7 @@ import { decodeFloat32, encodeFloat32, type FloatType } from "../../formats/elem
 import { type LoraFile, readLora, type SavePrecision } from "../../formats/lora_file.ts";
 import { openTensorFile } from "../../formats/open_tensor_file.ts";
 import { writeSafetensors } from "../../formats/safetensors_writer.ts";
-import { type TensorSource } from "../../formats/tensor_data.ts";
+import type { TensorSource } from "../../formats/tensor_data.ts";
 import type { TensorFile } from "../../formats/tensor_file.ts";
 import { TorchCheckpoint } from "../../formats/torch_checkpoint/torch_checkpoint.ts";
 import { writeTorchCheckpoint } from "../../formats/torch_checkpoint/writer.ts";
