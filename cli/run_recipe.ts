@@ -6,6 +6,7 @@ import {
   type RunEvent,
   type RunOptions,
 } from "../pipeline/mod.ts";
+import { StateError } from "../steps/outputs/state_folder.ts";
 import { NoAdapterError } from "../steps/values/bases.ts";
 import { DivergedError } from "../steps/values/training_loop.ts";
 import { showProgress } from "./show_progress.ts";
@@ -28,11 +29,11 @@ export interface RunRecipeOptions {
 }
 
 /** Exit codes of scripts. 75 is what batch schedulers take for: run it again. */
-const exitCodes = { failed: 1, noAdapter: 2, diverged: 3, interrupted: 75 } as const;
+const exitCodes = { failed: 1, toChange: 2, diverged: 3, interrupted: 75 } as const;
 
 /**
  * A script's last line: runs a recipe in the terminal, with progress. Ctrl-C stops it where it can go on (twice: at once). An error is one line on stderr
- * and ends the process: with exit code 2 if the machine has no WebGPU adapter, 3 if training diverged, 75 after Ctrl-C or SIGTERM, else 1.
+ * and ends the process: with exit code 2 if the machine has no WebGPU adapter or a state does not fit, 3 if training diverged, 75 after Ctrl-C or SIGTERM, else 1.
  */
 export async function runRecipe(recipe: RunnableRecipe, options: RunRecipeOptions = {}): Promise<void> {
   const { folder, args = Deno.args } = options;
@@ -57,8 +58,8 @@ export async function runRecipe(recipe: RunnableRecipe, options: RunRecipeOption
     console.error(failedStep ?? error.message);
     if (args.includes("--stack")) console.error(error.stack);
     Deno.exit(
-      error instanceof NoAdapterError
-        ? exitCodes.noAdapter
+      error instanceof NoAdapterError || error instanceof StateError
+        ? exitCodes.toChange
         : error instanceof DivergedError
         ? exitCodes.diverged
         : error instanceof InterruptedError

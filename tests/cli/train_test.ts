@@ -208,3 +208,12 @@ Deno.test("train leaves with 2 and names the flag where something is missing or 
       deepEqual({ code, stdout, stderr }, { code: 2, stdout: "", stderr: `${message}\n` });
     }
   }));
+
+Deno.test("train leaves with 2 where the state that it should go on from is none", () =>
+  inNewFolder(async (folder) => {
+    await smallFolders(folder);
+    const line = ["--pretrained_model_name_or_path=toy", "--train_data_dir=character", "--output_dir=out"];
+    const { code, stderr } = await runCommand(["train", ...line, ...small, "--resume=none"], folder);
+    equal(code, 2, stderr);
+    match(stderr, /failed: Cannot go on from the state none: there is no such folder$/m);
+  }));
