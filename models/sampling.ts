@@ -9,6 +9,7 @@ import {
   plan,
   type Program,
   randomNormal,
+  reshape,
   slice,
   type SlotPool,
   subtract,
@@ -16,7 +17,7 @@ import {
   Variable,
 } from "../engine/mod.ts";
 import type { BaseModel } from "./base_model.ts";
-import { planSampler, type SamplerName } from "./noise/sampler.ts";
+import { planSampler, type SamplerName, stepMatrix } from "./noise/sampler.ts";
 import { type Adapters, stacked } from "./source.ts";
 
 /** A network's deltas on both parts of a base model. */
@@ -51,11 +52,15 @@ export interface SamplingOptions {
   readonly adapters: readonly SamplingAdapters[];
 }
 
+/** What is sampled from: a text encoder, a UNet and their noise schedule. */
+export type SampledModel = Pick<BaseModel, "encode" | "denoise" | "schedule">;
+
 const noiseStream = 300;
 
 /** What samples one batch, without a device: what it keeps between its programs, and the programs, which take turns. */
 export interface PlannedSampling {
-  readonly latents: Variable;
+  /** `[1 + memory, batch, height, width, 4]`: the latents, and what the sampler keeps between its steps. */
+  readonly state: Variable;
   /** The prompts' states. */
   readonly context: Variable;
   readonly encode: Program;
@@ -63,12 +68,18 @@ export interface PlannedSampling {
   readonly step: Program;
 }
 
-/** Traces and plans the text encoder and one step of the sampler. */
-export function planSampling(base: BaseModel, options: SamplingOptions): PlannedSampling {
+/**
+ * Traces and plans the text encoder and one step of the sampler.
+ *
+ * @throws {RangeError} If the sampler does not take the number of steps.
+ */
+export function planSampling(base: SampledModel, options: SamplingOptions): PlannedSampling {
   const { batch, height, width, tokenRows, guidance } = options;
   const guided = guidance !== 1, passes = guided ? 2 * batch : batch;
-  const picture = [batch, height, width, 4];
-  const latents = new Variable("sampled latents", { shape: picture, dtype: "f32" });
+  const places = planSampler(options.sampler, base.schedule, options).memory;
+  const picture = [batch, height, width, 4], rows = [1 + places, 1, 1, 1, 1];
+  const state = new Variable("sampled latents", { shape: [1 + places, ...picture], dtype: "f32" });
+  const place = (at: number) => slice(state.tensor, { axis: 0, start: at, length: 1 });
   const adapters = (part: keyof SamplingAdapters) => stacked(options.adapters.map((each) => each[part]));
 
   const ids = input("ids", [passes * tokenRows, 77], "i32");
@@ -76,27 +87,33 @@ export function planSampling(base: BaseModel, options: SamplingOptions): Planned
   const context = new Variable("prompt states", { shape: states.shape, dtype: "f32" });
   const encode = plan({ effects: [accumulate(context.tensor, states, { keep: 0 })] });
 
-  const noise = drawn(picture);
-  const start = plan({
-    effects: [accumulate(latents.tensor, multiply(noise, input("sigma", [1])), { keep: 0 })],
-  });
+  // Once for the latents and each place of the memory.
+  const each = (x: Tensor) => reshape(x, [1, ...picture]);
+  const begun = multiply(each(drawn(picture)), reshape(input("sigmas", [1 + places]), rows));
+  const start = plan({ effects: [accumulate(state.tensor, begun, { keep: 0 })] });
 
-  // x' = a·x + b·f(s·x) + c·noise, with f = f_negative + guidance · (f_prompt − f_negative)
-  const coefficients = input("coefficients", [5]);
-  const coefficient = (at: number) => slice(coefficients, { axis: 0, start: at, length: 1 });
-  const x = latents.tensor, seen = multiply(x, coefficient(3));
+  const x = reshape(place(0), picture), seen = multiply(x, input("input_scale", [1]));
   const both = guided ? concat(seen, seen, { axis: 0 }) : seen;
   const output = base.denoise(both, input("timesteps", [passes]), context.tensor, { adapters: adapters("unet") });
   let found = output;
   if (guided) {
     const negative = slice(output, { axis: 0, start: 0, length: batch });
     const prompt = slice(output, { axis: 0, start: batch, length: batch });
-    found = add(negative, multiply(subtract(prompt, negative), coefficient(4)));
+    found = add(negative, multiply(subtract(prompt, negative), input("guidance", [1])));
   }
-  let next = add(multiply(x, coefficient(0)), multiply(found, coefficient(1)));
-  next = add(next, multiply(drawn(picture), coefficient(2)));
-  const step = plan({ effects: [accumulate(latents.tensor, next, { keep: 0 })] });
-  return { latents, context, encode, start, step };
+  // state' = factors · (x, f, noise, memory), with f = f_negative + guidance · (f_prompt − f_negative)
+  const terms = [
+    place(0),
+    each(found),
+    each(drawn(picture)),
+    ...Array.from({ length: places }, (_, at) => place(at + 1)),
+  ];
+  const factors = input("factors", [terms.length, 1 + places]);
+  const next = terms
+    .map((term, at) => multiply(term, reshape(slice(factors, { axis: 0, start: at, length: 1 }), rows)))
+    .reduce((sum, term) => add(sum, term));
+  const step = plan({ effects: [accumulate(state.tensor, next, { keep: 0 })] });
+  return { state, context, encode, start, step };
 }
 
 /** A sampler compiled for one batch size and stack of networks; replayed for any prompts, seeds and LoRA weights. */
@@ -104,8 +121,8 @@ export class CompiledSampler {
   private constructor(
     private readonly device: Device,
     private readonly options: SamplingOptions,
-    private readonly base: BaseModel,
-    private readonly latents: Variable,
+    private readonly base: SampledModel,
+    private readonly state: Variable,
     private readonly context: Variable,
     private readonly encode: CompiledProgram,
     private readonly start: CompiledProgram,
@@ -119,16 +136,16 @@ export class CompiledSampler {
    */
   static async make(
     device: Device,
-    base: BaseModel,
+    base: SampledModel,
     options: SamplingOptions,
     pool: SlotPool,
   ): Promise<CompiledSampler> {
-    const { latents, context, encode, start, step } = planSampling(base, options);
+    const { state, context, encode, start, step } = planSampling(base, options);
     return new CompiledSampler(
       device,
       options,
       base,
-      latents,
+      state,
       context,
       await device.compile(encode, { pool }),
       await device.compile(start, { pool }),
@@ -158,23 +175,28 @@ export class CompiledSampler {
       Object.fromEntries(
         request.seeds.map((seed, i) => [`noise_key_${i}`, [seed >>> 0, Math.floor(seed / 2 ** 32), noiseStream, step]]),
       );
-    this.start.run({ ...keys(0), sigma: [plan.initNoiseSigma] });
-    for (const [done, { timestep, inputScale, latents, modelOutput, noise }] of plan.steps.entries()) {
+    this.start.run({ ...keys(0), sigmas: [plan.initNoiseSigma, ...Array(plan.memory).fill(0)] });
+    for (const [done, planned] of plan.steps.entries()) {
+      const matrix = stepMatrix(planned, plan.memory);
       this.step.run({
-        timesteps: Array(guided ? 2 * batch : batch).fill(timestep),
-        coefficients: [latents, modelOutput, noise, inputScale, guidance],
+        timesteps: Array(guided ? 2 * batch : batch).fill(planned.timestep),
+        input_scale: [planned.inputScale],
+        // The program takes a column at a time.
+        factors: matrix[0].flatMap((_, column) => matrix.map((row) => row[column])),
+        ...guided ? { guidance: [guidance] } : {},
         ...keys(done + 1),
       });
       onStep(done + 1, plan.steps.length);
     }
-    const found = await this.device.download(this.latents) as Float32Array, each = found.length / batch;
+    const { width, height } = this.options, each = height * width * 4;
+    const found = await this.device.download(this.state) as Float32Array;
     return Array.from({ length: batch }, (_, i) => found.slice(i * each, (i + 1) * each));
   }
 
   /** Frees programs and buffers; weights stay. */
   free(): void {
     for (const program of [this.encode, this.start, this.step]) this.device.release(program);
-    this.device.free([this.latents, this.context]);
+    this.device.free([this.state, this.context]);
   }
 }
 

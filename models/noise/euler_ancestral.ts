@@ -1,25 +1,20 @@
-import type { SamplerPlan } from "./sampler.ts";
+import type { PlannedSteps } from "./sampler.ts";
 import type { NoiseSchedule } from "./schedule.ts";
-import { eulerStep, sigmaSteps } from "./sigmas.ts";
+import { ancestralStep, eulerStep, sigmaSteps } from "./sigmas.ts";
+import { freshNoise, weightedSum } from "./sums.ts";
 
 /**
- * Plans Euler's method with ancestral noise: each step goes below the next noise level, and fresh noise brings it back up.
+ * Plans Euler's method with ancestral noise: each step goes below the next noise level, and fresh noise brings it back up. The last step adds no noise.
  *
- * From σ to σ': `σ_up = σ'·√(σ² − σ'²) / σ`, `σ_down = √(σ'² − σ_up²) = σ'² / σ`. The last step adds no noise, since σ' is 0.
- *
- * @param steps Whole number, at least 1.
+ * @param steps Whole number, at least 1; as many evaluations.
  * @see Katherine Crowson's k-diffusion, https://github.com/crowsonkb/k-diffusion, `sample_euler_ancestral`
  */
-export function planEulerAncestral(schedule: NoiseSchedule, steps: number): Omit<SamplerPlan, "sampler"> {
+export function planEulerAncestral(schedule: NoiseSchedule, steps: number): PlannedSteps {
   const { timesteps, sigmas, initNoiseSigma } = sigmaSteps(schedule, steps);
-  return {
-    initNoiseSigma,
-    steps: timesteps.map((timestep, index) => {
-      const sigma = sigmas[index];
-      const sigmaAfter = sigmas[index + 1];
-      const sigmaDown = sigmaAfter * sigmaAfter / sigma;
-      const sigmaUp = sigmaAfter * Math.sqrt(sigma * sigma - sigmaAfter * sigmaAfter) / sigma;
-      return { timestep, ...eulerStep(schedule, sigma, sigmaDown), noise: sigmaUp };
-    }),
-  };
+  const planned = timesteps.map((timestep, index) => {
+    const sigma = sigmas[index], { sigmaDown, sigmaUp } = ancestralStep(sigma, sigmas[index + 1]);
+    const step = eulerStep(schedule, { timestep, sigma, sigmaAfter: sigmaDown });
+    return { ...step, next: weightedSum([1, step.next], [sigmaUp, freshNoise]) };
+  });
+  return { initNoiseSigma, memory: 0, steps: planned };
 }

@@ -1,4 +1,6 @@
+import type { SamplerStep } from "./sampler.ts";
 import type { NoiseSchedule } from "./schedule.ts";
+import { latents, modelOutput, type WeightedSum, weightedSum } from "./sums.ts";
 
 /** Where the samplers that think in sigmas evaluate the model: latents are `z + σ·ε` there. */
 export interface SigmaSteps {
@@ -31,7 +33,7 @@ export function sigmaSteps(schedule: NoiseSchedule, steps: number): SigmaSteps {
 }
 
 /**
- * The step along `dx/dσ` that takes latents from noise level σ to another, as factors of latents and of the model's output.
+ * The latents' derivative `dx/dσ` at noise level σ.
  *
  * The model sees `x / √(σ² + 1)`. With the clean latents z that its output f stands for, `dx/dσ = (x − z) / σ`:
  *
@@ -40,14 +42,50 @@ export function sigmaSteps(schedule: NoiseSchedule, steps: number): SigmaSteps {
  *
  * @see Karras et al. 2022, https://arxiv.org/abs/2206.00364
  */
+export function derivative({ predictionType }: NoiseSchedule, sigma: number): WeightedSum {
+  const scale = inputScale(sigma);
+  return predictionType === "epsilon"
+    ? modelOutput
+    : weightedSum([sigma * scale * scale, latents], [scale, modelOutput]);
+}
+
+/** Factor that brings latents at noise level σ to the variance that the model was trained with: `1 / √(σ² + 1)`. */
+export function inputScale(sigma: number): number {
+  return 1 / Math.sqrt(sigma * sigma + 1);
+}
+
+/** One step of Euler's method from noise level σ to another: a straight line along `dx/dσ`. */
 export function eulerStep(
   schedule: NoiseSchedule,
-  sigma: number,
-  sigmaAfter: number,
-): { inputScale: number; latents: number; modelOutput: number } {
-  const change = sigmaAfter - sigma;
-  const inputScale = 1 / Math.sqrt(sigma * sigma + 1);
-  return schedule.predictionType === "epsilon"
-    ? { inputScale, latents: 1, modelOutput: change }
-    : { inputScale, latents: 1 + change * sigma * inputScale * inputScale, modelOutput: change * inputScale };
+  { timestep, sigma, sigmaAfter }: { timestep: number; sigma: number; sigmaAfter: number },
+): SamplerStep {
+  const next = weightedSum([1, latents], [sigmaAfter - sigma, derivative(schedule, sigma)]);
+  return { timestep, inputScale: inputScale(sigma), next };
+}
+
+/**
+ * The timestep, mostly a fractional one, with a noise level σ: interpolated between the logarithms of whole timesteps' levels, as k-diffusion does.
+ *
+ * @param sigma Between the levels of the first and the last timestep; outside of them the nearest is taken.
+ */
+export function timestepOf(schedule: NoiseSchedule, sigma: number): number {
+  const levels = Float64Array.from(schedule.alphasCumprod, (alpha) => Math.log((1 - alpha) / alpha) / 2);
+  const above = levels.findIndex((level) => level > Math.log(sigma));
+  const low = above === -1 ? levels.length - 2 : Math.max(0, above - 1);
+  const share = (Math.log(sigma) - levels[low]) / (levels[low + 1] - levels[low]);
+  return low + Math.min(1, Math.max(0, share));
+}
+
+/**
+ * An ancestral step from σ to σ': how far down it goes, and the standard deviation of the noise that brings it up again.
+ *
+ * `σ_up = σ'·√(σ² − σ'²) / σ`, `σ_down = √(σ'² − σ_up²) = σ'² / σ`.
+ *
+ * @see Katherine Crowson's k-diffusion, https://github.com/crowsonkb/k-diffusion, `get_ancestral_step`
+ */
+export function ancestralStep(sigma: number, sigmaAfter: number): { sigmaDown: number; sigmaUp: number } {
+  return {
+    sigmaDown: sigmaAfter * sigmaAfter / sigma,
+    sigmaUp: sigmaAfter * Math.sqrt(sigma * sigma - sigmaAfter * sigmaAfter) / sigma,
+  };
 }

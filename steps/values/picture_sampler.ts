@@ -1,5 +1,5 @@
 import { SlotPool } from "../../engine/mod.ts";
-import { resolveSamplerName } from "../../models/noise/sampler.ts";
+import { checkSampler } from "../../models/noise/sampler.ts";
 import { CompiledSampler } from "../../models/sampling.ts";
 import { VaeModel } from "../../models/vae_model.ts";
 import type { LoadedBases } from "./bases.ts";
@@ -12,9 +12,12 @@ export interface PictureOptions {
   /** Pixels, multiples of 64. */
   readonly width: number;
   readonly height: number;
-  /** `ddim`, `euler` or `euler_a`; ddim when left out. */
+  /**
+   * `ddim`, `pndm`, `plms`, `lms`, `euler`, `euler_a`, `heun`, `dpm_2`, `dpm_2_a`, `dpmsolver`, `dpmsolver++`, `dpmsingle`, or sd-scripts' aliases `k_lms`,
+   * `k_euler`, `k_euler_a`, `k_dpm_2`, `k_dpm_2_a`; ddim when left out.
+   */
   readonly sampler?: string;
-  /** 30 when left out, as sd-scripts. */
+  /** 1 (pndm 4) to 999; 30 when left out, as sd-scripts. `heun`, `dpm_2` and `dpm_2_a` take twice as long for each. */
   readonly steps?: number;
   /** 7.5 when left out, as sd-scripts. */
   readonly guidance?: number;
@@ -29,14 +32,11 @@ export interface StackedNetwork extends PlannedStackedNetwork {
 /**
  * Checks values before anything runs.
  *
- * @throws {RangeError} If there is no such sampler, a side is no multiple of 64 pixels, or a number is out of range.
+ * @throws {RangeError} If there is no such sampler, a side is no multiple of 64 pixels, or a number is out of range, such as fewer than 4 steps with pndm.
  */
 export function checkPictureOptions(options: PictureOptions): void {
   const { width, height, sampler = "ddim", steps = 30, guidance = 7.5 } = options;
-  resolveSamplerName(sampler);
-  if (!Number.isInteger(steps) || steps < 1 || steps > 999) {
-    throw new RangeError(`Cannot sample: steps is ${steps}, must be a whole number from 1 to 999`);
-  }
+  checkSampler(sampler, { steps });
   if (!Number.isFinite(guidance)) throw new RangeError(`Cannot sample: guidance is ${guidance}, must be a number`);
   for (const [name, value] of Object.entries({ width, height })) {
     if (!Number.isInteger(value) || value < 64 || value % 64 !== 0) {

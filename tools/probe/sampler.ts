@@ -1,4 +1,4 @@
-import { planSampler, samplerNames } from "../../models/noise/sampler.ts";
+import { planSampler, samplerNames, stepMatrix } from "../../models/noise/sampler.ts";
 import { NoiseSchedule, type PredictionType } from "../../models/noise/schedule.ts";
 import type { ProbeRequest } from "./context.ts";
 import { choiceOption, countOption, option } from "./options.ts";
@@ -22,7 +22,7 @@ interface Run {
 
 /**
  * Samplers with the goldens' stand-in for the UNet, `x · sin(1.5 (t + 1) / 1000) + 0.1 · cos(3 x)`, and SD v1.5's schedule: for each run
- * `<sampler>.<steps>[.v]` that the input names `.latents` `[steps + 1, …]` and `.model_input`; or for the one that the options describe.
+ * `<sampler>.<steps>[.v]` that the input names `.latents` `[evaluations + 1, …]` and `.model_input`; or for the one that the options describe.
  *
  * Fresh noise is `<run>.noise` of the input.
  *
@@ -40,7 +40,9 @@ function runsOf({ input, options }: Pick<ProbeRequest, "input" | "options">): Ru
     const predictionType = choiceOption(options, "prediction_type", ["epsilon", "v_prediction"]);
     return [{ name: `${sampler}.${steps}${predictionType === "epsilon" ? "" : ".v"}`, sampler, steps, predictionType }];
   }
-  const pattern = new RegExp(`^((${samplerNames.join("|")})\\.(\\d+)(\\.v)?)\\.(latents|model_input|noise)$`);
+  const pattern = new RegExp(
+    `^((${samplerNames.map((name) => RegExp.escape(name)).join("|")})\\.(\\d+)(\\.v)?)\\.(latents|model_input|noise)$`,
+  );
   const runs = new Map<string, Run>();
   for (const key of input.keys()) {
     const [, name, sampler, steps, velocity] = key.match(pattern) ?? [];
@@ -58,15 +60,17 @@ function sample({ name, sampler, steps, predictionType }: Run, input: TensorSet,
   const plan = planSampler(sampler, new NoiseSchedule({ predictionType }), { steps });
   const start = tensorOf(input, "init_noise"), size = start.data.length;
   let x = Float32Array.from(start.data, (value) => value * plan.initNoiseSigma);
+  let memory = Array.from({ length: plan.memory }, () => new Float32Array(size));
   const latents = new Float32Array((plan.steps.length + 1) * size), seen = new Float32Array(plan.steps.length * size);
   latents.set(x);
   for (const [index, step] of plan.steps.entries()) {
     const scaled = x.map((value) => value * step.inputScale);
     seen.set(scaled, index * size);
-    const noise = step.noise === 0 ? null : entryOf(tensorOf(input, `${name}.noise`), index).data;
-    x = x.map((value, i) =>
-      step.latents * value + step.modelOutput * standIn(scaled[i], step.timestep) +
-      (noise ? step.noise * noise[i] : 0)
+    const output = scaled.map((value) => standIn(value, step.timestep));
+    const noise = step.next[2] ? entryOf(tensorOf(input, `${name}.noise`), index).data : new Float32Array(size);
+    const terms = [x, output, noise, ...memory];
+    [x, ...memory] = stepMatrix(step, plan.memory).map((factors) =>
+      x.map((_, i) => factors.reduce((sum, factor, term) => sum + factor * terms[term][i], 0))
     );
     latents.set(x, (index + 1) * size);
   }
