@@ -129,6 +129,33 @@ Deno.test("a run that goes on from a copied state in a new folder ends as the on
     }
   }));
 
+Deno.test("a state from before network 1 thaws goes on to the same bits, and frozen it is not saved", () =>
+  inNewFolder(async (folder) => {
+    const data = await smallData(folder), out = join(folder, "out");
+    // Two steps an epoch: network 1 is frozen in the first four.
+    const made = (training: Partial<d.TrainNetwork2Options>) =>
+      d.pipeline("semi")
+        .use(d.loadBases({ network1: "toy" }))
+        .use(d.readDreambooth({ ...data, resolution: 64, batchSize: 1 }))
+        .use(d.cacheLatents())
+        .use(d.pretrainNetwork1({ rank: 2, steps: 2, learningRate: 1e-3 }))
+        .use(d.freezeNetwork1({ mode: "semi", annealEpoch: 2 }))
+        .use(d.trainNetwork2({ rank: 2, steps: 6, learningRate: 1e-3, ...training }));
+    const whole = join(folder, "whole"), later = join(folder, "later");
+    const save = { folder: out, everySteps: 3, state: true };
+    equal((await runRecorded(made({ save }), { folder: whole })).error, null);
+    const files = (await readdir(out)).filter((name) => name.endsWith(".safetensors")).sort();
+    // At step 3 network 1 is what it was; at step 6 both have trained.
+    const last = ["at-step00000006.safetensors", "at_2-step00000006.safetensors"];
+    deepEqual(files, ["at_2-step00000003.safetensors", ...last].sort());
+    const resume = join(out, "at-step00000003-state");
+    equal((await runRecorded(made({ resume }), { folder: later })).error, null);
+    for (const name of ["network1", "network2"]) {
+      const [a, b] = await Promise.all([whole, later].map((run) => keptNetwork(run, "train-network-2", name)));
+      deepEqual(b, a);
+    }
+  }));
+
 Deno.test("a state that does not fit is refused by name, and other settings are told", () =>
   inNewFolder(async (folder) => {
     const save = { folder: join(folder, "out"), everySteps: 1, state: true, names };
