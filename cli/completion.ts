@@ -12,6 +12,7 @@ const subcommands = {
   inspect: "metadata, ranks and strength of a LoRA file",
   convert: "rename the tensors of a LoRA file",
   merge: "merge LoRA files, or into a base model",
+  resize: "give a LoRA file smaller ranks",
   completion: "print a completion script",
 };
 

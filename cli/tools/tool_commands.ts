@@ -2,11 +2,14 @@ import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typin
 import { convertLora, loraLayouts } from "../../steps/lora_tools/convert.ts";
 import { mergeLoras, mergeLorasIntoBase } from "../../steps/lora_tools/merge.ts";
 import { inspectionText, inspectLora } from "../../steps/lora_tools/inspect.ts";
+import { rankRules, resizeLora } from "../../steps/lora_tools/resize.ts";
 import { UsageError } from "../usage_error.ts";
 
 /** The commands that read and write LoRA files without training: see docs/lora_tools.md. */
 export function toolCommands(): Command[] {
-  return [inspectCommand(), convertCommand(), mergeCommand()].map((command) => command as unknown as Command);
+  return [inspectCommand(), convertCommand(), mergeCommand(), resizeCommand()].map((command) =>
+    command as unknown as Command
+  );
 }
 
 function inspectCommand() {
@@ -89,6 +92,55 @@ function mergeCommand() {
         if (concat) throw new UsageError("--concat is for LoRA with LoRA: leave it out, or --sd_model");
         await mergeLorasIntoBase(base, loras, output, { ...options, ...(config === undefined ? {} : { config }) });
         console.log(`${output}: ${base} with ${models.length} LoRA files`);
+      })
+    );
+}
+
+function resizeCommand() {
+  return new Command("resize").description("give a LoRA file smaller ranks, by singular values")
+    .requiredOption("--model <file>", "LoRA file")
+    .requiredOption("--save_to <file>", "file to write")
+    .option("--new_rank <rank>", "new rank; with a dynamic method the most it may be", numberOf, 4)
+    .option("--new_conv_rank <rank>", "of convolutions, 1x1 too; --new_rank when left out", numberOf)
+    .addOption(
+      new Option("--dynamic_method <rule>", "choose each module's rank by its singular values").choices(rankRules),
+    )
+    .option("--dynamic_param <number>", "the rule's target", numberOf)
+    .addOption(
+      new Option("--save_precision <precision>", "numbers in the file").choices(precisions).default("float" as const),
+    )
+    .option("--verbose", "print what is left of each module")
+    .action((
+      {
+        model,
+        save_to: output,
+        new_rank: rank,
+        new_conv_rank: convRank,
+        dynamic_method: by,
+        dynamic_param: target,
+        save_precision: precision,
+        verbose,
+      },
+    ) =>
+      answering(async () => {
+        if ((by === undefined) !== (target === undefined)) {
+          throw new UsageError("--dynamic_method and --dynamic_param go together: give both or neither");
+        }
+        const rule = by === undefined ? {} : { rule: { by, target: target! } };
+        const options = { rank, precision, ...rule, ...(convRank === undefined ? {} : { convRank }) };
+        const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+        const resized = await resizeLora(model, output, options, ({ module, normKept, sumKept }, done, total) => {
+          const { name, alpha, down: { shape: [rank] } } = module;
+          if (verbose) {
+            console.log(
+              `${done}/${total} ${name}: rank ${rank}, alpha ${alpha}, norm kept ${percent(normKept)}, sum ${
+                percent(sumKept)
+              }`,
+            );
+          }
+        });
+        const mean = resized.reduce((sum, { normKept }) => sum + normKept, 0) / resized.length;
+        console.log(`${output}: ${resized.length} modules, ${percent(mean)} of their norms kept on average`);
       })
     );
 }
