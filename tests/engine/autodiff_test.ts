@@ -17,6 +17,7 @@ import {
   scoped,
   silu,
   square,
+  storingActivations,
   subtract,
   sum,
   type Tensor,
@@ -199,4 +200,15 @@ Deno.test("gradients() with checkpointing leaves alone what is used outside of i
   deepEqual([...found.inside], [3, 6, -3]);
   deepEqual([...found.byInside], [2 * 3 + 1, 2 * 6 + 1, -2 * 3 + 1]);
   deepEqual([...found.byX], [21, 39, -15]);
+});
+
+Deno.test("gradients are f32, also of activations in 16 bits and asked for among them", () => {
+  const x = input("x", [8, 16]), weight = input("weight", [16, 16]);
+  const [byX, byWeight] = storingActivations("bf16", () => {
+    const hidden = linear(x, weight), output = linear(hidden, weight);
+    equal(hidden.dtype, "bf16");
+    return gradients(sum(output), [hidden, weight]);
+  });
+  equal(byX!.dtype, "f32");
+  equal(byWeight!.dtype, "f32");
 });
