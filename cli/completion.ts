@@ -13,6 +13,7 @@ const subcommands = {
   convert: "rename the tensors of a LoRA file",
   merge: "merge LoRA files, or into a base model",
   resize: "give a LoRA file smaller ranks",
+  extract: "the difference of two bases as a LoRA file",
   completion: "print a completion script",
 };
 

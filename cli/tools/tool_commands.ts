@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { convertLora, loraLayouts } from "../../steps/lora_tools/convert.ts";
+import { extractLora } from "../../steps/lora_tools/extract.ts";
 import { mergeLoras, mergeLorasIntoBase } from "../../steps/lora_tools/merge.ts";
 import { inspectionText, inspectLora } from "../../steps/lora_tools/inspect.ts";
 import { rankRules, resizeLora } from "../../steps/lora_tools/resize.ts";
@@ -7,7 +8,7 @@ import { UsageError } from "../usage_error.ts";
 
 /** The commands that read and write LoRA files without training: see docs/lora_tools.md. */
 export function toolCommands(): Command[] {
-  return [inspectCommand(), convertCommand(), mergeCommand(), resizeCommand()].map((command) =>
+  return [inspectCommand(), convertCommand(), mergeCommand(), resizeCommand(), extractCommand()].map((command) =>
     command as unknown as Command
   );
 }
@@ -141,6 +142,50 @@ function resizeCommand() {
         });
         const mean = resized.reduce((sum, { normKept }) => sum + normKept, 0) / resized.length;
         console.log(`${output}: ${resized.length} modules, ${percent(mean)} of their norms kept on average`);
+      })
+    );
+}
+
+function extractCommand() {
+  return new Command("extract").description("the difference of two base models as a LoRA file")
+    .requiredOption("--model_org <base>", "what was trained from: a folder, a file, or toy")
+    .requiredOption("--model_tuned <base>", "what came of it")
+    .requiredOption("--save_to <file>", "file to write")
+    .option("--dim <rank>", "rank", numberOf, 4)
+    .option("--conv_dim <rank>", "rank of 3x3 convolutions; without it they are left out", numberOf)
+    .option(
+      "--clamp_quantile <share>",
+      "cuts the factors off at this quantile; 1 leaves them as they are",
+      numberOf,
+      0.99,
+    )
+    .option("--min_diff <number>", "the text encoder is left out where no weight differs by more", numberOf, 0.01)
+    .option("--config <folder>", "folder whose configurations bases in one file are read with")
+    .addOption(
+      new Option("--save_precision <precision>", "numbers in the file").choices(precisions).default("float" as const),
+    )
+    .action((given) =>
+      answering(async () => {
+        const { model_org: original, model_tuned: tuned, save_to: output, dim: rank, conv_dim: convRank, config } =
+          given;
+        const { clamp_quantile: clampQuantile, min_diff: minDiff, save_precision: precision } = given;
+        const options = { rank, clampQuantile, minDiff, precision };
+        const more = { ...(convRank === undefined ? {} : { convRank }), ...(config === undefined ? {} : { config }) };
+        const { modules, equal, hasTextEncoder } = await extractLora(
+          original,
+          tuned,
+          output,
+          { ...options, ...more },
+          (name, done, total) => {
+            if (done % 20 === 0) console.error(`${done} of ${total} layers, ${name}`);
+          },
+        );
+        console.log(`${output}: ${modules} modules${equal ? `; ${equal} layers are equal in both` : ""}`);
+        if (!hasTextEncoder) {
+          console.log(
+            `Note: the text encoders differ by no more than ${minDiff} (--min_diff), so the UNet alone is in it`,
+          );
+        }
       })
     );
 }
