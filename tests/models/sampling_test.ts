@@ -1,8 +1,20 @@
-import { deepEqual, ok } from "node:assert/strict";
-import { add, concat, Device, embedding, fill, multiply, reshape, slice, SlotPool } from "../../engine/mod.ts";
+import { deepEqual, equal, ok } from "node:assert/strict";
+import {
+  add,
+  byteLength,
+  concat,
+  Device,
+  embedding,
+  fill,
+  multiply,
+  pooledBytes,
+  reshape,
+  slice,
+  SlotPool,
+} from "../../engine/mod.ts";
 import { planSampler, samplerNames, stepMatrix } from "../../models/noise/sampler.ts";
 import { NoiseSchedule } from "../../models/noise/schedule.ts";
-import { CompiledSampler, type SampledModel } from "../../models/sampling.ts";
+import { CompiledSampler, planSampling, type SampledModel } from "../../models/sampling.ts";
 
 /**
  * In the UNet's place: `f = x · (t + 1) / 2000`, twice that for a prompt of the token 1, so that latents of a sampler without fresh noise are a factor times
@@ -57,4 +69,17 @@ Deno.test("CompiledSampler takes every sampler's steps on the device, memory and
     const worst = Math.max(...latents.map((value, at) => Math.abs(value - factor * unit[at])));
     ok(worst <= 1e-4 * scale, `${sampler}: differs by ${worst / scale} of the largest value`);
   }
+});
+
+Deno.test("planned memory counts what a sampler keeps: PNDM has five times the latents more than DDIM", () => {
+  const latents = 2 * 64 * 64 * 4 * 4;
+  const planned = (sampler: typeof samplerNames[number]) => {
+    const options = { sampler, steps, guidance, width: 64, height: 64, batch: 2, tokenRows: 1, adapters: [] };
+    return planSampling(linear, options);
+  };
+  const ddim = planned("ddim"), pndm = planned("pndm");
+  equal(byteLength(ddim.state), latents);
+  equal(byteLength(pndm.state), 6 * latents);
+  const bytes = ({ encode, start, step }: typeof ddim) => pooledBytes([encode, start, step], []);
+  ok(bytes(pndm) - bytes(ddim) >= 5 * latents);
 });
