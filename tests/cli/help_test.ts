@@ -54,7 +54,10 @@ Deno.test("each shell's script completes all flags that are not refused, and the
       equal(isThere, !isRefused(name), `${shell} and --${name}`);
     }
     match(script, /no fp16 bf16/);
-    for (const command of ["train", "new", "completion"]) ok(script.includes(command), `${shell} and ${command}`);
+    const tools = ["inspect", "convert", "merge", "resize", "extract"];
+    for (const command of ["train", "new", "completion", ...tools]) {
+      ok(script.includes(command), `${shell} and ${command}`);
+    }
   }
 });
 

@@ -1,7 +1,8 @@
 import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type LoraFileModule, writeLora } from "../../../formats/lora_file.ts";
+import { type LoraFileModule, readLora, writeLora } from "../../../formats/lora_file.ts";
+import { loraDelta } from "../../../lora/merge.ts";
 import { inspectionText, inspectLora } from "../../../steps/lora_tools/inspect.ts";
 import { runCommandLine } from "../../../cli/main.ts";
 import { goldenPath } from "../../probe/golden_tensors.ts";
@@ -35,6 +36,15 @@ Deno.test("inspectLora() gives rank, alpha, block and norm of each module", () =
     deepEqual(parts.map(({ name }) => name).toSorted(), ["text_encoder", "unet"]);
     deepEqual(sizes.map(({ rank, alpha, modules }) => [rank, alpha, modules]).toSorted(), [[1, 0.5, 1], [2, 2, 1]]);
   }));
+
+Deno.test("a module's norm is that of the change it makes, of linear layers and convolutions", async () => {
+  const path = goldenPath("files/lora_files/small_conv_f16.safetensors");
+  const norms = new Map((await inspectLora(path)).modules.map(({ name, norm }) => [name, norm]));
+  for (const module of (await readLora(path)).modules) {
+    const expected = Math.sqrt(loraDelta(module, 1).reduce((sum, value) => sum + value ** 2, 0));
+    ok(Math.abs(norms.get(module.name)! / expected - 1) < 1e-6, module.name);
+  }
+});
 
 Deno.test("inspectLora() finds that the hashes of sd-scripts' files are those of their bytes", async () => {
   for (const name of ["small_f32", "small_conv_f16", "small_bf16"]) {
