@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import type { Flag } from "../../cli/flags/flag.ts";
 import { flagsByName } from "../../cli/flags/table.ts";
 import { flagsPage } from "../../cli/flags_page.ts";
+import { checkPictureOptions } from "../../steps/values/picture_sampler.ts";
 import { type GoldenFlag, readGoldenLines } from "./golden_lines.ts";
 
 const golden = await readGoldenLines();
@@ -82,4 +83,10 @@ Deno.test("each flag has one entry and one spelling, a sentence, and a reason wh
 
 Deno.test("docs/flags.md is what the table makes of it", async () => {
   equal(await readFile(new URL("../../docs/flags.md", import.meta.url), "utf8"), flagsPage());
+});
+
+Deno.test("pictures can be sampled with every choice of --sample_sampler", () => {
+  const choices = flagsByName.get("sample_sampler")?.choices ?? [];
+  equal(choices.length, 16);
+  for (const sampler of choices) checkPictureOptions({ width: 64, height: 64, sampler: `${sampler}` });
 });
