@@ -197,7 +197,11 @@ function moduleNames(file: TensorFile): Set<string> {
   for (const key of file.tensors.keys()) {
     const end = [DOWN, UP, ALPHA].find((end) => key.endsWith(end));
     const fault = end === undefined
-      ? `expected a name that ends in ${DOWN}, ${UP} or ${ALPHA}: another kind of adapter than LoRA`
+      ? `expected a name that ends in ${DOWN}, ${UP} or ${ALPHA}: ${
+        /\.lora_[AB]\.weight$/.test(key)
+          ? "diffusers' names, the command convert renames them"
+          : "another kind of adapter than LoRA"
+      }`
       : nameFault(key.slice(0, -end.length));
     if (fault !== null) throw new TypeError(`Cannot read ${file.path}, tensor ${JSON.stringify(key)}: ${fault}`);
     names.add(key.slice(0, -end!.length));

@@ -37,7 +37,7 @@ function convertCommand() {
     .action((file, output, { to, alpha }) =>
       answering(async () => {
         const done = await convertLora(file, output, { alpha, ...(to === undefined ? {} : { to }) });
-        console.log(`${output}: ${done.modules} modules, from ${done.from}'s names to ${done.to}'s`);
+        console.log(`${output}: ${done.modules} modules, names changed from ${done.from} to ${done.to}`);
         if (done.rounded.length === 0) return;
         console.log(
           `Note: folding alpha in has rounded the weights of ${done.rounded.length} modules, such as ${
@@ -202,6 +202,8 @@ async function answering(body: () => Promise<void>): Promise<void> {
     await body();
   } catch (error) {
     if (!(error instanceof Error)) throw error;
-    throw new UsageError(error.message, { cause: error });
+    const { code, path } = error as { code?: string; path?: string };
+    const isMissing = code === "ENOENT" && path !== undefined;
+    throw new UsageError(isMissing ? `Cannot read ${path}: there is no such file` : error.message, { cause: error });
   }
 }

@@ -3,6 +3,7 @@ import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type LoraFileModule, readLora, writeLora } from "../../../formats/lora_file.ts";
 import { loraDelta } from "../../../lora/merge.ts";
+import { convertLora } from "../../../steps/lora_tools/convert.ts";
 import { inspectionText, inspectLora } from "../../../steps/lora_tools/inspect.ts";
 import { runCommandLine } from "../../../cli/main.ts";
 import { goldenPath } from "../../probe/golden_tensors.ts";
@@ -70,4 +71,12 @@ Deno.test("the command inspect names a file that is no LoRA", () =>
   rejects(runCommandLine(["inspect", goldenPath("training/tiny/unet/config.json")]), {
     name: "UsageError",
     message: /^Cannot read .*config\.json/,
+  }));
+
+Deno.test("a file that is not there, and one with diffusers' names, are told with what to do", () =>
+  inNewFolder(async (folder) => {
+    const missing = join(folder, "none.safetensors"), other = join(folder, "diffusers.safetensors");
+    await rejects(runCommandLine(["inspect", missing]), { message: `Cannot read ${missing}: there is no such file` });
+    await convertLora(goldenPath("files/lora_files/small_f32.safetensors"), other);
+    await rejects(runCommandLine(["inspect", other]), /diffusers' names, the command convert renames them$/);
   }));
