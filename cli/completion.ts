@@ -6,16 +6,8 @@ import { UsageError } from "./usage_error.ts";
 /** Shells that flags can be completed in. */
 export const shells = ["bash", "zsh", "fish"] as const;
 
-const subcommands = {
-  train: "train two networks, or one",
-  new: "write a recipe",
-  inspect: "metadata, ranks and strength of a LoRA file",
-  convert: "rename the tensors of a LoRA file",
-  merge: "merge LoRA files, or into a base model",
-  resize: "give a LoRA file smaller ranks",
-  extract: "the difference of two bases as a LoRA file",
-  completion: "print a completion script",
-};
+/** Commands by name, with what they do. */
+export type Commands = ReadonlyMap<string, string>;
 
 /** Values of these flags are paths. */
 const pathValues = ["file", "folder", "model"];
@@ -26,18 +18,18 @@ function offered(): Flag[] {
 }
 
 /**
- * What a shell reads to complete `dualora` and `deno task train`.
+ * What a shell reads to know the command `dualora` and to complete its words.
  *
  * @throws {UsageError} If the shell is not one of {@linkcode shells}.
  */
-export function completionScript(shell: string): string {
+export function completionScript(shell: string, commands: Commands): string {
   switch (shell) {
     case "bash":
-      return bashScript();
+      return bashScript(commands);
     case "zsh":
-      return zshScript();
+      return zshScript(commands);
     case "fish":
-      return fishScript();
+      return fishScript(commands);
     default:
       throw new UsageError(`There is no completion for ${JSON.stringify(shell)}; shells are ${shells.join(", ")}`);
   }
@@ -49,7 +41,7 @@ function commandLine(quote: (path: string) => string): string {
   return `deno run -A ${path("tools/launch.ts")} ${path("cli/main.ts")}`;
 }
 
-function bashScript(): string {
+function bashScript(commands: Commands): string {
   const cases = offered().filter(({ type }) => type !== "switch").map((flag) => {
     const words = valuesOf(flag);
     const reply = words
@@ -68,7 +60,7 @@ function bashScript(): string {
     "  # Bash makes three words of --flag=value.",
     '  if [[ $current == = ]]; then current=""; elif [[ $flag == = ]]; then flag="${COMP_WORDS[COMP_CWORD-2]}"; fi',
     "  if (( COMP_CWORD == 1 )); then",
-    `    COMPREPLY=($(compgen -W "${Object.keys(subcommands).join(" ")}" -- "$current"))`,
+    `    COMPREPLY=($(compgen -W "${[...commands.keys()].join(" ")}" -- "$current"))`,
     "    return",
     "  fi",
     '  case "${COMP_WORDS[1]}" in',
@@ -79,6 +71,7 @@ function bashScript(): string {
     "      esac",
     `      COMPREPLY=($(compgen -W "${offered().map(({ name }) => `--${name}`).join(" ")}" -- "$current"))`,
     "      ;;",
+    '    *) COMPREPLY=($(compgen -f -- "$current")) ;;',
     "  esac",
     "}",
     "complete -F _dualora dualora",
@@ -86,7 +79,7 @@ function bashScript(): string {
   ].join("\n");
 }
 
-function zshScript(): string {
+function zshScript(commands: Commands): string {
   const specifications = offered().map((flag) => {
     const { name, type, does } = flag, words = valuesOf(flag);
     const action = words ? `(${words.join(" ")})` : isPath(flag) ? "_files" : "";
@@ -99,9 +92,7 @@ function zshScript(): string {
     `dualora() { ${commandLine(singleQuoted)} "$@"; }`,
     "_dualora() {",
     "  if (( CURRENT == 2 )); then",
-    `    _values command ${
-      Object.entries(subcommands).map(([name, does]) => singleQuoted(`${name}[${does}]`)).join(" ")
-    }`,
+    `    _values command ${[...commands].map(([name, does]) => singleQuoted(`${name}[${does}]`)).join(" ")}`,
     "    return",
     "  fi",
     "  case $words[2] in",
@@ -111,6 +102,7 @@ function zshScript(): string {
     "      _arguments \\",
     specifications.join(" \\\n"),
     "      ;;",
+    "    *) _files ;;",
     "  esac",
     "}",
     "compdef _dualora dualora",
@@ -118,8 +110,8 @@ function zshScript(): string {
   ].join("\n");
 }
 
-function fishScript(): string {
-  const isFirst = "not __fish_seen_subcommand_from " + Object.keys(subcommands).join(" ");
+function fishScript(commands: Commands): string {
+  const isFirst = "not __fish_seen_subcommand_from " + [...commands.keys()].join(" ");
   const lines = offered().map((flag) => {
     const words = valuesOf(flag);
     const value = flag.type === "switch"
@@ -136,8 +128,10 @@ function fishScript(): string {
   return [
     "# In ~/.config/fish/config.fish, with the project's folder: deno run -A <folder>/tools/launch.ts <folder>/cli/main.ts completion fish | source",
     `function dualora; ${commandLine(fishQuoted)} $argv; end`,
-    "complete -c dualora -f",
-    ...Object.entries(subcommands).map(([name, does]) =>
+    // Of train the flags say which values are paths; the tools take files.
+    "complete -c dualora -n '__fish_seen_subcommand_from train completion new' -f",
+    `complete -c dualora -n ${fishQuoted(isFirst)} -f`,
+    ...[...commands].map(([name, does]) =>
       `complete -c dualora -n ${fishQuoted(isFirst)} -a ${name} -d ${fishQuoted(does)}`
     ),
     `complete -c dualora -n '__fish_seen_subcommand_from completion' -a ${fishQuoted(shells.join(" "))}`,

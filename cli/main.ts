@@ -28,12 +28,14 @@ export async function runCommandLine(args: readonly string[]): Promise<void> {
   const trainCommand = makeTrainCommand();
   trainCommand.action(() => train(trainCommand, rest));
   program.addCommand(trainCommand);
-  program.command("completion").argument("<shell>", shells.join(", ")).description(
-    "print what a shell needs to complete flags",
-  )
-    .action((shell) => console.log(completionScript(shell).trimEnd()));
   program.command("new").description("ask a few questions, and write a recipe or a file of settings").action(startNew);
   for (const tool of toolCommands()) program.addCommand(tool.copyInheritedSettings(program));
+  program.command("completion").argument("<shell>", shells.join(", ")).description(
+    "print what a shell needs to complete commands and flags",
+  ).action((shell) => {
+    const commands = new Map(program.commands.map((each) => [each.name(), each.summary() || each.description()]));
+    console.log(completionScript(shell, commands).trimEnd());
+  });
   const words = name === "train" ? [name, ...argparseWords(rest, flagsByName)] : args;
   await program.parseAsync([...words], { from: "user" });
 }

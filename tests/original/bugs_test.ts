@@ -7,6 +7,9 @@ import { deepEqual, equal, ok } from "node:assert/strict";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { readEvents } from "../../formats/tensorboard/_test_events.ts";
+import { planRecipe } from "../../cli/recipe/plan_recipe.ts";
+import * as d from "../../mod.ts";
+import { datasetOf, readTrainingData } from "../../steps/values/training_data.ts";
 import { settingsOfLine } from "../cli/parse_line.ts";
 import { makeData, pairLine, runLine } from "./run_line.ts";
 
@@ -151,6 +154,26 @@ Deno.test("captions are left out in every second epoch only, and grow with the s
   ok(!sameWeights(await weights("--max_train_steps=4", ...short), await weights("--max_train_steps=4", ...long)));
 });
 
+Deno.test("buckets are shuffled anew in each epoch", async () => {
+  const line = [
+    `--train_data_dir=${d.toy.character}`,
+    "--caption_extension=.txt",
+    "--resolution=128",
+    "--enable_bucket",
+    "--max_bucket_reso=256",
+  ];
+  const { plan } = await planRecipe(
+    await settingsOfLine([...line, "--min_bucket_reso=64", "--pretrained_model_name_or_path=toy", "--output_dir=out"]),
+  );
+  const options = plan.calls.find(([step]) => step === "readDatasets")![1] as d.ReadDatasetsOptions;
+  const { data } = await readTrainingData(options), set = datasetOf(data.network1);
+  const order = (epoch: number) => set.epoch(epoch).map(({ samples }) => samples.map(({ image }) => image.path));
+  const [first, second] = [order(0), order(1)];
+  equal(first.length, second.length);
+  deepEqual(first.flat().sort(), second.flat().sort());
+  ok(JSON.stringify(first) !== JSON.stringify(second));
+});
+
 Deno.test("coefficients are fractions, each network's file has its own alpha, and orthogonality is in the figures", async () => {
   // The middle block needs two cells a side: at 64 pixels it has one.
   const line = [...pairLine(folder), "--resolution=128", "--network_alpha_2=2", "--network_dim_2=8"];
@@ -181,6 +204,11 @@ Deno.test("gathered batches make steps of their own number, whichever network ha
   ];
   const { networks } = await runLine(folder, [...line, "--lr_scheduler=linear"]);
   for (const { log } of [networks.network1, networks.network2!]) deepEqual(log.map(({ epoch }) => epoch), [0, 1, 2, 3]);
+  // The rate falls with each step of four, not with each batch: 1 - k / 4.
+  for (const [number, network] of [[1, networks.network1], [2, networks.network2!]] as const) {
+    const rates = network.log.map(({ values }) => values[`learning_rate_unet_${number}`]);
+    rates.forEach((rate, step) => ok(Math.abs(rate - 1e-2 * (1 - step / 4)) < 1e-9, `${rates}`));
+  }
 });
 
 Deno.test("network_weights count without freezing, frozen too, and each network has its own", async () => {
@@ -259,4 +287,39 @@ Deno.test("orthogonality is logged", async () => {
   const [curves] = await readdir(join(logs, name, "network_train_2"));
   const events = readEvents(await readFile(join(logs, name, "network_train_2", curves)));
   for (const tag of ["loss/orth_te", "loss/orth_unet"]) equal(events.filter(({ scalars }) => tag in scalars).length, 4);
+});
+
+Deno.test("in fp16 both networks get the gradients that they get in f32, and a frozen network 1 trains with it", async () => {
+  const line = [...pairLine(folder), "--orth_te_coefficient=1000000", "--max_grad_norm=0"];
+  const full = await runLine(folder, line), half = await runLine(folder, [...line, "--mixed_precision=fp16"]);
+  // Sums are f32 in both; rounding weights and activations to f16 leaves norms to a few parts in a thousand (2⁻¹¹ a number).
+  for (const [number, name] of [[1, "network1"], [2, "network2"]] as const) {
+    const [wanted, found] = [full, half].map(({ networks }) => networks[name]!.log[1].values[`norm_${number}`]);
+    ok(Math.abs(found - wanted) < 0.02 * wanted, `${name}: ${found}, in f32 ${wanted}`);
+  }
+  const { networks } = await runLine(folder, [
+    ...line,
+    "--mixed_precision=fp16",
+    "--freeze_network_1",
+    "--pretrain_steps=1",
+  ]);
+  equal(networks.network2!.log.length, 4);
+});
+
+Deno.test("sample_prompts make pictures of each network and of both", async () => {
+  const prompts = join(folder, "prompts.txt");
+  await writeFile(prompts, "sks person --w 64 --h 64 --s 2 --d 1\n");
+  const line = [
+    ...pairLine(folder),
+    `--sample_prompts=${prompts}`,
+    "--sample_every_n_steps=4",
+    "--sample_sampler=euler",
+  ];
+  const { folder: output } = await runLine(folder, line);
+  const names = await readdir(join(output, "sample"));
+  equal(names.length, 3, names.join());
+  const pictures = await Promise.all(
+    names.map(async (name) => (await readFile(join(output, "sample", name))).toString("base64")),
+  );
+  equal(new Set(pictures).size, 3, "a network and the stack paint the same");
 });
