@@ -1,4 +1,4 @@
-import { absMax, type Device, type Node, observing, plan, type Tensor } from "../engine/mod.ts";
+import { absMax, type Device, isHalf, type Node, observing, plan, type Tensor } from "../engine/mod.ts";
 import { packFigures } from "./packed_figures.ts";
 import type { StepGraph } from "./step_graph.ts";
 
@@ -65,7 +65,7 @@ export async function findNotFinite(
     // What changes variables would do so again, and so would what depends on it: the sums of micro-batches and all behind them.
     if (node.op.overwrites || node.inputs.some((each) => each && comesFrom(each, changing))) changing.add(node);
     else {
-      const floats = outputs.filter(({ dtype }) => dtype === "f32" || dtype === "f16");
+      const floats = outputs.filter(({ dtype }) => dtype === "f32" || isHalf(dtype));
       seen.push(...floats.map((output) => ({ node, largest: absMax(output) })));
     }
   }, trace);

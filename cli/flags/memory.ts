@@ -50,8 +50,7 @@ export const memoryFlags = flagGroup("Memory and speed", [
     default: false,
     from: "both",
     status: "works",
-    does:
-      "compute activations twice instead of keeping them: about half the memory, a third more time, the same result",
+    does: "compute activations twice instead of keeping them: less memory (docs/memory.md), more time, the same result",
   },
   {
     name: "xformers",
@@ -82,7 +81,7 @@ export const memoryFlags = flagGroup("Memory and speed", [
     type: "integer",
     default: 8,
     from: "both",
-    status: { means: "no effect: latents are ready before training, so nothing is loaded beside it" },
+    status: { means: "no effect: pictures are read, and encoded where they are not cached, in the same process" },
     does: "processes that load pictures",
   },
   {
@@ -90,7 +89,7 @@ export const memoryFlags = flagGroup("Memory and speed", [
     type: "switch",
     default: false,
     from: "both",
-    status: { means: "no effect: latents are ready before training, so nothing is loaded beside it" },
+    status: { means: "no effect: pictures are read, and encoded where they are not cached, in the same process" },
     does: "keep those processes between epochs",
   },
 ]);

@@ -77,8 +77,9 @@ async function download({ entry, open }: WantedFile, blob: string, hash: string,
       );
     }
     await file.sync();
+    // Still under the lock: whoever waits for it finds the whole file when its turn comes.
+    await rename(incomplete, blob);
   }
-  await rename(incomplete, blob);
 }
 
 /** A stream's chunks; where it breaks off, an error that says so. */

@@ -1,5 +1,5 @@
 /** One dual step of SD v1.5 at its full size, with weights by rule, against PyTorch's figures: `deno task test:full`. */
-import { equal } from "node:assert/strict";
+import { equal, ok } from "node:assert/strict";
 import { dualStepOptions, probeDualStep } from "../../tools/probe/dual.ts";
 import { readOptions } from "../../tools/probe/options.ts";
 import {
@@ -8,6 +8,7 @@ import {
   closeTensor,
   goldenJson,
   goldenTensors,
+  relativeError,
   startingWith,
 } from "../probe/golden_tensors.ts";
 import { type FullRequest, withFullModel } from "./full_model.ts";
@@ -22,7 +23,13 @@ async function checkDualStep(request: FullRequest): Promise<void> {
   const isHalf = request.precision === "f16", limit = isHalf ? 1e-2 : 1e-4;
   closeFigures(found, "terms.", json.terms, limit);
   closeFigures(found, "norms.", { norm_1_at_clip, norm_2_at_clip }, isHalf ? 1e-2 : 1e-3);
+  const hooks = ["hook_text_1", "hook_text_2", "hook_unet_1", "hook_unet_2"];
+  const hidden = new Map(hooks.map((name) => [name, found.get(name)!.data]));
+  closeFingerprints(hidden, hooks, golden.get("hooks")!.data, { norm: limit, dot: 4 * limit });
   for (const k of [1, 2]) {
+    closeTensor(found, `hook_unet_${k}`, golden, `hook_unet_${k}`, limit);
+    const first = golden.get(`hook_text_${k}.tokens_0_to_7`)!, states = found.get(`hook_text_${k}`)!;
+    ok(relativeError(states.data.subarray(0, first.data.length), first.data) <= limit, `hook_text_${k}`);
     const gradients = startingWith(found, `network_${k}.`);
     equal(gradients.size, 528);
     const limits = isHalf ? { norm: 1e-2, dot: 4e-2 } : { norm: 1e-3, dot: 4e-3 };
