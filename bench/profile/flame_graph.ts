@@ -1,3 +1,4 @@
+import { escapeHtml } from "../../steps/report/html.ts";
 import type { ProfileNode, ProgramProfile } from "./profile.ts";
 
 /** Narrower parts are left out: nobody could see them. */
@@ -44,8 +45,4 @@ function bar(node: ProfileNode, parentMs: number, totalMs: number, depth: number
   }"><span class="name" style="background:hsl(${hue} 70% 75%)">${
     escapeHtml(node.name)
   }</span><div class="row">${children}</div></div>`;
-}
-
-function escapeHtml(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 }

@@ -23,6 +23,6 @@ export interface KernelTarget {
 export interface Kernel {
   readonly wgsl: string;
   readonly workgroups: readonly [number, number, number];
-  /** u32 values behind `var<uniform> sizes: array<vec4u, n>`, see `sizesBinding`; rounded up to whole vectors with zeros. */
+  /** u32 values behind `var<uniform> sizes: array<vec4u, n>`; rounded up to whole vectors with zeros. */
   readonly sizes?: readonly number[];
 }

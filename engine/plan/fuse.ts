@@ -39,10 +39,10 @@ export function fuse(roots: readonly Tensor[]): Tensor[] {
     const inputs = node.inputs.map((tensor) => tensor && renewed(tensor));
     let application: Application = { op: node.op, inputs, attributes: node.attributes };
     let hasChanged = inputs.some((tensor, i) => tensor !== node.inputs[i]);
-    for (const [place, name] of inputNames(node.op).entries()) {
+    for (const [place, name] of node.op.absorb ? inputNames(node.op).entries() : []) {
       const wanted = node.inputs[place], producer = wanted && onlyFor(wanted, uses);
-      if (!producer || !node.op.absorb) continue;
-      const joined = node.op.absorb(name, newNodes.get(producer)!, application);
+      if (!producer) continue;
+      const joined = node.op.absorb!(name, newNodes.get(producer)!, application);
       if (!joined) continue;
       application = joined;
       hasChanged = true;

@@ -101,15 +101,3 @@ export function floatType({ dtype }: TensorType): FloatFormat {
   if (dtype === "u32" || dtype === "i32") throw new TypeError(`an operand is ${dtype}, wanted f32, f16 or bf16`);
   return dtype;
 }
-
-/**
- * Declares a kernel's sizes as a uniform, and reads each by its name: `let ROWS = sizes[0].x;`. The values go into `Kernel.sizes` in the same order.
- *
- * @returns `declaration` for the module's top and `reads` for the top of `main`.
- */
-export function sizesBinding(at: number, names: readonly string[]): { declaration: string; reads: string } {
-  return {
-    declaration: `@group(0) @binding(${at}) var<uniform> sizes: array<vec4u, ${Math.ceil(names.length / 4)}>;`,
-    reads: names.map((name, i) => `let ${name} = sizes[${i >> 2}].${"xyzw"[i & 3]};`).join("\n  "),
-  };
-}
