@@ -83,4 +83,5 @@ export { sqrt } from "./ops/sqrt.ts";
 export { square } from "./ops/square.ts";
 export { subtract } from "./ops/subtract.ts";
 export { timestepEmbedding, type TimestepEmbeddingAttributes } from "./ops/timestep_embedding.ts";
+export { upsampleBilinear } from "./ops/upsample_bilinear.ts";
 export { upsampleNearest } from "./ops/upsample_nearest.ts";

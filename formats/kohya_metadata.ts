@@ -75,6 +75,8 @@ export interface TrainingFacts {
   readonly seed: number;
   readonly isLowMemory: boolean;
   readonly noiseOffset: number | null;
+  readonly multiresNoiseIterations: number | null;
+  readonly multiresNoiseDiscount: number;
   readonly minSnrGamma: number | null;
   /** Python's name of the class with its arguments in brackets. */
   readonly optimizer: string;
@@ -138,9 +140,8 @@ export function kohyaMetadata(facts: KohyaFacts): Map<string, string> {
     ss_seed: training.seed,
     ss_lowram: training.isLowMemory,
     ss_noise_offset: float(training.noiseOffset),
-    // Another kind of noise that sd-scripts has; its values where it is off.
-    ss_multires_noise_iterations: null,
-    ss_multires_noise_discount: 0.3,
+    ss_multires_noise_iterations: training.multiresNoiseIterations,
+    ss_multires_noise_discount: float(training.multiresNoiseDiscount),
     ss_sd_scripts_commit_hash: "(unknown)",
     ss_optimizer: training.optimizer,
     ss_max_grad_norm: float(training.maxGradNorm),

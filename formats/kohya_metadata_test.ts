@@ -67,6 +67,8 @@ const training: TrainingFacts = {
   seed: 42,
   isLowMemory: false,
   noiseOffset: null,
+  multiresNoiseIterations: null,
+  multiresNoiseDiscount: 0.3,
   minSnrGamma: null,
   optimizer: "torch.optim.adamw.AdamW",
   maxGradNorm: 1,

@@ -14,6 +14,7 @@ import type { Part } from "../lora/network.ts";
 import { weighStates } from "../models/clip/weigh_states.ts";
 import type { Adapters } from "../models/source.ts";
 import { type LossOptions, sampleLoss } from "./loss.ts";
+import { addMultiresNoise } from "./multires_noise.ts";
 
 /** A base model as a step needs it: graph builders that add a network's deltas to its layers. */
 export interface TrainableBase {
@@ -60,6 +61,7 @@ export interface DenoisingRequest {
  *
  * Inputs, for network k: `latents_<k>`, `noise_<k>` or `noise_key_<k>`, `ids_<k>` or `context_<k>`, `timesteps_<k>`, `signal_<k>`, `sigma_<k>`;
  * `token_weights_<k>` where tokens have weights, `offset_<k>` or `offset_key_<k>` with a noise offset, `huber_<k>` with a Huber loss; see `traceStep`.
+ * With noise of several resolutions `multires_<i>_<k>` or `multires_<i>_key_<k>` and `multires_<i>_size_<k>` for each level i; see `addMultiresNoise`.
  */
 export function traceDenoising(request: DenoisingRequest): Tensor {
   const { number: k, base, shape, loss, vParameterization, adapters } = request;
@@ -70,8 +72,11 @@ export function traceDenoising(request: DenoisingRequest): Tensor {
     request.noise === "fed"
       ? input(`${name}_${k}`, shape)
       : randomNormal(input(`${name}_key_${k}`, [4], "u32"), { shape });
-  const cells = drawn("noise", picture), { noiseOffset = 0, type: lossType = "l2" } = loss;
-  const noise = noiseOffset === 0
+  const cells = drawn("noise", picture), { type: lossType = "l2" } = loss;
+  const { noiseOffset = 0, multiresNoiseIterations: iterations = 0, multiresNoiseDiscount: discount = 0.3 } = loss;
+  const noise = iterations > 0
+    ? addMultiresNoise(cells, { number: k, iterations, discount, drawn })
+    : noiseOffset === 0
     ? cells
     : add(cells, scale(drawn("offset", [batch, 1, 1, 4]), { factor: noiseOffset }));
   const perSample = (name: string) => input(`${name}_${k}`, [batch]);

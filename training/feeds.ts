@@ -2,6 +2,7 @@ import { dropoutKeys } from "../lora/dropout.ts";
 import { RandomStream } from "../random/philox.ts";
 import type { BatchShape } from "./denoising.ts";
 import { huberThreshold, type LossOptions } from "./loss.ts";
+import { drawMultiresSizes } from "./multires_noise.ts";
 
 /** One prepared picture with its prompt. */
 export interface TrainSample {
@@ -44,7 +45,15 @@ export function shapeOf({ samples, height, width, tokenRows }: TrainBatch): Batc
 }
 
 /** Streams of random numbers, so that what one draws does not shift another. */
-const streams = { timesteps: 101, noise: 110, offset: 120, dropout: 1_000_000 } as const;
+const streams = {
+  timesteps: 101,
+  noise: 110,
+  offset: 120,
+  multiresSizes: 140,
+  /** And ten more for each level. */
+  multires: 200,
+  dropout: 1_000_000,
+} as const;
 
 /** Timesteps of one micro-batch, as many as asked for: both networks see the same ones, the larger batch has some of its own. */
 export function drawTimesteps(noise: TrainingNoise, seed: number, micro: number, count: number): number[] {
@@ -98,7 +107,18 @@ export function batchFeeds(
     [`mse_weights_${k}`]: weights.map((weight, i) => weight * snrWeights[i]),
     [`dropout_keys_${k}`]: dropoutKeys(dropoutKeyCount, { seed, firstStream: k * streams.dropout, step: micro }),
     [`huber_${k}`]: own.map((t, i) => huberThreshold(t, alphas[i], { ...loss, trainTimesteps: noise.trainTimesteps })),
+    ...multiresFeeds(),
   };
+
+  function multiresFeeds(): Record<string, ArrayLike<number>> {
+    const { multiresNoiseIterations: iterations = 0 } = loss;
+    const random = new RandomStream({ seed, stream: streams.multiresSizes + k, step: micro });
+    const sizes = drawMultiresSizes({ height, width }, iterations, random);
+    return Object.fromEntries(sizes.flatMap((size, level) => [
+      [`multires_${level}_size_${k}`, size],
+      [`multires_${level}_key_${k}`, key(streams.multires + 10 * level)],
+    ]));
+  }
 }
 
 function joined(parts: readonly Float32Array[]): Float32Array {

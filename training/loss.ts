@@ -24,6 +24,10 @@ export interface LossOptions {
   readonly minSnrGamma?: number;
   /** Noise that all cells of a channel share is added with this factor; 0, off, when left out (`--noise_offset`). */
   readonly noiseOffset?: number;
+  /** Noise of so many resolutions at most is added, in the place of a noise offset; 0, off, when left out (`--multires_noise_iterations`). */
+  readonly multiresNoiseIterations?: number;
+  /** Each coarser resolution counts so many times the one before; 0.3 when left out (`--multires_noise_discount`). */
+  readonly multiresNoiseDiscount?: number;
 }
 
 /**

@@ -214,16 +214,19 @@ export const lossFlags = flagGroup("Noise and loss", [
     name: "multires_noise_iterations",
     type: "integer",
     default: null,
+    second: true,
     from: "sd-scripts",
-    status: { refused: "noise of several resolutions is not there" },
-    does: "add noise of several resolutions, this many times",
+    status: "works",
+    does:
+      "add noise of up to so many resolutions, each two to four times coarser and more; 6 to 10 is usual, without --noise_offset",
   },
   {
     name: "multires_noise_discount",
     type: "number",
     default: 0.3,
+    second: true,
     from: "sd-scripts",
-    status: { refused: "noise of several resolutions is not there" },
+    status: "works",
     does: "how much less each coarser resolution's noise counts",
   },
   {

@@ -36,6 +36,8 @@ const flagOfOption: Readonly<Record<string, FlagName>> = {
   scheduleCycles: "lr_scheduler_num_cycles",
   schedulePower: "lr_scheduler_power",
   noiseOffset: "noise_offset",
+  multiresNoiseIterations: "multires_noise_iterations",
+  multiresNoiseDiscount: "multires_noise_discount",
   huberC: "huber_c",
   accumulationSteps: "gradient_accumulation_steps",
   maxGradNorm: "max_grad_norm",

@@ -70,6 +70,8 @@ function ownOptions(values: FlagValues, network: 1 | 2) {
     maxWeightNorm: [settings.scale_weight_norms, null],
     minSnrGamma: [settings.min_snr_gamma, 0],
     noiseOffset: [settings.noise_offset, 0],
+    multiresNoiseIterations: [settings.multires_noise_iterations, 0],
+    multiresNoiseDiscount: [settings.multires_noise_iterations ? settings.multires_noise_discount : null, 0.3],
     lossType: [lossType, "l2"],
     huberC: [hasThreshold ? settings.huber_c : null, 0.1],
     huberSchedule: [hasThreshold ? settings.huber_schedule : null, "snr"],

@@ -72,6 +72,8 @@ async function factsOf(
       seed: options.seed ?? 1,
       isLowMemory: false,
       noiseOffset: unlessOff(options.noiseOffset),
+      multiresNoiseIterations: unlessOff(options.multiresNoiseIterations),
+      multiresNoiseDiscount: options.multiresNoiseDiscount ?? 0.3,
       minSnrGamma: unlessOff(options.minSnrGamma),
       optimizer: optimizerText(optimizer, options.optimizerArguments),
       maxGradNorm: options.maxGradNorm ?? 1,

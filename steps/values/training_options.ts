@@ -37,6 +37,10 @@ export interface OwnTrainingOptions {
   readonly minSnrGamma?: number;
   /** Noise that all cells of a channel share is added with this factor; 0, off, when left out (`--noise_offset`). */
   readonly noiseOffset?: number;
+  /** Noise of so many resolutions at most is added, each coarser than the one before; 0, off, when left out; without a noise offset only (`--multires_noise_iterations`). */
+  readonly multiresNoiseIterations?: number;
+  /** Each coarser resolution counts so many times the one before; 0.3 when left out (`--multires_noise_discount`). */
+  readonly multiresNoiseDiscount?: number;
   /** `l2` when left out (`--loss_type`). */
   readonly lossType?: LossType;
   /** Least threshold of the Huber losses, above 0; 0.1 when left out (`--huber_c`). */
@@ -60,6 +64,8 @@ export const ownTrainingOptionNames: OptionNames<OwnTrainingOptions> = {
   maxWeightNorm: true,
   minSnrGamma: true,
   noiseOffset: true,
+  multiresNoiseIterations: true,
+  multiresNoiseDiscount: true,
   lossType: true,
   huberC: true,
   huberSchedule: true,
@@ -179,6 +185,8 @@ const ownTests: { readonly [Name in keyof Required<OwnTrainingOptions>]: Test | 
   maxWeightNorm: aboveZero,
   minSnrGamma: fromZero,
   noiseOffset: fromZero,
+  multiresNoiseIterations: wholeFromZero,
+  multiresNoiseDiscount: fromZero,
   lossType: oneOf(lossTypes),
   huberC: aboveZero,
   huberSchedule: oneOf(huberSchedules),
@@ -217,7 +225,17 @@ export function checkTraining(options: TrainingOptions): void {
   if (options.save) checkSaving("train", options.save);
   if (options.logs) checkLogs("train", options.logs);
   if (options.samples) checkSamples("train", options.samples);
+  checkNoise(options);
   checkOptimizer(networkSettings(options));
+}
+
+/** sd-scripts 0.6.4 has either kind of noise, not both. */
+function checkNoise({ noiseOffset = 0, multiresNoiseIterations = 0 }: OwnTrainingOptions): void {
+  if (noiseOffset === 0 || multiresNoiseIterations === 0) return;
+  throw new RangeError(
+    `Cannot train: noiseOffset is ${noiseOffset} and multiresNoiseIterations ${multiresNoiseIterations}, ` +
+      "one of them must be left out (--noise_offset, --multires_noise_iterations)",
+  );
 }
 
 /**
@@ -229,6 +247,7 @@ export function checkTraining(options: TrainingOptions): void {
 export function checkOwnTraining(step: string, own: OwnTrainingOptions, all: TrainingOptions, inside: string): void {
   checkOptions<OwnTrainingOptions>(step, own, ownTrainingOptionNames, inside);
   checkValues<OwnTrainingOptions>(own, ownTests, `${inside}.`);
+  checkNoise({ ...all, ...own });
   checkOptimizer(networkSettings({ ...all, ...own }));
 }
 
@@ -236,7 +255,8 @@ export function checkOwnTraining(step: string, own: OwnTrainingOptions, all: Tra
 export function networkSettings(options: OwnTrainingOptions): NetworkSettings {
   const { learningRate = 1e-4, textEncoderLearningRate, unetLearningRate, schedule, warmupSteps } = options;
   const { scheduleCycles, schedulePower, optimizer, optimizerArguments, maxGradNorm, maxWeightNorm } = options;
-  const { minSnrGamma, noiseOffset, lossType, huberC, huberSchedule } = options;
+  const { minSnrGamma, noiseOffset, multiresNoiseIterations, multiresNoiseDiscount } = options;
+  const { lossType, huberC, huberSchedule } = options;
   return defined({
     learningRate,
     textEncoderLearningRate,
@@ -248,7 +268,15 @@ export function networkSettings(options: OwnTrainingOptions): NetworkSettings {
     optimizer: defined({ name: optimizer, arguments: optimizerArguments }),
     maxGradNorm,
     maxWeightNorm,
-    loss: defined({ type: lossType, huberC, huberSchedule, minSnrGamma, noiseOffset }),
+    loss: defined({
+      type: lossType,
+      huberC,
+      huberSchedule,
+      minSnrGamma,
+      noiseOffset,
+      multiresNoiseIterations,
+      multiresNoiseDiscount,
+    }),
   });
 }
 

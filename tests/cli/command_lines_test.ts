@@ -143,7 +143,7 @@ Deno.test("a refused flag ends the command with its reason, unless it only repea
     message: "--v2 is refused: only models of Stable Diffusion 1.x can be trained",
   });
   await rejects(checked("--wandb_api_key=1"), /^UsageError: --wandb_api_key is refused: /);
-  deepEqual(await checked("--multires_noise_discount=0.3"), []);
+  deepEqual(await checked("--lr_scheduler_type="), []);
 });
 
 Deno.test("a flag that works and means something of its own says so", async () => {

@@ -265,6 +265,8 @@ const networkCases:
     ["network_dropout", "0.1", "dropout", 0.1],
     ["scale_weight_norms", "1", "maxWeightNorm", 1],
     ["noise_offset", "0.1", "noiseOffset", 0.1],
+    ["multires_noise_iterations", "6", "multiresNoiseIterations", 6],
+    ["multires_noise_discount", "0.8", "multiresNoiseDiscount", 0.8],
     ["loss_type", "huber", "lossType", "huber"],
     ["huber_c", "0.5", "huberC", 0.5],
     ["huber_schedule", "constant", "huberSchedule", "constant"],
@@ -328,6 +330,7 @@ function pairFor(flag: string): string[] {
     lr_warmup_steps: "--lr_scheduler=linear",
     lr_scheduler_num_cycles: "--lr_scheduler=cosine_with_restarts",
     lr_scheduler_power: "--lr_scheduler=polynomial",
+    multires_noise_discount: "--multires_noise_iterations=6",
     huber_c: "--loss_type=smooth_l1",
     huber_schedule: "--loss_type=smooth_l1",
   };

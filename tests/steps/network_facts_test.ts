@@ -49,6 +49,7 @@ for (
           ...{ batchesPerEpoch: dataset.batchesPerEpoch, epochs: 7, steps: 100, accumulationSteps: 1, warmupSteps: 0 },
           ...{ gradientCheckpointing: false, cachesLatents: false, isLowMemory: false, schedule: "constant" },
           ...{ mixedPrecision: "no", clipSkip: null, maxTokenLength: null, seed: 42, noiseOffset: null },
+          ...{ multiresNoiseIterations: null, multiresNoiseDiscount: 0.3 },
           ...{ minSnrGamma: null, optimizer: "", maxGradNorm: 1, priorLossWeight },
         },
       });

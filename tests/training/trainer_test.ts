@@ -106,10 +106,19 @@ Deno.test("both networks of a step have optimizers, schedules and losses of thei
   equal(figures[0].values.d_2, Math.fround(1e-6));
 });
 
-Deno.test("each loss and the noise offset change what a network is trained for", async () => {
-  const losses = [{}, { type: "l1" }, { type: "huber" }, { type: "smooth_l1" }, { noiseOffset: 0.2 }, {
-    minSnrGamma: 1,
-  }] as const;
+Deno.test("each loss, the noise offset and noise of several resolutions change what a network is trained for", async () => {
+  const losses = [
+    {},
+    { type: "l1" },
+    { type: "huber" },
+    { type: "smooth_l1" },
+    { noiseOffset: 0.2 },
+    {
+      minSnrGamma: 1,
+    },
+    { multiresNoiseIterations: 3 },
+    { multiresNoiseIterations: 3, multiresNoiseDiscount: 0.8 },
+  ] as const;
   const found: number[] = [];
   for (const loss of losses) {
     const network = { ...still, settings: { ...still.settings, loss } };
