@@ -8,7 +8,7 @@ import { type StepFigures, Trainer, type TrainerNetwork } from "../training/trai
 import { planStep } from "../training/training_program.ts";
 import { type Line, type LineKey, type Measured, measureLine } from "./line.ts";
 import { countOperations } from "./operations.ts";
-import { uniform } from "./ops.ts";
+import { uniform } from "./op_list.ts";
 
 /** Whether network 1 trains, or only lends its hidden layers. */
 export type DualStepMode = "both" | "frozen";

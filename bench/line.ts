@@ -33,7 +33,7 @@ export async function measureLine(
 ): Promise<Line> {
   using device = await Device.open();
   const start = { peer: "dualora", op: key.op, shape: key.shape, pass: key.pass, dtype: "f32" };
-  const end = { adapter: device.facts.name, version: `dualora ${await projectVersion()}, deno ${Deno.version.deno}` };
+  const end = { adapter: device.facts.name, version: await programVersion() };
   try {
     const measured = await make(device);
     const timing = await timeRuns(measured, options);
@@ -53,6 +53,8 @@ export function lineText(line: Line): string {
   );
 }
 
-async function projectVersion(): Promise<string> {
-  return JSON.parse(await readFile(join(projectFolder, "deno.json"), "utf8")).version;
+/** The versions of this program and of Deno, as the lines say them. */
+export async function programVersion(): Promise<string> {
+  const { version } = JSON.parse(await readFile(join(projectFolder, "deno.json"), "utf8"));
+  return `dualora ${version}, deno ${Deno.version.deno}`;
 }

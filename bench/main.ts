@@ -9,7 +9,8 @@ import { parseArgs } from "node:util";
 import { NoAdapterError } from "../engine/mod.ts";
 import { dualStepKey, dualStepModes, measureDualStep } from "./dual_step.ts";
 import { type Line, type LineKey, lineText } from "./line.ts";
-import { measureOp, passes, readOps } from "./ops.ts";
+import { passes, readOps } from "./op_list.ts";
+import { measureOp } from "./ops.ts";
 
 /** What the command line asks for. */
 interface Options {

@@ -40,29 +40,46 @@ export async function timeRuns(work: Work, { seconds }: { seconds: number }): Pr
   await timeBatch(work, 1);
   const start = performance.now();
   let runs = 1, last = await timeBatch(work, runs);
-  while (last.wallMs < wantedBatchMs && runs < mostRunsPerBatch) last = await timeBatch(work, runs *= 2);
+  while (isTooShort(last, runs)) last = await timeBatch(work, runs *= 2);
   const batches = [last];
-  const elapsed = () => (performance.now() - start) / 1000;
-  while (
-    elapsed() < seconds && batches.length < mostBatches &&
-    (batches.length < fewestBatches || elapsed() < seconds / 4)
-  ) {
-    batches.push(await timeBatch(work, runs));
-  }
-  const wall = sorted(batches.map(({ wallMs }) => wallMs / runs)),
-    cpu = sorted(batches.map(({ cpuMs }) => cpuMs / runs));
-  const middle = batches.length >> 1;
+  const elapsedMs = () => performance.now() - start;
+  while (wantsMore(batches.length, elapsedMs(), seconds)) batches.push(await timeBatch(work, runs));
+  return summarize(batches, runs);
+}
+
+/** Whether another batch is to be timed: up to five in the given time, further ones in its first quarter. */
+export function wantsMore(batches: number, elapsedMs: number, seconds: number): boolean {
+  const share = elapsedMs / 1000 / seconds;
+  return share < 1 && batches < mostBatches && (batches < fewestBatches || share < 1 / 4);
+}
+
+/** Whether a batch is too short beside the readback at its end, so that one of twice as many runs is to be timed instead. */
+export function isTooShort({ wallMs }: Batch, runs: number): boolean {
+  return wallMs < wantedBatchMs && runs < mostRunsPerBatch;
+}
+
+/** What one batch took as a whole, in milliseconds. */
+export interface Batch {
+  readonly wallMs: number;
+  readonly cpuMs: number;
+}
+
+/** The times of one run, by batches of equally many. */
+export function summarize(batches: readonly Batch[], runsPerBatch: number): Timing {
+  const wall = sorted(batches.map(({ wallMs }) => wallMs / runsPerBatch));
+  const cpu = sorted(batches.map(({ cpuMs }) => cpuMs / runsPerBatch)), middle = batches.length >> 1;
   return {
     medianMs: wall[middle],
     minMs: wall[0],
     maxMs: wall[wall.length - 1],
     cpuMs: cpu[middle],
     batches: batches.length,
-    runsPerBatch: runs,
+    runsPerBatch,
   };
 }
 
-async function timeBatch(work: Work, runs: number): Promise<{ wallMs: number; cpuMs: number }> {
+/** Times one batch of runs, with the wait at its end. */
+export async function timeBatch(work: Work, runs: number): Promise<Batch> {
   const start = performance.now(), before = cpuUsage();
   for (let i = 0; i < runs; i++) await work.run();
   await work.wait();

@@ -7,10 +7,14 @@ export const projectFolder: string = fileURLToPath(new URL("../", import.meta.ur
 
 const notOurs = ["node_modules", "out", "golden"];
 
-/** All TypeScript files of the project, sorted, as paths from its folder with `/`; without installed packages, results and hidden folders. */
+/**
+ * All TypeScript files of the project, sorted, as paths from its folder with `/`; without installed packages, results, hidden folders, and folders with
+ * a `deno.json` of their own, whose packages are not the project's.
+ */
 export async function listSourceFiles(folder = ""): Promise<string[]> {
-  const files: string[] = [];
-  for (const entry of await readdir(join(projectFolder, folder), { withFileTypes: true })) {
+  const files: string[] = [], entries = await readdir(join(projectFolder, folder), { withFileTypes: true });
+  if (folder !== "" && entries.some(({ name }) => name === "deno.json")) return [];
+  for (const entry of entries) {
     const path = folder === "" ? entry.name : `${folder}/${entry.name}`;
     if (entry.name.startsWith(".") || notOurs.includes(entry.name)) continue;
     if (entry.isDirectory()) files.push(...await listSourceFiles(path));

@@ -1,0 +1,168 @@
+import { defineOp, Device, type KernelTarget, plan, type Tensor, Variable } from "../engine/mod.ts";
+import type { Line } from "./line.ts";
+import { timeRuns, type Timing } from "./timing.ts";
+
+/** What an adapter can do at most, measured by two tiny kernels; each per second of wall-clock time and per second of the process's CPU time. */
+export interface Roofline {
+  readonly adapter: string;
+  /** The adapter is a CPU: its CPU time is what says how long a kernel ran. */
+  readonly cpu: boolean;
+  /** 10⁹ operations in f32 per second, a multiply-add counted as two. */
+  readonly gflops: number;
+  readonly gflopsByCpu: number;
+  /** 10⁹ bytes read or written per second. */
+  readonly gigabytes: number;
+  readonly gigabytesByCpu: number;
+}
+
+/** What bounds a piece of work, and how far it is from there. */
+export interface Share {
+  readonly bound: "arithmetic" | "memory";
+  /** Part of the adapter's peak that was reached. */
+  readonly share: number;
+}
+
+const workgroupSize = 64;
+/** Chains that do not wait for each other: enough to keep several units busy, few enough for the registers. */
+const chains = 8, unrolled = 8, rounds = 256;
+const operationsEach = 2 * chains * unrolled * rounds;
+/** A CPU adapter copies twice as fast as with one vector for each invocation. */
+const vectorsEach = 4;
+/** Larger than a CPU's caches; below what any adapter binds. */
+const copiedBytes = 96 * 2 ** 20;
+
+const arithmetic = defineOp({
+  name: "roofline_arithmetic",
+  inputs: ["x"],
+  type: ({ x }) => x,
+  kernel: ({ inputs: { x } }) => ({
+    workgroups: [x.shape[0] / workgroupSize, 1, 1],
+    wgsl: `@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(${workgroupSize})
+fn main(@builtin(global_invocation_id) at: vec3u) {
+  let start = x[at.x];
+  let factor = 0.999 + 1e-4 * start;
+  let addend = 1e-3 * start;
+  ${eachChain((i) => `var a${i} = start + ${i}.0;`)}
+  for (var round = 0u; round < ${rounds}u; round++) {
+    ${Array(unrolled).fill(eachChain((i) => `a${i} = fma(a${i}, factor, addend);`)).join("\n    ")}
+  }
+  y[at.x] = ${eachChain((i) => `a${i}`, " + ")};
+}
+`,
+  }),
+  samples: [],
+});
+
+const copy = defineOp({
+  name: "roofline_copy",
+  inputs: ["x"],
+  type: ({ x }) => x,
+  kernel: ({ inputs: { x } }) => ({
+    workgroups: [x.shape[0] / (4 * workgroupSize * vectorsEach), 1, 1],
+    wgsl: `@group(0) @binding(0) var<storage, read> x: array<vec4f>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4f>;
+
+@compute @workgroup_size(${workgroupSize})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
+  let first = group.x * ${workgroupSize * vectorsEach}u + local;
+  ${
+      Array.from({ length: vectorsEach }, (_, i) =>
+        `y[first + ${i * workgroupSize}u] = x[first + ${i * workgroupSize}u];`)
+        .join("\n  ")
+    }
+}
+`,
+  }),
+  samples: [],
+});
+
+function eachChain(text: (index: number) => string, separator = " "): string {
+  return Array.from({ length: chains }, (_, i) => text(i)).join(separator);
+}
+
+/**
+ * Measures an adapter's peak rates, in some seconds.
+ *
+ * @param options.seconds Time for each of the two.
+ */
+export async function measureRoofline(device: Device, { seconds }: { seconds: number }): Promise<Roofline> {
+  const { name, target } = device.facts, invocations = arithmeticInvocations(target);
+  const products = await timeKernel(device, arithmetic, invocations, seconds);
+  const copies = await timeKernel(device, copy, copiedBytes / 4, seconds);
+  const operations = operationsEach * invocations / 1e6, bytes = 2 * copiedBytes / 1e6;
+  return {
+    adapter: name,
+    cpu: target.cpu,
+    gflops: operations / products.minMs,
+    gflopsByCpu: operations / products.cpuMs,
+    gigabytes: bytes / copies.minMs,
+    gigabytesByCpu: bytes / copies.cpuMs,
+  };
+}
+
+/** A GPU wants many invocations at once; for a CPU they would only take long. */
+function arithmeticInvocations({ cpu }: KernelTarget): number {
+  return workgroupSize * (cpu ? 64 : 16384);
+}
+
+async function timeKernel(
+  device: Device,
+  op: (x: Tensor) => Tensor,
+  count: number,
+  seconds: number,
+): Promise<Timing> {
+  const x = new Variable("x", { shape: [count], dtype: "f32" }),
+    mark = new Variable("mark", { shape: [1], dtype: "f32" });
+  device.upload(x, new Float32Array(count).fill(0.5));
+  device.upload(mark, [0]);
+  const program = await device.compile(plan({ outputs: { y: op(x.tensor) } }));
+  try {
+    return await timeRuns({
+      run: () => program.run(),
+      wait: async () => {
+        await device.download(mark);
+      },
+    }, { seconds });
+  } finally {
+    device.release(program);
+    device.free([x, mark]);
+  }
+}
+
+/**
+ * Which peak bounds a piece of work, and the share of it that was reached.
+ *
+ * @param work.operations In f32; 0 where only memory counts.
+ * @param work.bytes That have to be read or written at least.
+ * @param work.ms What it took; of CPU time where the adapter is a CPU.
+ */
+export function shareOfPeak(roofline: Roofline, work: { operations: number; bytes: number; ms: number }): Share {
+  const { cpu, gflops, gflopsByCpu, gigabytes, gigabytesByCpu } = roofline;
+  const arithmeticMs = work.operations / (cpu ? gflopsByCpu : gflops) / 1e6;
+  const memoryMs = work.bytes / (cpu ? gigabytesByCpu : gigabytes) / 1e6;
+  const bound = arithmeticMs >= memoryMs ? "arithmetic" : "memory";
+  return { bound, share: Math.max(arithmeticMs, memoryMs) / work.ms };
+}
+
+/** A roofline as a line of the benchmarks. */
+export function rooflineLine(roofline: Roofline): Line {
+  const { adapter, cpu, gflops, gflopsByCpu, gigabytes, gigabytesByCpu } = roofline;
+  const byCpu: Line = cpu ? { gflops_by_cpu: gflopsByCpu, gigabytes_by_cpu: gigabytesByCpu } : {};
+  return { op: "roofline", gflops, gigabytes, ...byCpu, adapter };
+}
+
+/** A roofline as a line of text. */
+export function rooflineText({ adapter, cpu, gflops, gflopsByCpu, gigabytes, gigabytesByCpu }: Roofline): string {
+  const byCpu = cpu
+    ? `; per second of CPU time ${gflopsByCpu.toFixed(1)} GFLOP/s and ${gigabytesByCpu.toFixed(1)} GB/s`
+    : "";
+  return `${adapter}: at most ${gflops.toFixed(1)} GFLOP/s in f32 and ${gigabytes.toFixed(1)} GB/s${byCpu}`;
+}
+
+if (import.meta.main) {
+  using device = await Device.open();
+  console.log(rooflineText(await measureRoofline(device, { seconds: 2 })));
+}
