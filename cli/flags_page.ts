@@ -26,6 +26,7 @@ export function flagsPage(): string {
     } are refused. Nothing is passed over in silence: a refused flag ends the ` +
     "command with exit code 2, unless it only repeats its default.",
     "",
+    "- Of a flag that is given and decides nothing in a run a note says so before the run, with what it counts only with.",
     "- A flag that ends in `_2` is for network 2, which has network 1's value where it is left out. Data folders and weights have no such fallback.",
     "- Where the two programs have different defaults, the original's count for two networks and sd-scripts' for one network alone.",
     "- Written by `deno run -A tools/write_flags_page.ts` from the table in `cli/flags`; a test compares them.",
@@ -37,7 +38,7 @@ export function flagsPage(): string {
 }
 
 function row(flag: Flag): string {
-  const { name, alias, type, choices, value, status, does, from } = flag;
+  const { name, alias, type, choices, value, status, does, counts, from } = flag;
   const argument = type === "switch"
     ? ""
     : type === "boolean"
@@ -46,7 +47,8 @@ function row(flag: Flag): string {
   const names = [`--${name}${argument}`, ...alias ? [`--${alias}`] : []].map((each) =>
     `\`${each.replaceAll("\\|", "|")}\``.replaceAll("|", "\\|")
   ).join(", ");
-  const defaults = defaultText(flag), sentence = [does, ...defaults ? [defaults] : []].join("; ");
+  const defaults = defaultText(flag), only = counts ? [`counts only ${counts}`] : [];
+  const sentence = [does, ...only, ...defaults ? [defaults] : []].join("; ");
   const here = status === "works"
     ? "works"
     : "means" in status

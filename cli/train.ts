@@ -1,5 +1,6 @@
 import type { Command } from "@commander-js/extra-typings";
 import { type Description, descriptionText } from "../pipeline/mod.ts";
+import { idleFlags, idleNotes } from "./recipe/idle_flags.ts";
 import { planRecipe } from "./recipe/plan_recipe.ts";
 import { commandText, recipeScript } from "./recipe/recipe_script.ts";
 import { recipeOf } from "./recipe/step_calls.ts";
@@ -17,7 +18,7 @@ import { settingsPath, writeSettingsFile } from "./settings/settings_file.ts";
  * @throws {UsageError} If the user has to change a setting, or what it names.
  */
 export async function train(command: Command, args: readonly string[]): Promise<void> {
-  const settings = await readSettings(command), { values, isPair } = settings;
+  const settings = await readSettings(command), { values } = settings;
   if (values.output_config) {
     const path = settingsPath(values.config_file!);
     await writeSettingsFile(path, changedValues(settings));
@@ -26,9 +27,11 @@ export async function train(command: Command, args: readonly string[]): Promise<
   }
   const meanings = checkStatus(settings);
   try {
-    const { plan, unused } = await planRecipe(settings);
-    const recipe = recipeOf(plan);
-    const notes = [...settings.notes, ...meanings, ...unused.map((name) => unusedText(name, isPair))];
+    const plan = await planRecipe(settings), recipe = recipeOf(plan);
+    const notes = [...settings.notes, ...meanings, ...idleNotes(settings, await idleFlags(settings))];
+    if (values.debug_dataset) {
+      notes.push("--debug_dataset stops before training: flags about that wait for a run without it");
+    }
     for (const note of notes) console.error(`Note: ${note}`);
     if (values.print_recipe) {
       const command = commandText(args.filter((word) => word !== "--print_recipe"));
@@ -50,9 +53,4 @@ export async function train(command: Command, args: readonly string[]): Promise<
 function sentencesOf({ steps }: Description): string {
   return steps.filter(({ lines }) => lines.length > 0)
     .map(({ name, lines }) => [name, ...lines.map((line) => `    ${line}`)].join("\n")).join("\n");
-}
-
-function unusedText(name: string, isPair: boolean): string {
-  const why = isPair ? "" : ": one network is trained alone, as there are no data for network 2";
-  return `--${name} decides nothing in this run${why}`;
 }

@@ -11,6 +11,7 @@ export const captionFlags = flagGroup("Captions", [
     from: "both",
     status: "works",
     does: "ending of caption files; pictures without one have their folder's class as caption",
+    counts: "without --caption_extention, and not for pictures of --in_json, which has their captions",
   },
   {
     name: "caption_extention",
@@ -20,6 +21,7 @@ export const captionFlags = flagGroup("Captions", [
     from: "both",
     status: "works",
     does: "the same, misspelt as older command lines have it; wins over the other",
+    counts: "for pictures in folders: --in_json has captions of its own",
   },
   {
     name: "shuffle_caption",
@@ -39,6 +41,7 @@ export const captionFlags = flagGroup("Captions", [
     from: "both",
     status: "works",
     does: "first parts of a caption that are neither shuffled nor dropped",
+    counts: "with --shuffle_caption or --caption_tag_dropout_rate",
   },
   {
     name: "caption_dropout_rate",
@@ -79,6 +82,7 @@ export const captionFlags = flagGroup("Captions", [
     from: "both",
     status: "works",
     does: "parts of a caption that are used at the start of --token_warmup_step",
+    counts: "with --token_warmup_step",
   },
   {
     name: "token_warmup_step",

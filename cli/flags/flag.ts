@@ -23,6 +23,8 @@ export interface Flag {
   readonly status: FlagStatus;
   /** What it does, in a sentence without its last dot. */
   readonly does: string;
+  /** Beside which other flags it decides anything, behind "counts only": `with --enable_bucket`. Left out: it always does. */
+  readonly counts?: string;
 }
 
 /** `switch` is there or not, `boolean` may have a value as well, `list` takes all words that follow, the others one. */

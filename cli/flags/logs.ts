@@ -25,6 +25,7 @@ export const logFlags = flagGroup("Logs", [
     from: "original",
     status: "works",
     does: "the same for network 2; --logging_dir when unset",
+    counts: "with --logging_dir",
   },
   {
     name: "log_prefix",
@@ -34,6 +35,7 @@ export const logFlags = flagGroup("Logs", [
     from: "both",
     status: "works",
     does: "what stands before the time in the names of the logs' folders",
+    counts: "with --logging_dir",
   },
   {
     name: "log_prefix_2",
@@ -43,6 +45,7 @@ export const logFlags = flagGroup("Logs", [
     from: "original",
     status: "works",
     does: "the same for network 2",
+    counts: "with --logging_dir",
   },
   {
     name: "log_with",
@@ -61,6 +64,7 @@ export const logFlags = flagGroup("Logs", [
     from: "sd-scripts",
     status: "works",
     does: "name of the curves' folder inside; network_train when unset",
+    counts: "with --logging_dir",
   },
   {
     name: "wandb_api_key",

@@ -22,6 +22,7 @@ export const networkFlags = flagGroup("The LoRA networks", [
     from: "both",
     status: "works",
     does: "rank; 4 when unset",
+    counts: "without --dim_from_weights: then the file's ranks count",
   },
   {
     name: "network_alpha",
@@ -32,6 +33,7 @@ export const networkFlags = flagGroup("The LoRA networks", [
     from: "both",
     status: "works",
     does: "the network's effect is scaled by alpha / rank",
+    counts: "without --dim_from_weights: then the file's alphas count",
   },
   {
     name: "network_args",
@@ -95,6 +97,7 @@ export const networkFlags = flagGroup("The LoRA networks", [
     from: "newer",
     status: "works",
     does: "take modules and ranks from --network_weights and --network_weights_2, each from its own",
+    counts: "with --network_weights or --network_weights_2 of a network that is trained",
   },
   {
     name: "scale_weight_norms",
@@ -123,5 +126,6 @@ export const networkFlags = flagGroup("The LoRA networks", [
     from: "newer",
     status: "works",
     does: "strengths of --base_weights, in their order; 1 for those that are left out",
+    counts: "with --base_weights",
   },
 ]);

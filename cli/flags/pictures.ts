@@ -10,6 +10,7 @@ export const pictureFlags = flagGroup("Pictures to learn from", [
     from: "both",
     status: "works",
     does: "folder of folders <repeats>_<class> with network 1's pictures",
+    counts: "without --dataset_config",
   },
   {
     name: "train_data_dir_2",
@@ -19,6 +20,7 @@ export const pictureFlags = flagGroup("Pictures to learn from", [
     from: "original",
     status: "works",
     does: "the same for network 2; without any data for network 2, one plain LoRA is trained",
+    counts: "without --dataset_config_2",
   },
   {
     name: "reg_data_dir",
@@ -28,6 +30,7 @@ export const pictureFlags = flagGroup("Pictures to learn from", [
     from: "both",
     status: "works",
     does: "folder of folders <repeats>_<class> with regularization pictures for network 1",
+    counts: "without --in_json and --dataset_config",
   },
   {
     name: "reg_data_dir_2",
@@ -37,6 +40,7 @@ export const pictureFlags = flagGroup("Pictures to learn from", [
     from: "original",
     status: "works",
     does: "the same for network 2, which has none when unset",
+    counts: "without --in_json_2 and --dataset_config_2",
   },
   {
     name: "prior_loss_weight",
@@ -46,6 +50,7 @@ export const pictureFlags = flagGroup("Pictures to learn from", [
     from: "both",
     status: "works",
     does: "weight of regularization pictures in the loss",
+    counts: "with regularization pictures: --reg_data_dir, or is_reg in a file of data sets",
   },
   {
     name: "dataset_config",
@@ -75,6 +80,7 @@ export const pictureFlags = flagGroup("Pictures to learn from", [
     status: "works",
     does:
       "JSON file with the pictures' captions, as fine-tuning uses; the pictures are in --train_data_dir or where the file says",
+    counts: "without --dataset_config",
   },
   {
     name: "in_json_2",
@@ -84,6 +90,7 @@ export const pictureFlags = flagGroup("Pictures to learn from", [
     from: "original",
     status: "works",
     does: "the same for network 2",
+    counts: "without --dataset_config_2",
   },
   {
     name: "dataset_repeats",
@@ -93,6 +100,7 @@ export const pictureFlags = flagGroup("Pictures to learn from", [
     from: "both",
     status: "works",
     does: "how often an epoch shows each picture of --in_json",
+    counts: "with --in_json or --dataset_config",
   },
   {
     name: "train_batch_size",
@@ -146,6 +154,7 @@ export const sizeFlags = flagGroup("Sizes, cropping and augmentation", [
     from: "both",
     status: "works",
     does: "smallest side of a bucket",
+    counts: "with --enable_bucket, and without --bucket_no_upscale",
   },
   {
     name: "max_bucket_reso",
@@ -156,6 +165,7 @@ export const sizeFlags = flagGroup("Sizes, cropping and augmentation", [
     from: "both",
     status: "works",
     does: "largest side of a bucket",
+    counts: "with --enable_bucket, and without --bucket_no_upscale",
   },
   {
     name: "bucket_reso_steps",
@@ -166,6 +176,7 @@ export const sizeFlags = flagGroup("Sizes, cropping and augmentation", [
     from: "both",
     status: "works",
     does: "sides of buckets are multiples of this",
+    counts: "with --enable_bucket",
   },
   {
     name: "bucket_no_upscale",
@@ -175,6 +186,7 @@ export const sizeFlags = flagGroup("Sizes, cropping and augmentation", [
     from: "both",
     status: "works",
     does: "make buckets that fit the pictures, and never enlarge one",
+    counts: "with --enable_bucket",
   },
   {
     name: "flip_aug",
@@ -213,6 +225,7 @@ export const sizeFlags = flagGroup("Sizes, cropping and augmentation", [
     status: "works",
     does:
       "cut around the face that the file's name tells, at a size in this range, such as 2.0,4.0; pictures are encoded in every step then",
+    counts: "without --enable_bucket",
   },
 ]);
 
@@ -223,9 +236,11 @@ export const latentFlags = flagGroup("Latents", [
     type: "switch",
     default: false,
     from: "both",
-    status: "works",
-    does:
-      "encode each picture once, before training: as is done in any case, but for pictures that change in every step, which this refuses",
+    status: {
+      means:
+        "each picture is encoded once in any case; pictures that change in every step, for which that cannot be, are refused",
+    },
+    does: "encode each picture once, before training",
   },
   {
     name: "cache_latents_to_disk",
@@ -245,5 +260,6 @@ export const latentFlags = flagGroup("Latents", [
     from: "both",
     status: "works",
     does: "pictures that the VAE encodes at once",
+    counts: "where latents are kept: not with --color_aug, --random_crop or --face_crop_aug_range",
   },
 ]);

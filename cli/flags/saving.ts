@@ -56,6 +56,7 @@ export const savingFlags = flagGroup("What is saved", [
     from: "both",
     status: "works",
     does: "save after every n epochs but the last as well",
+    counts: "without --save_n_epoch_ratio",
   },
   {
     name: "save_every_n_steps",
@@ -83,6 +84,7 @@ export const savingFlags = flagGroup("What is saved", [
     from: "both",
     status: "works",
     does: "keep the last n files of epochs only",
+    counts: "with --save_every_n_epochs or --save_n_epoch_ratio",
   },
   {
     name: "save_last_n_epochs_state",
@@ -92,6 +94,7 @@ export const savingFlags = flagGroup("What is saved", [
     from: "both",
     status: "works",
     does: "keep the last n states of epochs only; --save_last_n_epochs when unset",
+    counts: "with --save_state, and --save_every_n_epochs or --save_n_epoch_ratio",
   },
   {
     name: "save_last_n_steps",
@@ -101,6 +104,7 @@ export const savingFlags = flagGroup("What is saved", [
     from: "sd-scripts",
     status: "works",
     does: "keep the files of the last n steps only",
+    counts: "with --save_every_n_steps",
   },
   {
     name: "save_last_n_steps_state",
@@ -110,6 +114,7 @@ export const savingFlags = flagGroup("What is saved", [
     from: "sd-scripts",
     status: "works",
     does: "keep the states of the last n steps only; --save_last_n_steps when unset",
+    counts: "with --save_state and --save_every_n_steps",
   },
   {
     name: "training_comment",
@@ -119,6 +124,7 @@ export const savingFlags = flagGroup("What is saved", [
     from: "both",
     status: "works",
     does: "a sentence for the files' metadata",
+    counts: "with --save_model_as=safetensors, and without --no_metadata",
   },
   {
     name: "no_metadata",
@@ -127,6 +133,7 @@ export const savingFlags = flagGroup("What is saved", [
     from: "both",
     status: "works",
     does: "save without metadata but the kind of network",
+    counts: "with --save_model_as=safetensors: the other formats have no metadata",
   },
 ]);
 
@@ -171,6 +178,7 @@ export const sampleFlags = flagGroup("Pictures while training", [
     from: "both",
     status: "works",
     does: "make pictures every n steps, with each network and with both",
+    counts: "without --sample_every_n_epochs",
   },
   {
     name: "sample_every_n_epochs",
@@ -189,6 +197,7 @@ export const sampleFlags = flagGroup("Pictures while training", [
     from: "both",
     status: "works",
     does: "file of prompts: .txt with one a line (options --n --w --h --d --l --s), .toml or .json",
+    counts: "with --sample_every_n_epochs or --sample_every_n_steps",
   },
   {
     name: "sample_sampler",
@@ -213,5 +222,6 @@ export const sampleFlags = flagGroup("Pictures while training", [
     from: "both",
     status: "works",
     does: "sampler of prompts that name none",
+    counts: "with --sample_every_n_epochs or --sample_every_n_steps",
   },
 ]);

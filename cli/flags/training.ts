@@ -11,6 +11,7 @@ export const lengthFlags = flagGroup("How long to train", [
     from: "both",
     status: "works",
     does: "optimizer steps in all",
+    counts: "without --max_train_epochs",
   },
   {
     name: "max_train_epochs",
@@ -50,6 +51,8 @@ export const optimizerFlags = flagGroup("Learning rate and optimizer", [
     from: "both",
     status: "works",
     does: "learning rate",
+    counts:
+      "for a part without a rate of its own (--unet_lr, --text_encoder_lr), and not with AdaFactor's relative_step, which finds the rates",
   },
   {
     name: "unet_lr",
@@ -59,6 +62,8 @@ export const optimizerFlags = flagGroup("Learning rate and optimizer", [
     from: "both",
     status: "works",
     does: "learning rate of modules in the UNet; --learning_rate when unset, 0 leaves them as they are",
+    counts:
+      "where the UNet is trained: not with --network_train_text_encoder_only; and not with AdaFactor's relative_step, which finds the rates",
   },
   {
     name: "text_encoder_lr",
@@ -68,6 +73,8 @@ export const optimizerFlags = flagGroup("Learning rate and optimizer", [
     from: "both",
     status: "works",
     does: "learning rate of modules in the text encoder; --learning_rate when unset, 0 leaves them as they are",
+    counts:
+      "where the text encoder is trained: not with --network_train_unet_only; and not with AdaFactor's relative_step, which finds the rates",
   },
   {
     name: "lr_scheduler",
@@ -79,6 +86,7 @@ export const optimizerFlags = flagGroup("Learning rate and optimizer", [
     status: "works",
     does:
       "how the learning rate changes: constant, constant_with_warmup, linear, cosine, cosine_with_restarts, polynomial, adafactor",
+    counts: "for optimizers that do not find their rates themselves: not with AdaFactor's relative_step",
   },
   {
     name: "lr_warmup_steps",
@@ -89,6 +97,7 @@ export const optimizerFlags = flagGroup("Learning rate and optimizer", [
     from: "both",
     status: "works",
     does: "steps in which the learning rate rises from 0",
+    counts: "with a schedule that has a warm-up: not with constant and adafactor",
   },
   {
     name: "lr_scheduler_unit",
@@ -99,6 +108,7 @@ export const optimizerFlags = flagGroup("Learning rate and optimizer", [
     status: "works",
     does:
       "what schedules and warm-up count: optimizer steps, or batches, as sd-scripts 0.6.4 does with --gradient_accumulation_steps",
+    counts: "with --gradient_accumulation_steps, and a schedule that is not constant",
   },
   {
     name: "lr_scheduler_num_cycles",
@@ -109,6 +119,7 @@ export const optimizerFlags = flagGroup("Learning rate and optimizer", [
     from: "both",
     status: "works",
     does: "cycles of cosine_with_restarts",
+    counts: "with --lr_scheduler=cosine_with_restarts",
   },
   {
     name: "lr_scheduler_power",
@@ -118,6 +129,7 @@ export const optimizerFlags = flagGroup("Learning rate and optimizer", [
     from: "both",
     status: "works",
     does: "power of the schedule polynomial",
+    counts: "with --lr_scheduler=polynomial",
   },
   {
     name: "lr_scheduler_type",
@@ -228,6 +240,7 @@ export const lossFlags = flagGroup("Noise and loss", [
     from: "sd-scripts",
     status: "works",
     does: "how much less each coarser resolution's noise counts",
+    counts: "with --multires_noise_iterations",
   },
   {
     name: "min_snr_gamma",
@@ -256,6 +269,7 @@ export const lossFlags = flagGroup("Noise and loss", [
     from: "newer",
     status: "works",
     does: "least threshold of huber and smooth_l1",
+    counts: "with --loss_type=huber or smooth_l1",
   },
   {
     name: "huber_schedule",
@@ -266,6 +280,7 @@ export const lossFlags = flagGroup("Noise and loss", [
     from: "newer",
     status: "works",
     does: "what the threshold of huber and smooth_l1 depends on",
+    counts: "with --loss_type=huber or smooth_l1",
   },
   {
     name: "zero_terminal_snr",
@@ -296,6 +311,7 @@ export const validationFlags = flagGroup("Held-out pictures", [
     from: "newer",
     status: "works",
     does: "chooses the held-out pictures; --seed when unset",
+    counts: "with --validation_split",
   },
   {
     name: "validate_every_n_epochs",
@@ -305,6 +321,7 @@ export const validationFlags = flagGroup("Held-out pictures", [
     from: "newer",
     status: "works",
     does: "epochs between two measurements; 1 when unset",
+    counts: "with --validation_split",
   },
   {
     name: "validate_every_n_steps",
@@ -314,6 +331,7 @@ export const validationFlags = flagGroup("Held-out pictures", [
     from: "newer",
     status: "works",
     does: "steps between two further measurements",
+    counts: "with --validation_split",
   },
   {
     name: "max_validation_steps",
@@ -323,5 +341,6 @@ export const validationFlags = flagGroup("Held-out pictures", [
     from: "newer",
     status: "works",
     does: "held-out batches that are measured; all when unset",
+    counts: "with --validation_split",
   },
 ]);

@@ -9,6 +9,7 @@ export const twoNetworkFlags = flagGroup("Keeping two networks apart", [
     from: "original",
     status: "works",
     does: "coefficient of the orthogonality loss at the text encoder, fractions too",
+    counts: "where text encoders are trained: not with --network_train_unet_only",
   },
   {
     name: "orth_unet_coefficient",
@@ -17,6 +18,7 @@ export const twoNetworkFlags = flagGroup("Keeping two networks apart", [
     from: "original",
     status: "works",
     does: "coefficient of the orthogonality loss at the UNet, fractions too",
+    counts: "where UNets are trained: not with --network_train_text_encoder_only",
   },
   {
     name: "kld_coefficient",
@@ -34,6 +36,7 @@ export const twoNetworkFlags = flagGroup("Keeping two networks apart", [
     from: "original",
     status: "works",
     does: "keep network 1 as it is while network 2 learns; without --network_weights, it is trained alone first",
+    counts: "without --semi_freeze_network_1",
   },
   {
     name: "semi_freeze_network_1",
@@ -51,6 +54,7 @@ export const twoNetworkFlags = flagGroup("Keeping two networks apart", [
     from: "original",
     status: "works",
     does: "epoch, from 0, from which the orthogonality loss is on and a half-frozen network 1 trains",
+    counts: "with a loss that keeps the networks apart, or with --semi_freeze_network_1",
   },
   {
     name: "half_annel_epoch",
@@ -61,6 +65,7 @@ export const twoNetworkFlags = flagGroup("Keeping two networks apart", [
     from: "original",
     status: "works",
     does: "before --anneal_epoch, the orthogonality loss is on in epochs after this one",
+    counts: "with --anneal_epoch above 1 and a loss that keeps the networks apart",
   },
   {
     name: "pretrain_steps",
@@ -70,6 +75,7 @@ export const twoNetworkFlags = flagGroup("Keeping two networks apart", [
     from: "own",
     status: "works",
     does: "steps for which network 1 is trained alone before it is frozen; as long as both train when unset",
+    counts: "with --freeze_network_1 or --semi_freeze_network_1, and without --network_weights",
   },
   {
     name: "orth_form",
@@ -79,6 +85,7 @@ export const twoNetworkFlags = flagGroup("Keeping two networks apart", [
     from: "own",
     status: "works",
     does: "clean: each network descends its own loss; original: the original script's gradients, which add up twice",
+    counts: "with a loss that keeps the networks apart: a coefficient that is not 0",
   },
   {
     name: "orth_te_mask",
@@ -88,5 +95,7 @@ export const twoNetworkFlags = flagGroup("Keeping two networks apart", [
     from: "own",
     status: "works",
     does: "mask of the text encoder's term: 1-I as the method's formula, I as the original script",
+    counts:
+      "with an --orth_te_coefficient that is not 0, and text encoders that are trained; else for what is logged alone",
   },
 ]);

@@ -73,7 +73,7 @@ export async function writeAnswers(answers: Answers): Promise<string> {
   }
   const door = relative(dirname(path), fileURLToPath(new URL("../../mod.ts", import.meta.url))).replaceAll("\\", "/");
   const script = recipeScript(
-    (await planRecipe(settings)).plan,
+    await planRecipe(settings),
     commandText(words),
     door.startsWith(".") ? door : `./${door}`,
   );

@@ -64,7 +64,7 @@ function ownOptions(values: FlagValues, network: 1 | 2) {
     warmupSteps: [schedule === "constant" ? null : settings.lr_warmup_steps, 0],
     scheduleCycles: [schedule === "cosine_with_restarts" ? settings.lr_scheduler_num_cycles : null, 1],
     schedulePower: [schedule === "polynomial" ? settings.lr_scheduler_power : null, 1],
-    optimizer: [optimizerOf(values, settings), "AdamW"],
+    optimizer: [optimizerOf(values, network), "AdamW"],
     optimizerArguments: [argumentsOf(settings), null],
     maxGradNorm: [settings.max_grad_norm, 1],
     maxWeightNorm: [settings.scale_weight_norms, null],
@@ -105,7 +105,9 @@ export function checkOptimizerFlags(values: FlagValues, given: ReadonlySet<FlagN
   }
 }
 
-function optimizerOf(values: FlagValues, { optimizer_type }: NetworkSettings): string {
+function optimizerOf(values: FlagValues, network: 1 | 2): string {
+  const { optimizer_type } = settingsOf(values, network), isOwn = network === 2 && values.optimizer_type_2 !== null;
+  if (isOwn) return optimizer_type === "" ? "AdamW" : optimizer_type;
   if (values.use_8bit_adam) return "AdamW8bit";
   if (values.use_lion_optimizer) return "Lion";
   return optimizer_type === "" ? "AdamW" : optimizer_type;

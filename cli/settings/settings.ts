@@ -53,16 +53,24 @@ export async function readSettings(command: Command): Promise<Settings> {
  * @returns Sentences about flags that mean something of their own here.
  * @throws {UsageError} If a flag is refused; one that only repeats its default asks for nothing.
  */
-export function checkStatus({ values, given, isPair }: Settings): string[] {
+export function checkStatus(settings: Settings): string[] {
+  const { values, given } = settings;
   const notes: string[] = [];
   for (const name of given) {
     const flag = flagsByName.get(name)!, { status } = flag;
     if (status === "works") continue;
-    const isDefault = isSame(values[name], defaultOf(flag, isPair)) || isSame(values[name], flag.default);
-    if ("refused" in status && !isDefault) throw new UsageError(`--${name} is refused: ${status.refused}`);
+    if ("refused" in status && !repeatsDefault(settings, name)) {
+      throw new UsageError(`--${name} is refused: ${status.refused}`);
+    }
     if ("means" in status && values[name] !== false) notes.push(`--${name} means here: ${status.means}`);
   }
   return notes;
+}
+
+/** Whether a flag stands at a default: this run's, or the original's. */
+export function repeatsDefault({ values, isPair }: Settings, name: FlagName): boolean {
+  const flag = flagsByName.get(name)!;
+  return isSame(values[name], defaultOf(flag, isPair)) || isSame(values[name], flag.default);
 }
 
 /** A flag's default: the original's with two networks, sd-scripts' with one. */

@@ -71,11 +71,11 @@ const longestChoices = 40;
 
 /** What a flag does, what is special about it here, and its default. */
 export function descriptionOf(flag: Flag): string {
-  const { does, status, second, alias, choices = [] } = flag;
+  const { does, counts, status, second, alias, choices = [] } = flag;
   const isListed = choices.length > 0 && !valueText(flag).includes("|");
   const means = typeof status === "object" && "means" in status ? ` (here: ${status.means})` : "";
   const notes = [second ? "[_2]" : "", alias ? `also --${alias}` : "", defaultText(flag)].filter((note) => note !== "");
-  return `${does}${isListed ? `: ${choices.join(", ")}` : ""}${means}${
+  return `${does}${isListed ? `: ${choices.join(", ")}` : ""}${counts ? `; counts only ${counts}` : ""}${means}${
     notes.length > 0 ? `; ${notes.join("; ")}` : ""
   }`;
 }

@@ -57,7 +57,9 @@ const sd15Schedule: ConfigJson = { file: "SD v1.5's scheduler/scheduler_config.j
  */
 export async function openCheckpoint(name: string, options: CheckpointOptions = {}): Promise<Checkpoint> {
   const found = await findModel(name, options.hub);
-  const checkpoint = found.folder ? await ofFolder(found.folder) : await ofFile(found.file, options.config);
+  const checkpoint = found.folder
+    ? await ofFolder(found.folder, options.config)
+    : await ofFile(found.file, options.config);
   if (options.vae === undefined) return checkpoint;
   const other = await findModel(options.vae, options.hub), own = checkpoint.vae?.config ?? sd15.vae;
   const vae = other.folder ? await folderVae(options.vae, other.folder) : await fileVae(other.file, own);
@@ -84,7 +86,7 @@ async function findModel(name: string, hub?: HubOptions): Promise<Found> {
   throw new Error(`Cannot load ${name}: it is not there; wanted a Diffusers folder, or a .safetensors or .ckpt file`);
 }
 
-async function ofFolder(folder: ModelFolder): Promise<Checkpoint> {
+async function ofFolder(folder: ModelFolder, otherConfig?: string): Promise<Checkpoint> {
   const config = async (file: string) => folder.files.has(file) ? await readConfigJson(await folder.path(file)) : null;
   const unet = await config("unet/config.json"), text = await config("text_encoder/config.json");
   const other = recognizeFolder(folder, { index: await config("model_index.json"), unet });
@@ -107,7 +109,12 @@ async function ofFolder(folder: ModelFolder): Promise<Checkpoint> {
     vae: vae && folderPart("vae", folder, "vae/", vae),
     scheduler: await config("scheduler/scheduler_config.json"),
     tokenizer: tokenizerOf(folder),
-    notes: notesOf(folder),
+    notes: [
+      ...notesOf(folder),
+      ...otherConfig === undefined
+        ? []
+        : [`${folder.name} has configurations of its own: those of ${otherConfig} (--base_config) are not read`],
+    ],
   };
 }
 

@@ -2,7 +2,7 @@ import { type LearningRateSchedule, learningRateSchedules, type ScheduleUnit } f
 import { type HuberSchedule, huberSchedules, type LossType, lossTypes } from "../../training/loss.ts";
 import type { NetworkSettings } from "../../training/network_settings.ts";
 import type { OptimizerArguments } from "../../training/optimizers/arguments.ts";
-import { checkOptimizer } from "../../training/optimizers/optimizers.ts";
+import { checkOptimizer, hasOwnRates } from "../../training/optimizers/optimizers.ts";
 import { checkLogs, type LogOptions } from "../outputs/logs.ts";
 import { checkSamples, type TrainingSampleOptions } from "../outputs/samples.ts";
 import { checkSaving, type SaveOptions } from "../outputs/saving.ts";
@@ -249,6 +249,15 @@ export function checkOwnTraining(step: string, own: OwnTrainingOptions, all: Tra
   checkValues<OwnTrainingOptions>(own, ownTests, `${inside}.`);
   checkNoise({ ...all, ...own });
   checkOptimizer(networkSettings({ ...all, ...own }));
+}
+
+/**
+ * Whether the optimizer finds its learning rates itself, so that those it is given, and their schedule, decide nothing.
+ *
+ * @throws {RangeError} If the optimizer does not exist, or an argument is out of range.
+ */
+export function findsOwnRates(options: OwnTrainingOptions): boolean {
+  return hasOwnRates(networkSettings(options).optimizer ?? {});
 }
 
 /** The trainer's names for one network's options. */

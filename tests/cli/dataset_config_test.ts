@@ -13,7 +13,7 @@ const base = ["--pretrained_model_name_or_path=base", "--output_dir=out", "--opt
 const elsewhere = ["max_token_length", "debug_dataset", "is_dreambooth", "subsets"];
 
 async function datasetsOf(line: readonly string[]): Promise<ReadDatasetsOptions> {
-  const { plan } = await planRecipe(await settingsOfLine([...base, ...line]));
+  const plan = await planRecipe(await settingsOfLine([...base, ...line]));
   return plan.calls[1][1] as ReadDatasetsOptions;
 }
 

@@ -27,7 +27,11 @@ Deno.test("the help lists every flag that is not refused, in the table's groups;
 });
 
 Deno.test("the help says what a flag does, what it means here, and its defaults", () => {
-  match(help, /--max_train_steps <steps>\n {6}optimizer steps in all; default 2000, one network alone: 1600\n/);
+  match(help, /--network_dim <rank>\n {6}rank; 4 when unset; counts only without --dim_from_weights: /);
+  match(
+    help,
+    /--save_every_n_epochs <epochs>\n {6}save after [^-]+--save_n_epoch_ratio; default 1, one\s+network alone: unset\n/,
+  );
   match(help, /--xformers\n {6}attention that saves memory \(here: no effect: /);
   match(help, /--half_annel_epoch <epoch>\n( {6}.*\n)+?.*also --half_anneal_epoch/);
 });

@@ -1,6 +1,7 @@
 import { deepEqual, equal, notDeepEqual, ok, rejects } from "node:assert/strict";
 import { commandFlags } from "../../cli/flags/command.ts";
 import { flagsByName } from "../../cli/flags/table.ts";
+import { idleFlags } from "../../cli/recipe/idle_flags.ts";
 import { planRecipe } from "../../cli/recipe/plan_recipe.ts";
 import { recipeScript } from "../../cli/recipe/recipe_script.ts";
 import { recipeOf, type StepName } from "../../cli/recipe/step_calls.ts";
@@ -136,7 +137,9 @@ const cases: readonly Case[] = [
     network2: { optimizerArguments: { weight_decay: 0.1 } },
   }],
   [["--use_lion_optimizer", "--optimizer_type="], "trainBoth", { optimizer: "Lion" }],
-  [["--lr_scheduler_unit=batch"], "trainBoth", { scheduleUnit: "batch" }],
+  [["--lr_scheduler_unit=batch", "--gradient_accumulation_steps=2", "--lr_scheduler=linear"], "trainBoth", {
+    scheduleUnit: "batch",
+  }],
   [["--v_parameterization"], "trainBoth", { vParameterization: true }],
   [["--zero_terminal_snr"], "trainBoth", { zeroTerminalSnr: true }],
   [["--semi_freeze_network_1", "--anneal_epoch=1", "--learning_rate_2=1e-3"], "trainNetwork2", {
@@ -178,16 +181,18 @@ const cases: readonly Case[] = [
   [["--training_comment=a b"], "saveNetworks", { comment: "a b" }],
   [["--no_metadata"], "saveNetworks", { metadata: false }],
   [
-    ["--output_name_2=b", "--save_model_as=pt", "--save_precision=bf16", "--training_comment=c", "--no_metadata"],
+    ["--output_name_2=b", "--save_precision=bf16", "--training_comment=c"],
     "trainBoth",
     {
       save: {
         ...saved,
         names: { network1: "name", network2: "b" },
-        ...{ everyEpochs: 1, format: "pt", precision: "bf16", comment: "c", metadata: false },
+        ...{ everyEpochs: 1, precision: "bf16", comment: "c" },
       },
     },
   ],
+  [["--no_metadata"], "trainBoth", { save: { ...saved, everyEpochs: 1, metadata: false } }],
+  [["--save_model_as=pt"], "trainBoth", { save: { ...saved, everyEpochs: 1, format: "pt" } }],
   [["--save_every_n_epochs=2", "--save_last_n_epochs=3"], "trainBoth", {
     save: { ...saved, everyEpochs: 2, lastEpochs: 3 },
   }],
@@ -195,9 +200,13 @@ const cases: readonly Case[] = [
     save: { ...saved, everyEpochs: 1, everySteps: 50, lastSteps: 100 },
   }],
   [["--save_n_epoch_ratio=4"], "trainBoth", { save: { ...saved, timesPerRun: 4 } }],
-  [["--save_state", "--save_last_n_epochs_state=1", "--save_last_n_steps_state=9"], "trainBoth", {
-    save: { ...saved, everyEpochs: 1, state: true, lastEpochsState: 1, lastStepsState: 9 },
-  }],
+  [
+    ["--save_state", "--save_every_n_steps=3", "--save_last_n_epochs_state=1", "--save_last_n_steps_state=9"],
+    "trainBoth",
+    {
+      save: { ...saved, everyEpochs: 1, everySteps: 3, state: true, lastEpochsState: 1, lastStepsState: 9 },
+    },
+  ],
   [["--logging_dir=l", "--logging_dir_2=m", "--log_prefix=a", "--log_prefix_2=b"], "trainBoth", {
     logs: { folder: "l", folder2: "m", prefix: "a", prefix2: "b" },
   }],
@@ -279,10 +288,10 @@ const elsewhere = ["dataset_config", "dataset_config_2"];
 
 /** The options that a line gives a step; undefined where the recipe has no such step. */
 async function optionsOf(line: readonly string[], step: StepName): Promise<Record<string, unknown> | undefined> {
-  const { plan, unused } = await planRecipe(await settingsOfLine(line));
-  deepEqual(unused, [], line.join(" "));
+  const settings = await settingsOfLine(line), plan = await planRecipe(settings);
   // Each step takes what it is handed.
   recipeOf(plan);
+  deepEqual(await idleFlags(settings), [], line.join(" "));
   return plan.calls.find(([name]) => name === step)?.[1] as Record<string, unknown> | undefined;
 }
 
@@ -301,24 +310,35 @@ Deno.test("each flag that works decides an option of a step", async (t) => {
   }
 });
 
+/** What a setting of a data set needs beside it to decide anything. */
+function besideData(flag: string): string[] {
+  if (flag.includes("bucket") && flag !== "enable_bucket") return ["--enable_bucket"];
+  const beside: Record<string, string[]> = {
+    prior_loss_weight: ["--reg_data_dir=r", "--reg_data_dir_2=r"],
+    keep_tokens: ["--shuffle_caption"],
+    token_warmup_min: ["--token_warmup_step=5"],
+  };
+  return beside[flag] ?? [];
+}
+
 Deno.test("each setting of a data set is for both networks, or with _2 for network 2", async (t) => {
   for (const [flag, value, option, expected] of datasetCases) {
     await t.step(`${flag}=${value}`, async () => {
       // A switch has no value; its _2 has, so that network 2 can be without.
       const isSwitch = flagsByName.get(flag)!.type === "switch";
-      const buckets = flag.includes("bucket") && flag !== "enable_bucket" ? ["--enable_bucket"] : [];
+      const beside = besideData(flag);
       const both = await optionsOf(
-        [...pair, ...buckets, isSwitch ? `--${flag}` : `--${flag}=${value}`],
+        [...pair, ...beside, isSwitch ? `--${flag}` : `--${flag}=${value}`],
         "readDatasets",
       );
-      const second = await optionsOf([...pair, ...buckets, `--${flag}_2=${value}`], "readDatasets");
+      const second = await optionsOf([...pair, ...beside, `--${flag}_2=${value}`], "readDatasets");
       const found = [both, second].map((options) =>
         [options?.network1, options?.network2].map((list) => (list as Record<string, unknown>[])[0][option])
       );
       const usual = { resolution: 512, captionExtension: ".caption" }[option];
       deepEqual(found, [[expected, expected], [usual, expected]]);
       if (!isSwitch) return;
-      const off = await optionsOf([...pair, ...buckets, `--${flag}`, `--${flag}_2=False`], "readDatasets");
+      const off = await optionsOf([...pair, ...beside, `--${flag}`, `--${flag}_2=False`], "readDatasets");
       deepEqual((off?.network2 as Record<string, unknown>[])[0][option], undefined);
     });
   }
@@ -373,36 +393,9 @@ Deno.test("no flag that works by the table is left out of these tests", () => {
   deepEqual(missing.map(({ name }) => name), []);
 });
 
-Deno.test("a flag without any effect on this run is named", async () => {
-  const unusedOf = async (line: string[]) => (await planRecipe(await settingsOfLine(line))).unused;
-  deepEqual(await unusedOf([...pair, "--pretrain_steps=5"]), ["pretrain_steps"]);
-  const alone = [...pair.filter((word) => !word.startsWith("--train_data_dir_2")), "--resolution=64"];
-  deepEqual(await unusedOf([...alone, "--reg_data_dir_2=a", "--anneal_epoch=2", "--network_dim_2=3"]), [
-    ...["reg_data_dir_2", "anneal_epoch", "network_dim_2"],
-  ]);
-  deepEqual(await unusedOf([...pair, "--min_bucket_reso=64", "--in_json=a", "--reg_data_dir=b"]), [
-    "reg_data_dir",
-    "min_bucket_reso",
-  ]);
-  const idle = [
-    "--lr_warmup_steps=5",
-    "--lr_scheduler_num_cycles=2",
-    "--lr_scheduler_power=2",
-    "--huber_c=0.2",
-    "--huber_schedule_2=constant",
-    "--validate_every_n_steps=5",
-  ];
-  deepEqual(new Set(await unusedOf([...pair, ...idle])), new Set(idle.map((word) => word.replace(/^--|=.*$/g, ""))));
-  // Half-freezing wins.
-  deepEqual(await unusedOf([...pair, "--freeze_network_1", "--semi_freeze_network_1"]), ["freeze_network_1"]);
-  deepEqual(await unusedOf(["--xformers", ...pair]), []);
-  // What is about training waits for the run that trains.
-  deepEqual(await unusedOf([...pair, "--debug_dataset", "--seed=3", "--clip_skip=2"]), []);
-});
-
 Deno.test("one network alone is pretrained and saved, without anything of network 2", async () => {
   const line = ["--pretrained_model_name_or_path=toy", "--train_data_dir=one", "--output_dir=out", "--resolution=64"];
-  const { plan } = await planRecipe(await settingsOfLine(line));
+  const plan = await planRecipe(await settingsOfLine(line));
   deepEqual(plan.calls.map(([step]) => step), [
     "loadBases",
     "readDatasets",
@@ -468,7 +461,7 @@ Deno.test("values that nothing can be made of are refused by name", async () => 
 
 Deno.test("a printed recipe names the things it hands on, and every value as it was", async () => {
   const line = [...pair, '--output_dir=a "b" */', "--learning_rate=1e-7", "--orth_te_mask=I"];
-  const { plan } = await planRecipe(await settingsOfLine(line));
+  const plan = await planRecipe(await settingsOfLine(line));
   const script = recipeScript(plan, "deno task train */");
   ok(script.startsWith("/**\n * What this command line does:\n * deno task train *\\/\n */\n"));
   ok(script.includes("const { network1, network2 } = d.things;"));

@@ -91,6 +91,13 @@ Deno.test(
   }),
 );
 
+Deno.test("a folder's own configurations count, and a note says so of those that are named beside it", async () => {
+  deepEqual((await openCheckpoint(toyBase)).notes, []);
+  deepEqual((await openCheckpoint(toyBase, { config: "elsewhere" })).notes, [
+    `${toyBase} has configurations of its own: those of elsewhere (--base_config) are not read`,
+  ]);
+});
+
 Deno.test("SD v1.5's configurations are those that the goldens were made with", async () => {
   for (const part of partNames) {
     const read = async (url: string) => JSON.parse(await readFile(new URL(url, import.meta.url), "utf8"));

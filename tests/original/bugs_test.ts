@@ -162,7 +162,7 @@ Deno.test("buckets are shuffled anew in each epoch", async () => {
     "--enable_bucket",
     "--max_bucket_reso=256",
   ];
-  const { plan } = await planRecipe(
+  const plan = await planRecipe(
     await settingsOfLine([...line, "--min_bucket_reso=64", "--pretrained_model_name_or_path=toy", "--output_dir=out"]),
   );
   const options = plan.calls.find(([step]) => step === "readDatasets")![1] as d.ReadDatasetsOptions;

@@ -58,7 +58,7 @@ export function runLine(folder: string, line: readonly string[]): Promise<LineRe
 async function run(output: string, line: readonly string[]): Promise<LineResult> {
   const settings = await settingsOfLine([...line, `--output_dir=${output}`]);
   checkStatus(settings);
-  const { plan } = await planRecipe(settings), events: d.RunEvent[] = [];
+  const plan = await planRecipe(settings), events: d.RunEvent[] = [];
   const recipe = recipeOf(plan) as unknown as d.Pipeline<Pick<typeof d.things, "network1" | "network2">>;
   const keep = settings.isPair ? ["network1", "network2"] as const : ["network1"] as const;
   const { values: networks } = await recipe.run<"network1" | "network2">({

@@ -106,10 +106,19 @@ export function checkOptimizer(
       } and the UNet ${unetLearningRate ?? learningRate}; give both the same`,
     );
   }
-  const hasOwnRates = definition.ownRates?.(new ArgumentReader(definition.name, optimizer.arguments ?? {})) ?? false;
-  if (schedule === "adafactor" && !hasOwnRates) {
+  if (schedule === "adafactor" && !hasOwnRates(optimizer)) {
     throw new RangeError(
       `Cannot use schedule adafactor with ${definition.name}: it shows the rates that AdaFactor finds with relative_step=True`,
     );
   }
+}
+
+/**
+ * Whether an optimizer finds its learning rates itself, so that those it is given, and their schedule, decide nothing but which weights stay as they are, at 0.
+ *
+ * @throws {RangeError} If the optimizer does not exist, or an argument that this depends on is out of range.
+ */
+export function hasOwnRates({ name = "AdamW", arguments: given = {} }: OptimizerOptions): boolean {
+  const definition = optimizerByName(name);
+  return definition.ownRates?.(new ArgumentReader(definition.name, given)) ?? false;
 }
