@@ -133,7 +133,7 @@ function bucketsOf(images: readonly DatasetImage[], batchSize: number, firstItem
     const { width, height } = image.bucket, key = `${width} ${height}`;
     let bucket = found.get(key);
     if (!bucket) {
-      checkImageSize(image.bucket, image.isBucketed ? `${name}, a bucket of steps that are no multiple of 8` : name);
+      checkImageSize(image.bucket, name);
       found.set(key, bucket = { size: image.bucket, entries: [] });
     }
     for (let time = 0; time < image.repeats; time++) bucket.entries.push({ image, item: item++ });

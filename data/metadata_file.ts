@@ -11,7 +11,10 @@ import type { ImageSize } from "./resize.ts";
 
 /** A picture that the metadata name. */
 export interface MetadataImage {
+  /** Of the picture, or of its latents. */
   readonly path: string;
+  /** Set where there is no picture, only latents that sd-scripts made of it: the size in pixels that they stand for. */
+  readonly latentsOf?: ImageSize;
   /** Caption and tags, joined by comma and blank; one alone; or empty. */
   readonly caption: string;
   /** Tags that are counted: those of pictures that have a caption as well. */
@@ -65,24 +68,49 @@ function bucketOf(path: string, key: string, entry: JsonObject): ImageSize | und
   throw new MetadataError(path, `train_resolution of ${JSON.stringify(key)} must be width and height in pixels`);
 }
 
-/** Finds the picture of a key: a path that is there, or a name in the folder, with its extension or without. */
+/** A file that stands for a key. */
+interface FoundFile {
+  readonly path: string;
+  /** Whether it holds latents; then the size of their picture, if the name tells it. */
+  readonly latents?: { readonly size: ImageSize | null };
+}
+
+/** Latents as sd-scripts' later releases name them: the picture's name, its size, `_sd`. */
+const sizedLatents = /^(.+)_(\d+)x(\d+)_sd\.npz$/u;
+
+function isFile(path: string): Promise<boolean> {
+  return stat(path).then((found) => found.isFile(), () => false);
+}
+
+/** Finds the picture of a key: a path that is there, or a name in the folder, with its extension or without; else its latents. */
 async function pictureFinder(path: string, folder: string | undefined) {
   const names = folder === undefined ? [] : (await listFolder(folder, "training")).files;
-  const images = new Map<string, string>(), latents = new Set<string>();
+  const images = new Map<string, string>(), latents = new Map<string, FoundFile>();
   for (const name of names.filter(isImageName)) {
     images.set(name, name);
     // Of several pictures with one name the first by code point serves.
     if (!images.has(parse(name).name)) images.set(parse(name).name, name);
   }
-  for (const name of names) if (name.endsWith(".npz")) latents.add(parse(name).name);
-  return async (key: string): Promise<string> => {
+  for (const name of names.filter((name) => name.endsWith(".npz"))) {
+    const [, key, width, height] = sizedLatents.exec(name) ?? [];
+    const file = (size: ImageSize | null) => ({ path: join(folder!, name), latents: { size } });
+    latents.set(parse(name).name, file(null));
+    if (key !== undefined && !latents.has(key)) {
+      latents.set(key, file({ width: Number(width), height: Number(height) }));
+    }
+  }
+  return async (key: string): Promise<FoundFile> => {
     const inFolder = images.get(key);
-    if (inFolder !== undefined) return join(folder!, inFolder);
-    const isFile = isImageName(parse(key).base) && await stat(key).then((found) => found.isFile(), () => false);
-    if (isFile) return key;
-    const where = folder === undefined ? "no image_dir is given" : `${folder} has no picture of that name`;
-    const hint = latents.has(key) ? "; its latents in .npz are not read, put the picture beside them" : "";
-    throw new MetadataError(path, `there is no picture ${JSON.stringify(key)}: ${where}${hint}`);
+    if (inFolder !== undefined) return { path: join(folder!, inFolder) };
+    if (isImageName(parse(key).base) && await isFile(key)) return { path: key };
+    const { dir, name } = parse(key), beside = join(dir, `${name}.npz`);
+    if (dir !== "" && await isFile(beside)) return { path: beside, latents: { size: null } };
+    const found = latents.get(key) ?? latents.get(name);
+    if (found !== undefined) return found;
+    const where = folder === undefined
+      ? "no image_dir is given"
+      : `${folder} has no picture of that name, and no latents`;
+    throw new MetadataError(path, `there is no picture ${JSON.stringify(key)}: ${where}`);
   };
 }
 
@@ -98,8 +126,19 @@ export async function readMetadataFile(path: string, folder?: string): Promise<M
     if (!(entry instanceof Map)) throw new MetadataError(path, `the entry ${JSON.stringify(key)} must be an object`);
     const caption = textOf(path, key, entry, "caption"), tags = textOf(path, key, entry, "tags");
     const bucket = bucketOf(path, key, entry), hasBoth = caption !== null && tags !== null && tags !== "";
+    const found = await find(key), latentsOf = found.latents && (bucket ?? found.latents.size);
+    if (latentsOf === null) {
+      throw new MetadataError(
+        path,
+        `${
+          JSON.stringify(key)
+        } has latents alone, ${found.path}, and no train_resolution: give the size in pixels that they ` +
+          "were made at, or the picture",
+      );
+    }
     images.push({
-      path: await find(key),
+      path: found.path,
+      ...(latentsOf ? { latentsOf } : {}),
       caption: hasBoth ? `${caption}, ${tags}` : caption ?? tags ?? "",
       ...(hasBoth ? { countedTags: tags } : {}),
       ...(bucket ? { bucket } : {}),

@@ -33,14 +33,35 @@ Deno.test("readMetadataFile() finds pictures by path, by file name and by name, 
   });
 });
 
+Deno.test("readMetadataFile() takes latents where there is no picture, by path or name, with a size that something tells", async () => {
+  const names = ["a.npz", "a_flip.npz", "b.png", "b.npz", "c_0096x0128_sd.npz", "d.npz"];
+  const files = Object.fromEntries(names.map((name) => [`set/${name}`, ""]));
+  await withFiles({ ...files, "else/e.npz": "" }, async (root) => {
+    const file = join(root, "meta.json"), size = { width: 48, height: 64 }, at = (name: string) => join(root, name);
+    const sized = { tags: "t", train_resolution: [48, 64] };
+    // As sd-scripts' prepare_buckets_latents.py finds them; where there is a picture, that is what counts.
+    await Deno.writeTextFile(
+      file,
+      JSON.stringify({ a: sized, b: sized, c: { tags: "t" }, [at("set/d.png")]: sized, [at("else/e.png")]: sized }),
+    );
+    deepEqual(await readMetadataFile(file, at("set")), [
+      { path: at("set/a.npz"), latentsOf: size, caption: "t", bucket: size },
+      { path: at("set/b.png"), caption: "t", bucket: size },
+      { path: at("set/c_0096x0128_sd.npz"), latentsOf: { width: 96, height: 128 }, caption: "t" },
+      { path: at("set/d.npz"), latentsOf: size, caption: "t", bucket: size },
+      { path: at("else/e.npz"), latentsOf: size, caption: "t", bucket: size },
+    ]);
+  });
+});
+
 Deno.test("readMetadataFile() says which entry is wrong, and how", async () => {
   const files = { "set/a.png": "", "set/b.npz": "" };
   const cases: [string, string][] = [
-    ['{"x": {}}', 'there is no picture "x": ROOT/set has no picture of that name'],
+    ['{"x": {}}', 'there is no picture "x": ROOT/set has no picture of that name, and no latents'],
     [
       '{"b": {}}',
-      'there is no picture "b": ROOT/set has no picture of that name; its latents in .npz are not read, put the ' +
-      "picture beside them",
+      '"b" has latents alone, ROOT/set/b.npz, and no train_resolution: give the size in pixels that they were made at, ' +
+      "or the picture",
     ],
     ['{"a": {"caption": 5}}', 'caption of "a" must be text'],
     ['{"a": {"train_resolution": [64]}}', 'train_resolution of "a" must be width and height in pixels'],

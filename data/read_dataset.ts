@@ -3,6 +3,7 @@ import type { DatasetOptions, SubsetOptions } from "./dataset_options.ts";
 import { findDreamboothFolders, refuseEmptyFolders } from "./dreambooth_folder.ts";
 import { readImageSizes } from "./image_size.ts";
 import { type MetadataImage, readMetadataFile } from "./metadata_file.ts";
+import type { ImageSize } from "./resize.ts";
 import { datasetSettings, type DatasetSource, type Subset, type SubsetSettings, subsetSettings } from "./subset.ts";
 
 /** A data set as it was found, and what was left out, as sentences. */
@@ -59,6 +60,13 @@ async function listImages(
   return { path, images: images.map(({ path, caption }) => ({ path, caption, countedTags: caption })) };
 }
 
+/** Sizes of pictures, or of those that latents stand for. */
+async function imageSizes(images: readonly MetadataImage[]): Promise<ImageSize[]> {
+  const read = await readImageSizes(images.flatMap(({ path, latentsOf }) => latentsOf ? [] : [path])),
+    queue = [...read];
+  return images.map(({ latentsOf }) => latentsOf ?? queue.shift()!);
+}
+
 /**
  * Reads what a data set is made of: folders, captions, metadata, and the pictures' sizes. The pictures themselves are
  * not decoded.
@@ -111,12 +119,16 @@ export async function readDataset(options: DatasetOptions, reading: ReadDatasetO
       continue;
     }
     seen.add(path);
-    const sizes = await readImageSizes(images.map((image) => image.path));
+    const sizes = await imageSizes(images);
     subsets.push({
       path,
       kind: subset.metadataFile === undefined ? "folder" : "metadata",
       settings,
-      images: images.map((image, at) => ({ ...image, size: sizes[at] })),
+      images: images.map(({ latentsOf, ...image }, at) => ({
+        ...image,
+        size: sizes[at],
+        ...(latentsOf ? { isLatents: true } : {}),
+      })),
     });
   }
   const { trainDataDir } = options;

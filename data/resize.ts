@@ -20,31 +20,32 @@ export interface CoverFit extends ImageSize {
   readonly top: number;
 }
 
-/** Pixels that both sides must be a multiple of: one latent stands for 8 by 8 of them. */
-export const sizeMultiple = 8;
+/** One latent stands for so many pixels, along each side. */
+const pixelsPerCell = 8;
+
+/** Latent cells along a side of so many pixels: what is left behind the last whole one has none, as in diffusers' VAE. */
+export function latentCells(pixels: number): number {
+  return Math.floor(pixels / pixelsPerCell);
+}
 
 /**
  * Checks that a size can be trained at.
  *
  * @param what Name of the data set or flag, for the error.
- * @throws {RangeError} If a side is not a positive multiple of {@linkcode sizeMultiple}; the message names the nearest
- * size that is.
+ * @throws {RangeError} If a side is no whole number of pixels, or too short for a latent.
  * @example
  * ```ts
  * import { throws } from "node:assert/strict";
- * checkImageSize({ width: 512, height: 384 }, "network 1");
- * throws(() => checkImageSize({ width: 500, height: 512 }, "network 1"), RangeError);
+ * checkImageSize({ width: 500, height: 384 }, "network 1");
+ * throws(() => checkImageSize({ width: 7, height: 512 }, "network 1"), RangeError);
  * ```
  */
 export function checkImageSize(size: ImageSize, what: string): void {
   const { width, height } = size;
-  if ([width, height].every((side) => Number.isInteger(side) && side > 0 && side % sizeMultiple === 0)) return;
-  const near = [width, height].map((side) =>
-    Number.isFinite(side) ? Math.max(sizeMultiple, Math.round(side / sizeMultiple) * sizeMultiple) : sizeMultiple
-  );
+  if ([width, height].every((side) => Number.isInteger(side) && side >= pixelsPerCell)) return;
   throw new RangeError(
-    `Cannot use the image size ${width} x ${height} of ${what}: both sides must be multiples of ` +
-      `${sizeMultiple} pixels; the nearest size is ${near[0]} x ${near[1]}`,
+    `Cannot use the image size ${width} x ${height} of ${what}: both sides must be whole numbers of pixels, ` +
+      `${pixelsPerCell} at least`,
   );
 }
 

@@ -2,7 +2,7 @@ import { deepEqual, equal, ok, throws } from "node:assert/strict";
 import { join } from "node:path";
 import { SafetensorsFile } from "../formats/safetensors.ts";
 import { readImage, type RgbImage } from "./image.ts";
-import { checkImageSize, coverFit, cropImage, flipImage, imageTensor, resizeArea } from "./resize.ts";
+import { checkImageSize, coverFit, cropImage, flipImage, imageTensor, latentCells, resizeArea } from "./resize.ts";
 
 const goldens = join(import.meta.dirname!, "../tests/golden/files");
 
@@ -70,15 +70,16 @@ Deno.test("flipImage() mirrors left to right", () => {
   deepEqual(flipImage(flipImage(image)), image);
 });
 
-Deno.test("checkImageSize() names the nearest size that can be used", () => {
-  checkImageSize({ width: 128, height: 584 }, "network 1");
+Deno.test("checkImageSize() takes what has a latent, as latentCells() counts them", () => {
+  checkImageSize({ width: 128, height: 501 }, "network 1");
   throws(
-    () => checkImageSize({ width: 501, height: 520 }, "network 2"),
+    () => checkImageSize({ width: 501, height: 7 }, "network 2"),
     new RangeError(
-      "Cannot use the image size 501 x 520 of network 2: both sides must be multiples of 8 pixels; the nearest size " +
-        "is 504 x 520",
+      "Cannot use the image size 501 x 7 of network 2: both sides must be whole numbers of pixels, 8 at least",
     ),
   );
-  throws(() => checkImageSize({ width: 0, height: 64 }, "network 1"), /nearest size is 8 x 64/);
   throws(() => checkImageSize({ width: NaN, height: 64 }, "network 1"), RangeError);
+  throws(() => checkImageSize({ width: 64.5, height: 64 }, "network 1"), RangeError);
+  // 500 is halved to 250, 125 and, without the last row, 62.
+  deepEqual([8, 15, 16, 500, 512].map(latentCells), [1, 1, 2, 62, 64]);
 });

@@ -31,7 +31,10 @@ export interface DatasetSettings {
 
 /** A picture as it was found. */
 export interface SubsetImage {
+  /** Of the picture; where there is none, of the latents that sd-scripts made of it. */
   readonly path: string;
+  /** Whether there are latents alone. */
+  readonly isLatents?: boolean;
   /** Its caption before shuffling and dropout. */
   readonly caption: string;
   /** Text whose tags count for the metadata's tag frequency; absent if none do. */

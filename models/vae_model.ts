@@ -124,7 +124,7 @@ export class VaeModel {
   ): Promise<EncodedPicture> {
     const { factor } = this,
       inCells = ({ height, width }: PictureSize) => {
-        return { height: height / factor, width: width / factor };
+        return { height: Math.floor(height / factor), width: Math.floor(width / factor) };
       };
     const cells = inCells(size), tiles = tilesOf(cells, inCells(tile)), encoded: EncodedPicture[] = [];
     for (const each of tiles) {

@@ -1,6 +1,8 @@
 import { LatentCache, latentKey, type Latents } from "../data/latent_cache.ts";
 import { readImageBytes } from "../data/image.ts";
+import { readLatentFile } from "../data/latent_file.ts";
 import { middleCut } from "../data/picture_cut.ts";
+import { latentCells } from "../data/resize.ts";
 import { prepareTensor } from "../data/prepare_image.ts";
 import { type FloatFormat, pooledBytes } from "../engine/mod.ts";
 import { type Encoding, type EncodingOptions, planEncoding } from "../models/vae/encoding.ts";
@@ -71,7 +73,10 @@ interface CachingOptions extends EncodingOptions {
 }
 
 function planCaching(bases: OpenedBases, data: TrainingData, options: CachingOptions): Plan {
-  const work = latentWork(data), { model, weights } = buildVae(bases.network1.checkpoint, options.stored);
+  const all = latentWork(data),
+    work = all.filter(({ image }) => !image.isLatents),
+    fromFiles = all.length - work.length;
+  const { model, weights } = buildVae(bases.network1.checkpoint, options.stored);
   const encodings = [...bySize(work)].map(([, [{ image: { bucket } }]]) => {
     return { bucket, ...planEncoding(model, bucket, options) };
   });
@@ -81,8 +86,12 @@ function planCaching(bases: OpenedBases, data: TrainingData, options: CachingOpt
   const inTiles = encodings.flatMap(({ bucket, tile }) => tile ? [tilesText(bucket, tile)] : []);
   return {
     figures: { picturesToEncode: work.length, peakGpuBytes },
-    lines: [...checkCacheable(data), ...inTiles],
-    gives: { latents: { count: work.length } },
+    lines: [
+      ...checkCacheable(data),
+      ...inTiles,
+      ...fromFiles > 0 ? [`latents of ${fromFiles} are read from files (.npz), made by whatever VAE made them`] : [],
+    ],
+    gives: { latents: { count: all.length } },
   };
 }
 
@@ -133,9 +142,11 @@ class Caching {
     const contentHash = await VaeModel.contentHash(checkpoint), { model } = buildVae(checkpoint, stored);
     const vaeHash = stored === "f32" ? contentHash : `${contentHash} ${stored}`;
     let done = 0;
-    const progress = () => this.run.progress({ done, total: work.length, unit: "pictures" });
+    for (const each of work) if (each.image.isLatents) await this.keepFile(each);
+    const pictures = work.filter(({ image }) => !image.isLatents);
+    const progress = () => this.run.progress({ done, total: pictures.length, unit: "pictures" });
     try {
-      for (const group of bySize(work).values()) {
+      for (const group of bySize(pictures).values()) {
         const { bucket } = group[0].image, missing: Missing[] = [];
         let encoding: Encoding | null = null;
         // Planned before any weights are loaded: with all pictures found they are not needed.
@@ -185,8 +196,29 @@ class Caching {
     if (![mean, logvar].every((values) => values.every(Number.isFinite))) {
       throw new Error(`Cannot cache latents: the VAE makes NaN of ${path}`);
     }
-    const { factor } = this.vae!, shape = [bucket.height / factor, bucket.width / factor, 4];
+    const shape = [latentCells(bucket.height), latentCells(bucket.width), 4];
     return { mean: { shape, values: Float32Array.from(mean) }, logvar: { shape, values: Float32Array.from(logvar) } };
+  }
+
+  /** Latents of sd-scripts' making: looked at once, so that a wrong file is told before training, and read when they are needed. */
+  private async keepFile({ image, isFlipped }: LatentWork): Promise<void> {
+    const { path, bucket } = image,
+      read = async (): Promise<PictureLatents> => {
+        const { shape: [height, width], values } = await readLatentFile(path, isFlipped);
+        return { height, width, values };
+      };
+    const { height, width, values } = await read();
+    const rows = latentCells(bucket.height), columns = latentCells(bucket.width);
+    if (height !== rows || width !== columns) {
+      throw new Error(
+        `Cannot train: the latents ${path} are ${width}×${height} cells, expected ${columns}×${rows} for a picture of ` +
+          `${bucket.width}×${bucket.height}: make them again, or put the picture beside them`,
+      );
+    }
+    if (!values.every(Number.isFinite)) {
+      throw new Error(`Cannot train: the latents ${path} have NaN or infinite numbers`);
+    }
+    this.store.set(image, isFlipped, read);
   }
 
   /** Latents that are on the disk are read again when a step needs them: those of a large data set would not fit in memory. */

@@ -5,7 +5,7 @@ import { buildVae } from "../models/vae_model.ts";
 import { defineStep } from "../pipeline/mod.ts";
 import { bases, data, latents } from "./things.ts";
 import type { OpenedBases } from "./values/bases.ts";
-import { latentWork } from "./values/latent_work.ts";
+import { checkEncodable, latentWork } from "./values/latent_work.ts";
 import type { TrainingData } from "./values/training_data.ts";
 import type { CacheLatentsOptions } from "./cache_latents.ts";
 import { checkOptions } from "./values/check_options.ts";
@@ -32,14 +32,20 @@ export function encodeLatents(options: EncodeLatentsOptions = {}) {
     options,
     needs: { bases, data },
     gives: { latents },
-    plan: ({ bases, data }) => ({
-      figures: { vaeGpuBytes: vaeBytes(bases, data, stored) },
-      lines: [
-        "every picture is encoded each time it is shown: the VAE stays on the device, beside what training takes",
-      ],
-      gives: { latents: {} },
-    }),
-    run: () => Promise.resolve({ latents: new LiveLatents(stored) }),
+    plan: ({ bases, data }) => {
+      checkEncodable(data);
+      return {
+        figures: { vaeGpuBytes: vaeBytes(bases, data, stored) },
+        lines: [
+          "every picture is encoded each time it is shown: the VAE stays on the device, beside what training takes",
+        ],
+        gives: { latents: {} },
+      };
+    },
+    run: ({ data }) => {
+      checkEncodable(data);
+      return Promise.resolve({ latents: new LiveLatents(stored) });
+    },
   });
 }
 

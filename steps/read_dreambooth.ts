@@ -16,7 +16,7 @@ export interface DreamboothFolders {
 export interface ReadDreamboothOptions {
   readonly network1: DreamboothFolders;
   readonly network2?: DreamboothFolders;
-  /** Size in pixels that every picture is scaled and cut to, a multiple of 64: one number, or width and height. */
+  /** Size in pixels that every picture is scaled and cut to: one number, or width and height. */
   readonly resolution: number | readonly [number, number];
   /** Resolution of network 2's pictures; network 1's when left out. */
   readonly resolution2?: number | readonly [number, number];

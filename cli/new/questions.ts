@@ -108,7 +108,7 @@ function checkEnding(value: string): string | undefined {
 
 function checkSize(value: string): string | undefined {
   const size = Number(value);
-  return Number.isInteger(size) && size > 0 && size % 64 === 0 ? undefined : "It must be a multiple of 64, such as 512";
+  return Number.isInteger(size) && size >= 64 ? undefined : "It must be a whole number from 64 on, such as 512";
 }
 
 function checkCount(value: string): string | undefined {

@@ -21,19 +21,34 @@ const maxRatio = 100, freeBytes = 2 ** 20;
  * @throws {Fault} As `truncated` if the directory is not there, as `limit` if an entry unfolds to far more than its size,
  *   otherwise as `zip`.
  */
-export async function readArchive(source: ByteSource): Promise<ReadonlyMap<string, StoredBytes>> {
-  await checkEnd(source);
-  const entries = new Map<string, StoredBytes>();
+export function readArchive(source: ByteSource): Promise<ReadonlyMap<string, StoredBytes>> {
   let folder: string | null = null;
-  for (const { entry, dataStart } of await readDirectory(source)) {
+  return readZip(source, (entry) => {
     const [, top, inner] = entry.fileName.match(knownName) ?? [];
     if (top === undefined) throw fault(entry, "is none that PyTorch writes");
     folder ??= top;
     if (top !== folder) throw fault(entry, `lies outside the folder ${JSON.stringify(folder)}`);
-    if (entries.has(inner)) throw fault(entry, "is there twice");
+    return inner;
+  });
+}
+
+/**
+ * Opens any zip archive; see {@linkcode readArchive}.
+ *
+ * @param nameOf What an entry is called in the result; it throws where the entry may not be there. The entry's own name when left out.
+ */
+export async function readZip(
+  source: ByteSource,
+  nameOf: (entry: yauzl.Entry) => string = (entry) => entry.fileName,
+): Promise<ReadonlyMap<string, StoredBytes>> {
+  await checkEnd(source);
+  const entries = new Map<string, StoredBytes>();
+  for (const { entry, dataStart } of await readDirectory(source)) {
+    const name = nameOf(entry);
+    if (entries.has(name)) throw fault(entry, "is there twice");
     if (entry.isEncrypted()) throw fault(entry, "is encrypted");
     if (dataStart + entry.compressedSize > source.sizeBytes) throw fault(entry, "reaches past the end of the file");
-    entries.set(inner, openEntry(source, entry, dataStart));
+    entries.set(name, openEntry(source, entry, dataStart));
   }
   return entries;
 }

@@ -17,7 +17,7 @@ import { Encoder } from "./encoder.ts";
 
 /** A normal distribution of latents, each element by itself. */
 export interface Posterior {
-  /** `[batch, height / 8, width / 8, 4]` */
+  /** `[batch, ⌊height / 8⌋, ⌊width / 8⌋, 4]` */
   readonly mean: Tensor;
   /** Logarithm of the variance, from −30 to 20; of the mean's shape. */
   readonly logvar: Tensor;
@@ -48,14 +48,14 @@ export class AutoencoderKL {
   /**
    * The distribution of a picture's latents.
    *
-   * @param image `[batch, height, width, 3]`, RGB in −1…1; height and width are multiples of 8 for SD v1.5.
-   * @throws {RangeError} If height or width cannot be halved as often as the encoder does.
+   * @param image `[batch, height, width, 3]`, RGB in −1…1; height and width from 8 on for SD v1.5; each halving leaves an odd row or column out.
+   * @throws {RangeError} If nothing would be left of height or width.
    */
   encode(image: Tensor): Posterior {
     const { latentSize } = this.config, factor = vaeFactor(this.config), [, height, width] = image.shape;
-    if (height % factor !== 0 || width % factor !== 0) {
+    if (height < factor || width < factor) {
       throw new RangeError(
-        `Cannot encode pictures of ${height}x${width} pixels: height and width must be multiples of ${factor}`,
+        `Cannot encode pictures of ${height}x${width} pixels: height and width must be ${factor} at least`,
       );
     }
     return this.source.scoped(() => {

@@ -35,7 +35,7 @@ export function planDecoding(
   const factor = vaeFactor(model.config), pixels = `${size.width * factor}×${size.height * factor} pixels`;
   const failure = `Cannot decode pictures of ${pixels}, not even in tiles of ${2 * tileStep * factor}`;
   const program = (batch: number, size: PictureSize) => decodeProgram(model, batch, size);
-  return findFitting({ size, tileStep, program, failure }, options);
+  return findFitting({ size, tileStep, unit: 1, program, failure }, options);
 }
 
 /** Decodes latents `[batch, height, width, 4]`, fed as `latents` without the UNet's scale, to `pictures`. */

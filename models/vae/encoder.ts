@@ -56,7 +56,7 @@ export class Encoder {
     this.convOut = new Conv2d(source.at("conv_out"), { inSize: last, outSize: 2 * latentSize, kernel: 3 });
   }
 
-  /** `[batch, height, width, 3]` to `[batch, height / 8, width / 8, 8]`. */
+  /** `[batch, height, width, 3]` to `[batch, ⌊height / 8⌋, ⌊width / 8⌋, 8]`. */
   forward(image: Tensor): Tensor {
     return this.source.scoped(() => {
       let x = this.convIn.forward(image);

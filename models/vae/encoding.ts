@@ -1,5 +1,6 @@
 import { input, plan, type Program } from "../../engine/mod.ts";
 import type { AutoencoderKL } from "./autoencoder_kl.ts";
+import { vaeFactor } from "./config.ts";
 import { findFitting, type Fitting, type FittingOptions } from "./fitting.ts";
 import type { PictureSize } from "./tiles.ts";
 
@@ -21,7 +22,7 @@ const tileStep = 64;
 export function planEncoding(model: AutoencoderKL, size: PictureSize, options: EncodingOptions = {}): Encoding {
   const failure = `Cannot encode pictures of ${size.width}×${size.height} pixels, not even in tiles of ${2 * tileStep}`;
   const program = (batch: number, size: PictureSize) => encodeProgram(model, batch, size);
-  return findFitting({ size, tileStep, program, failure }, options);
+  return findFitting({ size, tileStep, unit: vaeFactor(model.config), program, failure }, options);
 }
 
 /** Encodes pictures `[batch, height, width, 3]`, fed as `pictures`, to `mean` and `logvar`. */

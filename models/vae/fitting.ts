@@ -25,8 +25,10 @@ export interface FittingOptions {
 export interface FittingTask {
   /** Of a picture. */
   readonly size: PictureSize;
-  /** Tiles' sides are multiples of it, and no smaller than twice as long. */
+  /** Tiles' sides are multiples of it, and no smaller than twice as long, but for those of a picture that is smaller. */
   readonly tileStep: number;
+  /** Pixels, or cells, of which tiles have a whole number at least: 8 pixels make a cell. */
+  readonly unit: number;
   /** Plans what takes so many pictures, or tiles, of a size. */
   readonly program: (batch: number, size: PictureSize) => Program;
   /** What an error begins with: `Cannot encode pictures of 512×512 pixels, not even in tiles of 128`. */
@@ -39,7 +41,7 @@ export interface FittingTask {
  *
  * @throws {RangeError} If not even the smallest tile fits.
  */
-export function findFitting({ size, tileStep, program, failure }: FittingTask, options: FittingOptions): Fitting {
+export function findFitting({ size, tileStep, unit, program, failure }: FittingTask, options: FittingOptions): Fitting {
   const { batch = 1 } = options;
   let problem = "";
   const fitting = (batch: number, tile: PictureSize | null): Fitting | null => {
@@ -53,7 +55,8 @@ export function findFitting({ size, tileStep, program, failure }: FittingTask, o
   }
   const longest = Math.max(size.height, size.width);
   for (let edge = tileStep * (Math.ceil(longest / tileStep) - 1); edge >= 2 * tileStep; edge -= tileStep) {
-    const found = fitting(1, { height: Math.min(edge, size.height), width: Math.min(edge, size.width) });
+    const side = (length: number) => Math.min(edge, length - length % unit);
+    const found = fitting(1, { height: side(size.height), width: side(size.width) });
     if (found) return found;
   }
   throw new RangeError(`${failure}: ${problem}`);

@@ -71,12 +71,14 @@ export async function planSamples(
 ): Promise<{ pictures: PlannedPicture[]; notes: string[] }> {
   const notes: string[] = [];
   const pictures = (await readPromptFile(prompts)).map((prompt, at): PlannedPicture => {
-    // sd-scripts rounds to 8 pixels; the UNet halves its latents of 8 pixels three times.
-    const side = (pixels: number) => Math.max(64, pixels - pixels % 64), { guidance, negativePrompt } = prompt;
+    // As sd-scripts rounds.
+    const side = (pixels: number) => Math.max(64, pixels - pixels % 8), { guidance, negativePrompt } = prompt;
     const width = side(prompt.width), height = side(prompt.height), steps = Math.min(999, Math.max(1, prompt.steps));
     if (width !== prompt.width || height !== prompt.height) {
       notes.push(
-        `prompt ${at + 1} of ${prompts} is ${width}×${height}, not ${prompt.width}×${prompt.height}: multiples of 64`,
+        `prompt ${
+          at + 1
+        } of ${prompts} is ${width}×${height}, not ${prompt.width}×${prompt.height}: multiples of 8, 64 at least`,
       );
     }
     const options = { width, height, steps, guidance, negativePrompt, sampler: prompt.sampler ?? usual };

@@ -2,7 +2,7 @@ import type { Batch, Sample } from "../../data/dataset.ts";
 import { describeDataset } from "../../data/describe_dataset.ts";
 import { decodeImage, readImageBytes, type RgbImage } from "../../data/image.ts";
 import { prepareImage } from "../../data/prepare_image.ts";
-import { resizeArea } from "../../data/resize.ts";
+import { type ImageSize, resizeArea } from "../../data/resize.ts";
 import { parseWeights } from "../../models/clip/weighted_prompt.ts";
 import type { Tokenizer } from "../../models/clip/tokenizer.ts";
 import type { ContactSection, ContactTile } from "../report/contact_sheet.ts";
@@ -35,6 +35,18 @@ function changesText({ cut, isFlipped, colour }: Sample): string[] {
   ];
 }
 
+/** A sample's picture and what is shown of it; of latents alone, grey. */
+async function picturesOf(sample: Sample): Promise<{ whole: RgbImage; cut: RgbImage }> {
+  const { image: { path, isLatents }, cut: { scaled, size } } = sample;
+  if (isLatents) return { whole: grey(scaled), cut: grey(size) };
+  const bytes = await readImageBytes(path);
+  return { whole: await decodeImage(bytes, path), cut: await prepareImage(bytes, path, sample) };
+}
+
+function grey({ width, height }: ImageSize): RgbImage {
+  return { width, height, pixels: new Uint8Array(width * height * 3).fill(128) };
+}
+
 async function tileOf(
   sample: Sample,
   place: string,
@@ -42,7 +54,8 @@ async function tileOf(
   { boxSide, maxTokenLength, weightedCaptions }: ContactOptions,
 ): Promise<ContactTile> {
   const { image, caption, cut: { scaled, left, top, size } } = sample, { path, subset: { settings } } = image;
-  const bytes = await readImageBytes(path), shrink = Math.min(1, boxSide / Math.max(scaled.width, scaled.height));
+  const { whole, cut } = await picturesOf(sample),
+    shrink = Math.min(1, boxSide / Math.max(scaled.width, scaled.height));
   const small = (side: number) => Math.max(1, Math.round(side * shrink));
   const shrunk = (picture: RgbImage, of: { width: number; height: number }) =>
     resizeArea(picture, { width: small(of.width), height: small(of.height) });
@@ -51,21 +64,25 @@ async function tileOf(
     isTooLong = tokens > maxTokenLength;
   return {
     place,
-    facts: [...settings.isReg ? [`regularization, loss × ${image.lossWeight}`] : [], ...changesText(sample)],
+    facts: [
+      ...image.isLatents ? ["latents alone, without a picture"] : [],
+      ...settings.isReg ? [`regularization, loss × ${image.lossWeight}`] : [],
+      ...changesText(sample),
+    ],
     caption,
     tokens: `${tokens} of ${maxTokenLength} tokens${
       isTooLong ? `: the last ${tokens - maxTokenLength} are cut off` : ""
     }`,
     isTooLong,
     path,
-    whole: shrunk(await decodeImage(bytes, path), scaled),
+    whole: shrunk(whole, scaled),
     frame: {
       left: Math.round(left * shrink),
       top: Math.round(top * shrink),
       width: small(size.width),
       height: small(size.height),
     },
-    shown: shrunk(await prepareImage(bytes, path, sample), size),
+    shown: shrunk(cut, size),
   };
 }
 

@@ -45,3 +45,17 @@ export function checkCacheable(data: TrainingData): string[] {
   }
   return warnings;
 }
+
+/**
+ * Refuses pictures of which there are latents alone where the pictures themselves are needed.
+ *
+ * @throws {RangeError} Naming the file.
+ */
+export function checkEncodable(data: TrainingData): void {
+  const missing = latentWork(data).find(({ image }) => image.isLatents);
+  if (missing === undefined) return;
+  throw new RangeError(
+    `Cannot encode latents: ${missing.image.path} has latents and no picture, and changes at every step need the ` +
+      "picture; put it beside the latents, or turn colorAug and randomCrop off (--color_aug, --random_crop)",
+  );
+}

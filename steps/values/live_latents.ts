@@ -2,7 +2,7 @@ import type { Sample } from "../../data/dataset.ts";
 import type { FloatFormat } from "../../engine/mod.ts";
 import { readImageBytes } from "../../data/image.ts";
 import { prepareTensor } from "../../data/prepare_image.ts";
-import type { ImageSize } from "../../data/resize.ts";
+import { type ImageSize, latentCells } from "../../data/resize.ts";
 import type { Encoding } from "../../models/vae/encoding.ts";
 import { VaeModel } from "../../models/vae_model.ts";
 import { RandomStream } from "../../random/philox.ts";
@@ -42,8 +42,7 @@ class LiveEncoder implements OpenedLatents {
     if (!mean.every(Number.isFinite)) throw new Error(`Cannot train: the VAE makes NaN of ${path}`);
     const noise = draw === null ? null : new RandomStream(draw).nextNormals(mean.length);
     const values = noise === null ? mean : mean.map((value, at) => value + Math.exp(logvar[at] / 2) * noise[at]);
-    const { factor } = this.vae;
-    return { height: size.height / factor, width: size.width / factor, values };
+    return { height: latentCells(size.height), width: latentCells(size.width), values };
   }
 
   private encoding(size: ImageSize): Encoding {

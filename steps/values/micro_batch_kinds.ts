@@ -1,10 +1,8 @@
 import type { Dataset } from "../../data/dataset.ts";
+import { latentCells } from "../../data/resize.ts";
 import type { BatchShape } from "../../training/denoising.ts";
 import type { MicroBatchKind } from "../../training/training_program.ts";
 import type { TrainingOptions } from "./training_options.ts";
-
-/** Latent cells on one side of so many pixels. */
-const pixelsPerCell = 8;
 
 /** How many kinds are given at most: data sets in many buckets can pair in hundreds of ways. */
 const mostKinds = 16;
@@ -53,8 +51,8 @@ export function heldOutShapes(
   return distinct(
     dataset.validationBatches().slice(0, options.maxValidationBatches).map(({ width, height, samples }) => ({
       batch: samples.length,
-      height: height / pixelsPerCell,
-      width: width / pixelsPerCell,
+      height: latentCells(height),
+      width: latentCells(width),
       ...promptShape(options),
     })),
   );
@@ -71,8 +69,8 @@ function batchSizes({ buckets }: Dataset): Omit<BatchShape, "tokenRows" | "hasTo
   return buckets.flatMap(({ size: { width, height }, batchSize, entries }) =>
     Array.from({ length: Math.ceil(entries.length / batchSize) }, (_, at) => ({
       batch: Math.min(batchSize, entries.length - at * batchSize),
-      height: height / pixelsPerCell,
-      width: width / pixelsPerCell,
+      height: latentCells(height),
+      width: latentCells(width),
     }))
   );
 }

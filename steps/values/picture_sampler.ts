@@ -1,3 +1,4 @@
+import { latentCells } from "../../data/resize.ts";
 import { SlotPool } from "../../engine/mod.ts";
 import { checkSampler } from "../../models/noise/sampler.ts";
 import { CompiledSampler } from "../../models/sampling.ts";
@@ -9,7 +10,7 @@ import type { SampledPicture } from "./sample_sheet.ts";
 
 /** How pictures are sampled. */
 export interface PictureOptions {
-  /** Pixels, multiples of 64. */
+  /** Pixels, multiples of 8. */
   readonly width: number;
   readonly height: number;
   /**
@@ -32,15 +33,15 @@ export interface StackedNetwork extends PlannedStackedNetwork {
 /**
  * Checks values before anything runs.
  *
- * @throws {RangeError} If there is no such sampler, a side is no multiple of 64 pixels, or a number is out of range, such as fewer than 4 steps with pndm.
+ * @throws {RangeError} If there is no such sampler, a side is no multiple of 8 pixels, or a number is out of range, such as fewer than 4 steps with pndm.
  */
 export function checkPictureOptions(options: PictureOptions): void {
   const { width, height, sampler = "ddim", steps = 30, guidance = 7.5 } = options;
   checkSampler(sampler, { steps });
   if (!Number.isFinite(guidance)) throw new RangeError(`Cannot sample: guidance is ${guidance}, must be a number`);
   for (const [name, value] of Object.entries({ width, height })) {
-    if (!Number.isInteger(value) || value < 64 || value % 64 !== 0) {
-      throw new RangeError(`Cannot sample: ${name} is ${value} pixels, must be a multiple of 64 (8 latents)`);
+    if (!Number.isInteger(value) || value < 8 || value % 8 !== 0) {
+      throw new RangeError(`Cannot sample: ${name} is ${value} pixels, must be a multiple of 8 (one latent)`);
     }
   }
 }
@@ -99,7 +100,7 @@ export class PictureSampler implements Disposable {
     if (!latents.every((each) => each.every(Number.isFinite))) {
       throw new Error(`Cannot sample ${prompts[0].prompt}: the latents became NaN. Was a network damaged?`);
     }
-    const pixels = await vae.decode(latents, { width: width / vae.factor, height: height / vae.factor });
+    const pixels = await vae.decode(latents, { width: latentCells(width), height: latentCells(height) });
     return prompts.map(({ prompt, seed }, i) => ({ prompt, seed, width, height, pixels: pixels[i] }));
   }
 

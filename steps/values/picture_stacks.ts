@@ -1,3 +1,4 @@
+import { latentCells } from "../../data/resize.ts";
 import type { LoraNetwork } from "../../lora/network.ts";
 import type { BaseModel } from "../../models/base_model.ts";
 import { resolveSamplerName } from "../../models/noise/sampler.ts";
@@ -11,9 +12,6 @@ export interface PlannedStackedNetwork {
   /** Its strength; 1 when left out. */
   readonly multiplier?: number;
 }
-
-/** Latent cells of a picture's side: SD v1.5's VAE makes one of eight pixels. */
-const pixelsPerCell = 8;
 
 /**
  * What samplers of several stacks of networks have in common, without a device: networks of equal options at equal places of their stacks take turns
@@ -46,8 +44,8 @@ export class PictureStacks {
       sampler: resolveSamplerName(sampler),
       steps,
       guidance,
-      width: width / pixelsPerCell,
-      height: height / pixelsPerCell,
+      width: latentCells(width),
+      height: latentCells(height),
       batch,
       tokenRows,
       adapters: this.networksOf(stack).map((lora, place) => {

@@ -1,3 +1,4 @@
+import { flippedLatentFile } from "../../data/latent_file.ts";
 import { Dataset, type DatasetContext } from "../../data/dataset.ts";
 import type { DatasetOptions, SubsetOptions } from "../../data/dataset_options.ts";
 import { readDataset, type ReadDatasetOptions } from "../../data/read_dataset.ts";
@@ -91,8 +92,18 @@ export async function recordDatasets(datasets: readonly DatasetOptions[], data: 
     for (const { kind, path, images } of data.sources[at].subsets) {
       if (kind === "folder") continue;
       records.push(await hashFile(path));
-      for (const image of images) records.push(await hashFile(image.path));
+      for (const { path, isLatents } of images) {
+        records.push(await hashFile(path));
+        if (isLatents) records.push(await hashIfThere(flippedLatentFile(path)));
+      }
     }
   }
   return records;
+}
+
+function hashIfThere(path: string): Promise<unknown> {
+  return hashFile(path).catch((error) => {
+    if (error.code !== "ENOENT") throw error;
+    return null;
+  });
 }

@@ -64,6 +64,13 @@ Deno.test("planEncoding() takes tiles where the adapter cannot hold the whole pi
   equal(planEncoding(model, size, { limits: { ...limits, maxBufferBytes: 2 ** 28 } }).tile, null);
 });
 
+Deno.test("planEncoding() takes tiles of whole latents, also where a side is no multiple of 8", async () => {
+  const model = await smallModel(), peak = planEncoding(model, { width: 128, height: 104 }).program.peakBytes;
+  const { tile, program } = planEncoding(model, { width: 300, height: 110 }, { maxBytes: peak });
+  deepEqual(tile, { width: 128, height: 104 });
+  deepEqual(program.outputs.get("mean")!.type.shape, [1, 13, 16, 4]);
+});
+
 Deno.test("VaeModel encodes several pictures at once as it encodes each alone, and leaves nothing on the device", async () => {
   using device = await Device.open();
   const { bytes, buffers } = device.statistics;

@@ -1,5 +1,5 @@
-import { equal } from "node:assert/strict";
-import { Device, type Tensor } from "../../engine/mod.ts";
+import { deepEqual, equal, throws } from "node:assert/strict";
+import { Device, input, type Tensor } from "../../engine/mod.ts";
 import { fillWeightsByRule } from "../../models/load.ts";
 import { Source } from "../../models/source.ts";
 import { AutoencoderKL } from "../../models/vae/autoencoder_kl.ts";
@@ -34,6 +34,21 @@ Deno.test("AutoencoderKL computes diffusers' moments, sample, picture and every 
   for (const name of blocks.keys()) found[name] = found[name].slice(0, found[name].length / batch);
   const { name, error } = await checkAgainst(golden, found, 1e-4);
   console.log(`VAE: ${blocks.size} blocks, largest relative error ${error.toExponential(1)} at ${name}`);
+});
+
+Deno.test("AutoencoderKL encodes sides that are no multiples of 8 as diffusers does, without their ends", async () => {
+  using device = await Device.open();
+  await using golden = await Golden.open("vae_odd");
+  const weights = new Weights("vae");
+  const model = new AutoencoderKL(new Source(weights), readVaeConfig(await goldenConfig("vae_tiny")));
+  await fillWeightsByRule(device, weights);
+  const { mean, logvar } = model.encode(golden.input("image"));
+  deepEqual(mean.shape, [1, 5, 7, 4]);
+  const { error } = await checkAgainst(golden, await evaluate(device, { mean, logvar }, golden), 1e-4);
+  console.log(`VAE of 45×62 pixels: largest relative error ${error.toExponential(1)}`);
+  throws(() => model.encode(input("small", [1, 7, 64, 3])), {
+    message: "Cannot encode pictures of 7x64 pixels: height and width must be 8 at least",
+  });
 });
 
 Deno.test("AutoencoderKL's norms have diffusers' epsilon", async () => {

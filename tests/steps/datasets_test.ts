@@ -1,7 +1,8 @@
 import { deepEqual, equal, match, notDeepEqual, ok, rejects, throws } from "node:assert/strict";
-import { mkdir, writeFile } from "node:fs/promises";
+import { cp, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
+import type { Sample } from "../../data/dataset.ts";
 import * as d from "../../mod.ts";
 import { datasetOf } from "../../steps/values/training_data.ts";
 import { inNewFolder, keptNetwork, runRecorded } from "./small_training.ts";
@@ -25,7 +26,7 @@ const buckets = {
   ...{ resolution: 128, enableBucket: true, minBucketReso: 64, maxBucketReso: 256 },
 } satisfies d.DatasetOptions;
 
-Deno.test("networks train on buckets of different shapes in one step; a stopped run goes on to the same bits", () =>
+Deno.test("networks train on buckets of different shapes in one step, in steps of 10 pixels too; a stopped run goes on to the same bits", () =>
   inNewFolder(async (folder) => {
     const one = await drawPictures(join(folder, "one"), [[128, 128], [300, 100]]);
     const two = await drawPictures(join(folder, "two"), [[128, 128], [128, 128], [80, 240]]);
@@ -36,8 +37,8 @@ Deno.test("networks train on buckets of different shapes in one step; a stopped 
       colorAug: true,
       randomCrop: true,
     };
-    // A side of 104 pixels makes 13 latents, which the UNet halves to 7, 4 and 2.
-    const small = { resolution: 64, enableBucket: true, minBucketReso: 32, maxBucketReso: 128, bucketResoSteps: 8 };
+    // Buckets in steps of 10 pixels, as sd-scripts' make_bucket_resolutions(64, 30, 120, 10) has them: 60 pixels make 7 latents, 100 make 12, 30 make 3.
+    const small = { resolution: 64, enableBucket: true, minBucketReso: 30, maxBucketReso: 120, bucketResoSteps: 10 };
     const recipe = d.pipeline("buckets")
       .use(d.loadBases({ network1: "toy" }))
       .use(d.readDatasets({
@@ -49,7 +50,7 @@ Deno.test("networks train on buckets of different shapes in one step; a stopped 
     const sizes = (await recipe.describe()).steps.at(-1)!.lines.find((line) => line.startsWith("sizes"));
     match(
       sizes!,
-      /^sizes +2 sizes: 64×64 \(1 shown\), 104×32 \(1 shown\) +2 sizes: 128×128 \(2 shown\), 64×192 \(1 shown\)$/,
+      /^sizes +2 sizes: 60×60 \(1 shown\), 100×30 \(1 shown\) +2 sizes: 128×128 \(2 shown\), 64×192 \(1 shown\)$/,
     );
     const whole = join(folder, "whole"), stopped = join(folder, "stopped");
     equal((await runRecorded(recipe, { folder: whole })).error, null);
@@ -125,6 +126,64 @@ Deno.test("readDatasets() runs again when a picture, a setting or metadata chang
     equal(await ranAgain(), true);
     const [step] = (await recipe(128).describe()).steps;
     match(step.lines[0], /^network 1: 1 pictures shown 1 times, 0 regularization .*, 128×128 pixels, batch 1$/);
+  }));
+
+Deno.test("metadata with latents alone train, both ways round, on what the files hold; what they lack is told before the first step", () =>
+  inNewFolder(async (folder) => {
+    const imageDir = join(folder, "set"), metadataFile = join(folder, "meta.json");
+    await mkdir(imageDir);
+    for (const name of ["old.npz", "old_flip.npz", "new.npz", "alone.npz"]) {
+      await cp(join(import.meta.dirname!, "../golden/files/npz", name), join(imageDir, name));
+    }
+    const { bases, data, latents } = d.things, read: number[][] = [];
+    const look = d.defineStep({
+      name: "look",
+      version: 1,
+      needs: { bases, data, latents },
+      gives: {},
+      run: async (given) => {
+        using opened = await given.latents.open(given.bases);
+        for (const image of datasetOf(given.data.network1).images) {
+          for (const isFlipped of [false, true]) {
+            const [{ height, width, values }] = await opened.get([{ image, isFlipped } as Sample]);
+            read.push([height, width, values[0], values[5], values[4 * 6 * 4 + 3]]);
+          }
+        }
+        return {};
+      },
+    });
+    const recipe = async (names: readonly string[], subset: d.SubsetOptions, size: readonly number[] = [48, 64]) => {
+      const entry = { tags: "red", train_resolution: size };
+      await writeFile(metadataFile, JSON.stringify(Object.fromEntries(names.map((name) => [name, entry]))));
+      return d.pipeline("latents").use(d.loadBases({ network1: "toy" }))
+        .use(d.readDatasets({ network1: [{ subsets: [{ imageDir, metadataFile, ...subset }] }] }));
+    };
+    const options = { folder: join(folder, "run") };
+
+    const whole = (await recipe(["old", "new"], { flipAug: true })).use(d.cacheLatents()).use(look)
+      .use(d.pretrainNetwork1({ rank: 2, steps: 1 }));
+    const { lines } = (await whole.describe()).steps.find(({ name }) => name === "cache latents")!;
+    deepEqual(lines, ["latents of 4 are read from files (.npz), made by whatever VAE made them"]);
+    const { error, events } = await runRecorded(whole, options);
+    equal(error, null);
+    ok(events.some((event) => event.type === "step-finished" && event.step === "pretrain network 1"));
+    // By the rule of gen_npz.py: channel + row / 10 + column / 100, and 1000 more where it is mirrored.
+    const values = (added: number) => [8, 6, added, 1.01 + added, 3.4 + added].map(Math.fround);
+    deepEqual(read, [values(0), values(1000), values(0), values(1000)]);
+
+    const failing = async (names: string[], subset: d.SubsetOptions, size?: number[]) =>
+      (await runRecorded((await recipe(names, subset, size)).use(d.cacheLatents()), options)).error?.message;
+    match(`${await failing(["alone"], { flipAug: true })}`, /alone.npz: there are none of the mirrored picture/);
+    equal(
+      await failing(["alone"], {}, [64, 64]),
+      `Cannot train: the latents ${join(imageDir, "alone.npz")} are 6×8 cells, expected 8×8 for a picture of 64×64: ` +
+        "make them again, or put the picture beside them",
+    );
+    const changing = (await recipe(["alone"], { randomCrop: true })).use(d.encodeLatents());
+    match(
+      `${(await runRecorded(changing, options)).error?.message}`,
+      /alone.npz has latents and no picture, and changes at every step/,
+    );
   }));
 
 Deno.test("cacheLatents() refuses what shows other pixels at every step, and says what is ignored", () =>

@@ -10,8 +10,8 @@ const { network1, network2 } = d.things;
 
 Deno.test("pictures are made while training, with each network and with both, as sampling afterwards makes them", () =>
   inNewFolder(async (folder) => {
-    const prompts = join(folder, "prompts.txt"), size = { width: 64, height: 64 };
-    await writeFile(prompts, "a sks person --w 64 --h 70 --s 2 --d 5\na person --w 64 --h 64 --s 2 --l 1 --ss euler\n");
+    const prompts = join(folder, "prompts.txt"), size = { width: 64, height: 72 };
+    await writeFile(prompts, "a sks person --w 64 --h 79 --s 2 --d 5\na person --w 64 --h 64 --s 2 --l 1 --ss euler\n");
     const samples = { folder, prompts, everySteps: 2, names: { network1: "mine" } };
     const trained = d.pipeline("sampled")
       .use(d.loadBases({ network1: "toy" }))
@@ -27,7 +27,7 @@ Deno.test("pictures are made while training, with each network and with both, as
     const run = join(folder, "run"), { error, events } = await runRecorded(whole, { folder: run });
     equal(error, null);
     const warnings = events.flatMap((event) => event.type === "warning" ? [event.message] : []);
-    deepEqual(warnings, [`prompt 1 of ${prompts} is 64×64, not 64×70: multiples of 64`]);
+    deepEqual(warnings, [`prompt 1 of ${prompts} is 64×72, not 64×79: multiples of 8, 64 at least`]);
 
     const names = (await readdir(join(folder, "sample"))).sort();
     equal(names.length, 12);
@@ -45,7 +45,7 @@ Deno.test("pictures are made while training, with each network and with both, as
     const pixels = async (stack: string, end: string) => {
       const name = names.find((name) => new RegExp(`^${stack}_\\d{14}_${end}\\.png$`).test(name))!;
       const { data, info } = await sharp(join(folder, "sample", name)).raw().toBuffer({ resolveWithObject: true });
-      deepEqual([info.width, info.height, info.channels], [64, 64, 3]);
+      deepEqual([info.width, info.height, info.channels], [64, 72, 3]);
       return new Uint8Array(data);
     };
     const stacks = ["mine", "mine_2", "mine_stack"];
