@@ -2,6 +2,7 @@ import {
   type Description,
   descriptionText,
   eventText,
+  InputError,
   InterruptedError,
   type RunEvent,
   type RunOptions,
@@ -33,7 +34,7 @@ const exitCodes = { failed: 1, toChange: 2, diverged: 3, interrupted: 75 } as co
 
 /**
  * A script's last line: runs a recipe in the terminal, with progress. Ctrl-C stops it where it can go on (twice: at once). An error is one line on stderr
- * and ends the process: with exit code 2 if the machine has no WebGPU adapter or a state does not fit, 3 if training diverged, 75 after Ctrl-C or SIGTERM, else 1.
+ * and ends the process: with exit code 2 if the machine has no WebGPU adapter, a state does not fit or a file of the user's cannot be used, 3 if training diverged, 75 after Ctrl-C or SIGTERM, else 1.
  */
 export async function runRecipe(recipe: RunnableRecipe, options: RunRecipeOptions = {}): Promise<void> {
   const { folder, args = Deno.args } = options;
@@ -58,7 +59,7 @@ export async function runRecipe(recipe: RunnableRecipe, options: RunRecipeOption
     console.error(failedStep ?? error.message);
     if (args.includes("--stack")) console.error(error.stack);
     Deno.exit(
-      error instanceof NoAdapterError || error instanceof StateError
+      error instanceof NoAdapterError || error instanceof StateError || error instanceof InputError
         ? exitCodes.toChange
         : error instanceof DivergedError
         ? exitCodes.diverged

@@ -8,7 +8,7 @@ export { InterruptedError, Pace, type RunEvent, type StepEvent } from "./events.
 export { type FileRecord, hashFile, hashJson, recordFolder } from "./hash.ts";
 export { Pipeline, pipeline } from "./pipeline.ts";
 export { type RunOptions, type RunResult } from "./run.ts";
-export { defineStep, type Plan, type Step, type StepDefinition, type StepRun, type Store } from "./step.ts";
+export { defineStep, InputError, type Plan, type Step, type StepDefinition, type StepRun, type Store } from "./step.ts";
 export { descriptionText, durationText, eventText, sizeText } from "./text.ts";
 export {
   type Nothing,

@@ -7,7 +7,7 @@ import { planSteps } from "./describe.ts";
 import { HeldValues, type Slot } from "./held_values.ts";
 import { type Links, linkSteps } from "./links.ts";
 import { lockFolder } from "./lock.ts";
-import type { Plan, StepRun } from "./step.ts";
+import { InputError, type Plan, type StepRun } from "./step.ts";
 import { changedInput, findStepFolders, productHash, type StepFolder, type StepInputs } from "./step_folder.ts";
 import type { AnyStep } from "./type_errors.ts";
 
@@ -168,7 +168,10 @@ class Run {
     const plans: Plan<Record<string, unknown>>[] = [];
     try {
       for await (const { plan } of planSteps(this.#states.map(({ step }) => step))) plans.push(plan);
-    } catch {
+    } catch (error) {
+      if (error instanceof InputError) {
+        await this.#guard(this.#states[plans.length], () => Promise.reject(error));
+      }
       // What cannot be planned yet, such as data that an earlier step makes, may be there when its turn comes; if not, the step itself says so.
     }
     for (const [index, { check }] of plans.entries()) {

@@ -36,6 +36,11 @@ export interface Store<Product> {
   load(folder: string): Product | Promise<Product>;
 }
 
+/** Something that a step reads and no step makes, such as a file of the user's, cannot be used: thrown by its plan, it keeps a run from starting. */
+export class InputError extends Error {
+  override name = "InputError";
+}
+
 /** What a step can say before it runs. */
 export interface Plan<Planned = Nothing> {
   /** Named numbers: `{ stepsPerEpoch: 40, peakGpuBytes: 2 ** 30 }`. Names ending in Bytes and Seconds print as such. */

@@ -6,7 +6,8 @@ import { trainingFingerprint } from "./outputs/open_outputs.ts";
 import { checkOptions } from "./values/check_options.ts";
 import { networkOptionNames, networkOptions, type NetworkStartOptions, networkStore } from "./values/network.ts";
 import { resolveStart } from "./values/network_start.ts";
-import { checkOrthogonality, planTraining, type TrainingTask, trainNetworks } from "./values/network_training.ts";
+import { planTraining } from "./values/plan_training.ts";
+import { checkOrthogonality, type TrainingTask, trainNetworks } from "./values/network_training.ts";
 import {
   checkOwnTraining,
   checkTraining,
@@ -62,7 +63,7 @@ export function trainBoth(options: TrainBothOptions) {
     fingerprint: () => trainingFingerprint(options, built1, built2),
     plan: async ({ bases, data }) => {
       const task = await taskOf(), [network1, network2] = task.networks.map(({ start: { options } }) => ({ options }));
-      return { ...planTraining(bases, data, task), gives: { network1, network2 } };
+      return { ...await planTraining(bases, data, task), gives: { network1, network2 } };
     },
     run: async ({ bases, data, latents }, run) => {
       const [network1, network2] = await trainNetworks(bases, data, latents, await taskOf(), run);

@@ -4,12 +4,8 @@ import { trainingFingerprint } from "./outputs/open_outputs.ts";
 import { checkOptions, type OptionNames } from "./values/check_options.ts";
 import { networkOptionNames, networkOptions, type NetworkStartOptions, networkStore } from "./values/network.ts";
 import { resolveStart } from "./values/network_start.ts";
-import {
-  checkOrthogonality,
-  type OrthogonalitySetting,
-  planTraining,
-  trainNetworks,
-} from "./values/network_training.ts";
+import { planTraining } from "./values/plan_training.ts";
+import { checkOrthogonality, type OrthogonalitySetting, trainNetworks } from "./values/network_training.ts";
 import {
   checkOwnTraining,
   checkTraining,
@@ -60,7 +56,7 @@ export function trainNetwork2(options: TrainNetwork2Options) {
       const start = await resolveStart(built);
       const networks = [{ number: 1, start: { options: network1.options }, own }, { number: 2, start }] as const;
       return {
-        ...planTraining(bases, data, { networks, options: coupled, freezing, orthogonality }),
+        ...await planTraining(bases, data, { networks, options: coupled, freezing, orthogonality }),
         gives: { network1, network2: { options: start.options } },
       };
     },

@@ -1,6 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { extname } from "node:path";
 import { parse, TomlError } from "smol-toml";
+import { InputError } from "../../pipeline/mod.ts";
+import { tomlLines } from "../dataset_config/toml_lines.ts";
 
 /** A picture to make while training, as sd-scripts' prompt files describe it. */
 export interface SamplePrompt {
@@ -28,7 +30,7 @@ const usual: SamplePrompt = {
 };
 
 /** A file of prompts that cannot be used. */
-export class PromptFileError extends Error {
+export class PromptFileError extends InputError {
   override name = "PromptFileError";
   constructor(path: string, where: string, problem: string, options?: ErrorOptions) {
     super(`Cannot read the prompts ${path}${where === "" ? "" : `, ${where}`}: ${problem}`, options);
@@ -63,9 +65,10 @@ const keys: Readonly<Record<string, keyof SamplePrompt>> = {
  * Reads a file of prompts as sd-scripts 0.6.4 does: `.txt` with a prompt a line, such as `a cat --n blurry --w 512 --h 768 --d 1 --l 7.5 --s 28`, lines
  * that begin with # left out; `.toml` with `[prompt]` and `[[prompt.subset]]`; `.json` with a list of either.
  *
+ * @param check Looks at each prompt; a `RangeError` that it throws becomes one of the file, with the prompt's line.
  * @throws {PromptFileError} Naming the line or place, if an option is unknown or its value is none, or there is no prompt.
  */
-export async function readPromptFile(path: string): Promise<SamplePrompt[]> {
+export async function readPromptFile(path: string, check: PromptCheck = () => {}): Promise<SamplePrompt[]> {
   const text = await readFile(path, "utf8").catch((error) => {
     throw new PromptFileError(path, "", error.code === "ENOENT" ? "there is no such file" : error.message, {
       cause: error,
@@ -73,10 +76,27 @@ export async function readPromptFile(path: string): Promise<SamplePrompt[]> {
   });
   const found = promptsOf(path, text);
   if (found.length === 0) throw new PromptFileError(path, "", "it has no prompt");
-  return found;
+  for (const { prompt, where } of found) {
+    try {
+      check(prompt);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw new PromptFileError(path, where, error.message, { cause: error });
+    }
+  }
+  return found.map(({ prompt }) => prompt);
 }
 
-function promptsOf(path: string, text: string): SamplePrompt[] {
+/** Throws a `RangeError` for a prompt that cannot be sampled. */
+type PromptCheck = (prompt: SamplePrompt) => void;
+
+/** A prompt and where in its file it stands. */
+interface PlacedPrompt {
+  readonly prompt: SamplePrompt;
+  readonly where: string;
+}
+
+function promptsOf(path: string, text: string): PlacedPrompt[] {
   switch (extname(path).toLowerCase()) {
     case ".txt":
       return text.split(/\r?\n/).flatMap((line, at) =>
@@ -85,7 +105,11 @@ function promptsOf(path: string, text: string): SamplePrompt[] {
     case ".toml": {
       const prompt = record(parsed(path, () => parse(text)))?.prompt, { subset, ...shared } = record(prompt) ?? {};
       if (!Array.isArray(subset)) throw new PromptFileError(path, "", "it has no [[prompt.subset]]");
-      return subset.map((each, at) => keyedPrompt({ ...shared, ...record(each) }, path, `prompt.subset ${at + 1}`));
+      const lineOf = tomlLines(text);
+      return subset.map((each, at) => {
+        const where = `line ${lineOf(["prompt", "subset", at])}, prompt.subset ${at + 1}`;
+        return keyedPrompt({ ...shared, ...record(each) }, path, where);
+      });
     }
     case ".json": {
       const list = parsed(path, () => JSON.parse(text));
@@ -107,7 +131,8 @@ function parsed(path: string, parse: () => unknown): unknown {
     return parse();
   } catch (error) {
     if (!(error instanceof SyntaxError || error instanceof TomlError)) throw error;
-    throw new PromptFileError(path, "", (error as Error).message, { cause: error });
+    const where = error instanceof TomlError ? `line ${error.line}, column ${error.column}` : "";
+    throw new PromptFileError(path, where, (error as Error).message.split("\n")[0], { cause: error });
   }
 }
 
@@ -115,7 +140,7 @@ function record(value: unknown): Record<string, unknown> | null {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? value as never : null;
 }
 
-function linePrompt(line: string, path: string, where: string): SamplePrompt {
+function linePrompt(line: string, path: string, where: string): PlacedPrompt {
   const [prompt, ...options] = line.split(" --"), found: Record<string, unknown> = { prompt: prompt.trim() };
   for (const option of options) {
     const [, word, value] = /^(\w+)\s+(.+)$/.exec(option.trim()) ?? [, option.trim(), ""];
@@ -129,7 +154,7 @@ function linePrompt(line: string, path: string, where: string): SamplePrompt {
   return checked(found, path, where);
 }
 
-function keyedPrompt(given: Record<string, unknown>, path: string, where: string): SamplePrompt {
+function keyedPrompt(given: Record<string, unknown>, path: string, where: string): PlacedPrompt {
   const found: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(given)) {
     if (!Object.hasOwn(keys, key)) {
@@ -144,7 +169,7 @@ function words(options: Readonly<Record<string, unknown>>): string {
   return Object.keys(options).map((word) => `--${word}`).join(", ");
 }
 
-function checked(given: Record<string, unknown>, path: string, where: string): SamplePrompt {
+function checked(given: Record<string, unknown>, path: string, where: string): PlacedPrompt {
   const whole = { ...usual, ...given };
   for (const [name, value] of Object.entries(given)) {
     const isWhole = ["width", "height", "steps", "seed"].includes(name);
@@ -155,5 +180,5 @@ function checked(given: Record<string, unknown>, path: string, where: string): S
     const wanted = isWhole ? "a whole number from 0 on" : name === "guidance" ? "a number" : "a text";
     throw new PromptFileError(path, where, `${name} is ${JSON.stringify(value) ?? value}, must be ${wanted}`);
   }
-  return whole as SamplePrompt;
+  return { prompt: whole as SamplePrompt, where };
 }

@@ -59,33 +59,47 @@ export function checkSamples(step: string, options: TrainingSampleOptions): void
   Object.values(names).forEach(checkFileName);
 }
 
-/** A prompt with the options that the sampler takes. */
-interface PlannedPicture {
-  readonly prompt: SamplePrompt;
+/** Prompts that one sampler serves. */
+export interface PictureGroup {
   readonly options: PictureOptions;
+  /** With each prompt's place in the file, from 0. */
+  readonly prompts: readonly { readonly at: number; readonly prompt: SamplePrompt }[];
 }
 
-/** The pictures that a file of prompts asks for, and what is otherwise than it says. */
+/**
+ * The pictures that a file of prompts asks for, by what a sampler is compiled for, and what is otherwise than it says.
+ *
+ * @throws {PromptFileError} If the file cannot be read, or asks for what cannot be sampled.
+ */
 export async function planSamples(
-  { prompts, sampler: usual = "ddim" }: TrainingSampleOptions,
-): Promise<{ pictures: PlannedPicture[]; notes: string[] }> {
-  const notes: string[] = [];
-  const pictures = (await readPromptFile(prompts)).map((prompt, at): PlannedPicture => {
-    // As sd-scripts rounds.
-    const side = (pixels: number) => Math.max(64, pixels - pixels % 8), { guidance, negativePrompt } = prompt;
-    const width = side(prompt.width), height = side(prompt.height), steps = Math.min(999, Math.max(1, prompt.steps));
-    if (width !== prompt.width || height !== prompt.height) {
-      notes.push(
-        `prompt ${
-          at + 1
-        } of ${prompts} is ${width}×${height}, not ${prompt.width}×${prompt.height}: multiples of 8, 64 at least`,
-      );
-    }
-    const options = { width, height, steps, guidance, negativePrompt, sampler: prompt.sampler ?? usual };
-    checkPictureOptions(options);
-    return { prompt, options };
+  { prompts: file, sampler: usual = "ddim" }: TrainingSampleOptions,
+): Promise<{ groups: PictureGroup[]; notes: string[] }> {
+  const optionsOf = ({ width, height, steps, guidance, negativePrompt, sampler }: SamplePrompt): PictureOptions => ({
+    width: side(width),
+    height: side(height),
+    steps: Math.min(999, Math.max(1, steps)),
+    guidance,
+    negativePrompt,
+    sampler: sampler ?? usual,
   });
-  return { pictures, notes };
+  const prompts = await readPromptFile(file, (prompt) => checkPictureOptions(optionsOf(prompt)));
+  const notes: string[] = [], groups = new Map<string, { at: number; prompt: SamplePrompt }[]>();
+  for (const [at, prompt] of prompts.entries()) {
+    const options = optionsOf(prompt), key = JSON.stringify(options);
+    groups.set(key, [...groups.get(key) ?? [], { at, prompt }]);
+    if (options.width === prompt.width && options.height === prompt.height) continue;
+    notes.push(
+      `prompt ${
+        at + 1
+      } of ${file} is ${options.width}×${options.height}, not ${prompt.width}×${prompt.height}: multiples of 8, 64 at least`,
+    );
+  }
+  return { groups: [...groups].map(([key, prompts]) => ({ options: JSON.parse(key), prompts })), notes };
+}
+
+/** As sd-scripts rounds. */
+function side(pixels: number): number {
+  return Math.max(64, pixels - pixels % 8);
 }
 
 /** What samples know of the training that they belong to. */
@@ -104,16 +118,16 @@ export class SampleOutput implements TrainingOutput {
   private constructor(
     private readonly options: TrainingSampleOptions,
     private readonly context: SampleContext,
-    private readonly pictures: readonly PlannedPicture[],
+    private readonly groups: readonly PictureGroup[],
     private readonly folder: string,
   ) {}
 
   /** Reads the prompts and makes the folder. */
   static async open(options: TrainingSampleOptions, context: SampleContext): Promise<SampleOutput> {
-    const { pictures, notes } = await planSamples(options), folder = join(options.folder, "sample");
+    const { groups, notes } = await planSamples(options), folder = join(options.folder, "sample");
     notes.forEach(context.run.warn);
     await mkdir(folder, { recursive: true });
-    return new SampleOutput(options, context, pictures, folder);
+    return new SampleOutput(options, context, groups, folder);
   }
 
   isDue({ step, epoch, isEpochEnd, isLast }: TrainingMoment): boolean {
@@ -128,10 +142,10 @@ export class SampleOutput implements TrainingOutput {
     const place = this.options.everyEpochs === undefined
       ? `${step}`.padStart(6, "0")
       : `e${`${epoch}`.padStart(6, "0")}`;
-    for (const [key, group] of this.groups()) {
-      using sampler = await PictureSampler.open(bases, JSON.parse(key));
+    for (const { options, prompts } of this.groups) {
+      using sampler = await PictureSampler.open(bases, options);
       for (const { name, stack } of this.stacks(content)) {
-        for (const { at, prompt } of group) {
+        for (const { at, prompt } of prompts) {
           const [{ pixels, width, height }] = await sampler.sample(
             stack.map((network) => ({ network })),
             [{ prompt: prompt.prompt, seed: prompt.seed ?? seed }],
@@ -144,16 +158,6 @@ export class SampleOutput implements TrainingOutput {
         }
       }
     }
-  }
-
-  /** Prompts by what a sampler is compiled for. */
-  private groups(): Map<string, { at: number; prompt: SamplePrompt }[]> {
-    const groups = new Map<string, { at: number; prompt: SamplePrompt }[]>();
-    for (const [at, { prompt, options }] of this.pictures.entries()) {
-      const key = JSON.stringify(options), group = groups.get(key) ?? [];
-      groups.set(key, [...group, { at, prompt }]);
-    }
-    return groups;
   }
 
   private stacks(content: TrainingContent): { name: string; stack: readonly Network[] }[] {

@@ -1,31 +1,23 @@
-import { describeDataset } from "../../data/describe_dataset.ts";
 import type { LoraNetwork } from "../../lora/network.ts";
 import type { TextMask } from "../../lora/orthogonality.ts";
-import { hashJson, type Plan, type StepRun } from "../../pipeline/mod.ts";
+import { hashJson, type StepRun } from "../../pipeline/mod.ts";
 import type { FreezeOptions } from "../../training/phases.ts";
-import { epochPhase } from "../../training/phases.ts";
 import type { NetworkSettings } from "../../training/network_settings.ts";
 import type { StepForm } from "../../training/step_graph.ts";
 import type { StepFigures } from "../../training/trainer.ts";
-import { planPhase } from "../../training/training_program.ts";
-import { baseHash, openOutputs, outputLines, readResumed, withoutOutputs } from "../outputs/open_outputs.ts";
-import { planSamples } from "../outputs/samples.ts";
+import { baseHash, openOutputs, readResumed, withoutOutputs } from "../outputs/open_outputs.ts";
 import type { StateFacts, StateNetwork } from "../outputs/state_facts.ts";
 import { trainingMetadata } from "../outputs/training_metadata.ts";
 import type { TrainingContent } from "../outputs/training_output.ts";
-import type { LoadedBases, OpenedBases } from "./bases.ts";
-import { runTable, runTableLines } from "../report/run_table.ts";
-import { checkOnAdapter } from "./check_adapter.ts";
+import type { LoadedBases } from "./bases.ts";
 import { checkOptions } from "./check_options.ts";
 import type { LatentProvider } from "./latents.ts";
 import { LiveLatents } from "./live_latents.ts";
-import { heldOutShapes, microBatchKinds } from "./micro_batch_kinds.ts";
-import { activationFormat } from "./mixed_precision.ts";
 import { buildNetwork, type Network } from "./network.ts";
 import { type NetworkStart, startingWeights } from "./network_start.ts";
 import { datasetOf, type NetworkData, type TrainingData } from "./training_data.ts";
 import { fixedCaptions, TextOutputs } from "./text_outputs.ts";
-import { runTraining, trainingLength, trainingNoise, type TrainingSide } from "./training_loop.ts";
+import { runTraining, trainingLength, type TrainingSide } from "./training_loop.ts";
 import {
   networkSettings,
   type OwnTrainingOptions,
@@ -97,85 +89,9 @@ export interface NetworkTask {
   readonly own?: OwnTrainingOptions;
 }
 
-function settingsOf({ own }: NetworkTask, options: TrainingOptions): NetworkSettings {
+/** How one network is trained: its own options before the task's. */
+export function settingsOf({ own }: NetworkTask, options: TrainingOptions): NetworkSettings {
   return networkSettings({ ...options, ...own });
-}
-
-/** Figures and sentences for `describe()`: steps, parameters, bytes; no GPU is asked. */
-export function planTraining(bases: OpenedBases, data: TrainingData, task: TrainingTask): Plan {
-  const { networks, options, freezing, orthogonality } = task;
-  const sides = networks.map((network) => {
-    const { number, start } = network, base = bases[`network${number}`];
-    const lora = buildNetwork(`network ${number}`, base, start.options);
-    return { number, base, lora, settings: settingsOf(network, options) };
-  });
-  const datasets = networks.map(({ number }) => datasetOf(dataOf(data, number)));
-  const { stepsPerEpoch, totalSteps, epochs } = trainingLength(datasets, options);
-  const phases = Array.from({ length: epochs }, (_, epoch) => epochPhase(epoch, freezing));
-  const captions = sides.map((side, k) => fixedCaptions({ ...side, dataset: datasets[k] }, options));
-  const contextSizes = sides.map(({ base }, k) => captions[k] ? base.textConfig.size : undefined);
-  const { kinds, count } = microBatchKinds(datasets, options, contextSizes);
-  const resident = [...new Set([bases.network1, bases.network2])].flatMap((base) => base.variables);
-  const distinctPhases = new Set(
-    phases.map(({ network1Trains, orthogonalityOn }) =>
-      JSON.stringify({ network1Trains, orthogonalityOn: orthogonalityOn && orthogonality !== false })
-    ),
-  );
-  const planned = [...distinctPhases].map((phase) =>
-    planPhase(
-      sides,
-      trainingNoise(bases, options),
-      kinds,
-      JSON.parse(phase),
-      { ...options, ...orthogonalityOptions(orthogonality), activations: activationFormat(bases, options) },
-      resident,
-      datasets.map((dataset) => heldOutShapes(dataset, options)),
-    )
-  );
-  const peakGpuBytes = Math.max(...planned.map(({ peakBytes }) => peakBytes));
-  const table = runTable(datasets.map(describeDataset), {
-    ...{ stepsPerEpoch, epochs, totalSteps, peakGpuBytes },
-    accumulationSteps: options.accumulationSteps ?? 1,
-  });
-  const trained = sides.filter(({ number }) =>
-    networks.length === 1 || number === 2 || phases.some((phase) => phase.network1Trains)
-  );
-  return {
-    figures: {
-      stepsPerEpoch,
-      epochs,
-      totalSteps,
-      parametersTrained: trained.reduce((sum, { lora }) => sum + lora.parameterCount, 0),
-      peakGpuBytes,
-    },
-    lines: [
-      ...runTableLines(table, datasets.map(({ name }) => name)),
-      ...networks.length === 1 ? [] : [phaseText(phases, orthogonality)],
-      ...options.zeroTerminalSnr && trainingNoise(bases, options).predictionType !== "v_prediction"
-        ? ["zeroTerminalSnr without vParameterization: at the last timestep there is nothing but the noise to predict"]
-        : [],
-      ...captions.flatMap((known, k) =>
-        known ? [`the text encoder reads ${known.length} captions of ${datasets[k].name} once, before training`] : []
-      ),
-      ...outputLines(options, epochs),
-      ...count > kinds.length ? [`peak gpu is of the ${kinds.length} largest of ${count} kinds of micro-batches`] : [],
-    ],
-    check: async () => {
-      await checkOnAdapter(planned.flatMap(({ programs }) => programs));
-      if (options.samples) await planSamples(options.samples);
-    },
-  };
-}
-
-function phaseText(
-  phases: readonly { network1Trains: boolean; orthogonalityOn: boolean }[],
-  orthogonality: OrthogonalitySetting,
-): string {
-  const count = (of: (phase: typeof phases[number]) => boolean) => phases.filter(of).length;
-  const on = orthogonality === false ? 0 : count((phase) => phase.orthogonalityOn);
-  return `network 1 trains in ${
-    count((phase) => phase.network1Trains)
-  } of ${phases.length} epochs; orthogonality is on in ${on}`;
 }
 
 /** The trainer's names for the coupling. */

@@ -1,4 +1,4 @@
-import { pooledBytes, type Program } from "../../engine/mod.ts";
+import { pooledBytes, type Program, variableBytes } from "../../engine/mod.ts";
 import { planSampling } from "../../models/sampling.ts";
 import { decodedTogether, planDecoding } from "../../models/vae/decoding.ts";
 import { buildVae } from "../../models/vae_model.ts";
@@ -12,11 +12,14 @@ export interface PlannedPictures {
   readonly programs: readonly Program[];
   /** What all of it takes on the device. */
   readonly peakBytes: number;
+  /** What it takes beside the base models. */
+  readonly ownBytes: number;
 }
 
 /**
- * Plans what a `PictureSampler` does that samples `batch` pictures with each stack of networks, for prompts of up to 75 tokens.
+ * Plans what a `PictureSampler` does that samples `batch` pictures with each stack of networks.
  *
+ * @param tokenRows Rows of 75 tokens that its prompts take, see `promptRows`.
  * The bases stay on the device, the VAE's encoder as well; stacks take turns with one pool of slots, the VAE has its own.
  */
 export function planPictures(
@@ -24,11 +27,14 @@ export function planPictures(
   options: PictureOptions,
   stacks: readonly (readonly PlannedStackedNetwork[])[],
   batch: number,
+  tokenRows: readonly number[] = [1],
 ): PlannedPictures {
   const planner = new PictureStacks(bases.network1, options);
-  const distinct = new Map(stacks.map((stack) => [stackKey(stack, batch, 1), stack]));
-  const sampling = [...distinct.values()].flatMap((stack) => {
-    const { encode, start, step } = planSampling(bases.network1, planner.sampling(stack, batch, 1));
+  const distinct = new Map(
+    stacks.flatMap((stack) => tokenRows.map((rows) => [stackKey(stack, batch, rows), { stack, rows }] as const)),
+  );
+  const sampling = [...distinct.values()].flatMap(({ stack, rows }) => {
+    const { encode, start, step } = planSampling(bases.network1, planner.sampling(stack, batch, rows));
     return [encode, start, step];
   });
   const { model, weights } = buildVae(bases.network1.checkpoint), { height, width } = planner.sampling([], batch, 1);
@@ -37,8 +43,6 @@ export function planPictures(
   const decoding = [...sizes].map((count) => planDecoding(model, { height, width }, { batch: count }).program);
   const loaded = [...new Set([bases.network1, bases.network2])].flatMap((base) => base.variables);
   const vae = weights.all.map(({ variable }) => variable);
-  return {
-    programs: sampling,
-    peakBytes: pooledBytes(sampling, loaded) + pooledBytes(decoding, vae),
-  };
+  const peakBytes = pooledBytes(sampling, loaded) + pooledBytes(decoding, vae);
+  return { programs: sampling, peakBytes, ownBytes: peakBytes - variableBytes(loaded) };
 }

@@ -5,7 +5,7 @@ import { CompiledSampler } from "../../models/sampling.ts";
 import { VaeModel } from "../../models/vae_model.ts";
 import type { LoadedBases } from "./bases.ts";
 import type { Network } from "./network.ts";
-import { PictureStacks, type PlannedStackedNetwork, stackKey } from "./picture_stacks.ts";
+import { PictureStacks, type PlannedStackedNetwork, promptRows, stackKey } from "./picture_stacks.ts";
 import type { SampledPicture } from "./sample_sheet.ts";
 
 /** How pictures are sampled. */
@@ -85,10 +85,8 @@ export class PictureSampler implements Disposable {
     prompts: readonly { readonly prompt: string; readonly seed: number }[],
   ): Promise<SampledPicture[]> {
     const { vae, options: { width, height, negativePrompt = "" }, bases: { device, tokenizer1: tokenizer } } = this;
-    const tokens = Math.max(
-      ...[negativePrompt, ...prompts.map(({ prompt }) => prompt)].map((text) => tokenizer.encode(text).length - 2),
-    );
-    const rows = Math.min(3, Math.max(1, Math.ceil(tokens / 75))), maxTokenLength = ([75, 150, 225] as const)[rows - 1];
+    const rows = promptRows(tokenizer, [negativePrompt, ...prompts.map(({ prompt }) => prompt)]);
+    const maxTokenLength = ([75, 150, 225] as const)[rows - 1];
     const sampler = await this.compile(stack, prompts.length, rows);
     this.stacks.networksOf(stack).forEach((lora, i) => device.upload(lora.weights, stack[i].network.weights));
     const ids = (prompt: string) => tokenizer.chunks(prompt, maxTokenLength).flat();

@@ -1,6 +1,7 @@
 import { latentCells } from "../../data/resize.ts";
 import type { LoraNetwork } from "../../lora/network.ts";
 import type { BaseModel } from "../../models/base_model.ts";
+import type { Tokenizer } from "../../models/clip/tokenizer.ts";
 import { resolveSamplerName } from "../../models/noise/sampler.ts";
 import type { SamplingOptions } from "../../models/sampling.ts";
 import { buildNetwork, type PlannedNetwork } from "./network.ts";
@@ -57,6 +58,12 @@ export class PictureStacks {
       }),
     };
   }
+}
+
+/** Rows of 75 tokens that prompts take which are encoded together: the longest one's, three at most. */
+export function promptRows(tokenizer: Tokenizer, prompts: readonly string[]): 1 | 2 | 3 {
+  const tokens = Math.max(...prompts.map((prompt) => tokenizer.encode(prompt).length - 2));
+  return Math.min(3, Math.max(1, Math.ceil(tokens / 75))) as 1 | 2 | 3;
 }
 
 /** Tells stacks apart that need programs of their own. */

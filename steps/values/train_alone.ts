@@ -5,7 +5,8 @@ import type { OpenedBases } from "./bases.ts";
 import { checkOptions } from "./check_options.ts";
 import { networkOptionNames, networkOptions, type NetworkStartOptions } from "./network.ts";
 import { type NetworkStart, resolveStart } from "./network_start.ts";
-import { planTraining, type TrainingTask, trainNetworks } from "./network_training.ts";
+import { planTraining } from "./plan_training.ts";
+import { type TrainingTask, trainNetworks } from "./network_training.ts";
 import type { TrainingData } from "./training_data.ts";
 import { checkTraining, trainingOptionNames, type TrainingOptions } from "./training_options.ts";
 
@@ -35,7 +36,7 @@ export function trainAlone(name: string, number: 1 | 2, options: TrainAloneOptio
     /** The step's plan, and what is known of the network. */
     plan: async (bases: OpenedBases, data: TrainingData) => {
       const start = await resolveStart(built);
-      return { plan: planTraining(bases, data, taskOf(start)), planned: { options: start.options } };
+      return { plan: await planTraining(bases, data, taskOf(start)), planned: { options: start.options } };
     },
     train: async ({ bases, data, latents }: Values<typeof needs>, run: StepRun) =>
       (await trainNetworks(bases, data, latents, taskOf(await resolveStart(built)), run))[0],

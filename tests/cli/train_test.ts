@@ -209,6 +209,26 @@ Deno.test("train leaves with 2 and names the flag where something is missing or 
     }
   }));
 
+Deno.test("train leaves with 2 where prompts cannot be used, with file and line, and so does a script", () =>
+  inNewFolder(async (folder) => {
+    await smallFolders(folder);
+    await writeFile(join(folder, "prompts.txt"), "a person --w 64\na person --q 5\n");
+    const line = ["--pretrained_model_name_or_path=toy", "--train_data_dir=character", "--output_dir=out", ...small];
+    const args = [...line, "--sample_every_n_steps=1", "--sample_prompts=prompts.txt"];
+    const { code, stdout, stderr } = await runCommand(["train", ...args], folder);
+    const message =
+      "Cannot read the prompts prompts.txt, line 2: unknown option --q; options are --w, --h, --d, --s, " +
+      "--l, --n, --ne, --ss";
+    deepEqual({ code, stdout, stderr }, { code: 2, stdout: "", stderr: `${message}\n` });
+    const { stdout: printed } = await runCommand(["train", ...args, "--print_recipe"], folder);
+    await writeFile(
+      join(folder, "recipe.ts"),
+      printed.replace("./mod.ts", new URL("../../mod.ts", import.meta.url).href),
+    );
+    const script = await resultOf(startScript(join(folder, "recipe.ts"), folder));
+    deepEqual([script.code, script.stderr], [2, `pretrain network 1: failed: ${message}\n`]);
+  }));
+
 Deno.test("train leaves with 2 where the state that it should go on from is none", () =>
   inNewFolder(async (folder) => {
     await smallFolders(folder);

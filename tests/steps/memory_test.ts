@@ -1,4 +1,5 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { CompiledProgram, Device } from "../../engine/mod.ts";
 import * as d from "../../mod.ts";
@@ -28,7 +29,7 @@ class Meter {
 
   readonly onEvent = (event: d.RunEvent): void => {
     if (event.type === "step-started") this.programs = [];
-    if (event.type !== "progress" || !this.device) return;
+    if (event.type !== "progress" && event.type !== "artifact" || !this.device) return;
     const sizes = this.programs.reduce((sum, program) => sum + program.sizesBytes, 0);
     const bytes = this.device.statistics.bytes - sizes;
     this.peaks.set(event.step, Math.max(bytes, this.peaks.get(event.step) ?? 0));
@@ -61,6 +62,25 @@ Deno.test("describe() says how many bytes caching and training take on the devic
       equal(meter.peaks.get(name), planned, name);
     }
     ok(meter.peaks.get("train network 2")! > 4 * 4_071_588, "the base's weights count as well");
+  }));
+
+Deno.test("describe() says how many bytes training takes while it makes pictures, of two sizes and of a long prompt", () =>
+  inNewFolder(async (folder) => {
+    const meter = new Meter(), prompts = join(folder, "prompts.txt"), long = "a red hat, ".repeat(30);
+    await writeFile(prompts, `a person --w 64 --h 64 --s 1\n${long}--w 72 --h 64 --s 1\n`);
+    const recipe = d.pipeline("pictured")
+      .use(d.loadBases({ network1: "toy" }))
+      .use(d.readDreambooth({ ...await smallData(folder), resolution: 64, batchSize: 1 }))
+      .use(meter.step)
+      .use(d.cacheLatents())
+      .use(d.trainBoth({
+        ...{ rank: 4, steps: 1, learningRate: 1e-3, parts: ["unet"] },
+        samples: { folder, prompts, everySteps: 1 },
+      }));
+    const { steps } = await recipe.describe(), { figures, lines } = steps.find(({ name }) => name.startsWith("train"))!;
+    await recipe.run({ folder: join(folder, "run"), onEvent: meter.onEvent });
+    equal(meter.peaks.get("train both networks"), figures.peakGpuBytes);
+    ok(lines.some((line) => /^making these pictures takes \d+\.\d MiB of the memory$/.test(line)), lines.join("\n"));
   }));
 
 Deno.test("describe() says how many bytes sampling takes on the device, with stacks of networks that take turns", () =>

@@ -57,7 +57,12 @@ Deno.test("readPromptFile() names the line or place that it cannot read", () =>
       ["c.txt", "a --w wide", /c\.txt, line 1: width is null, must be a whole number from 0 on$/],
       ["d.txt", "a --d 1.5", /d\.txt, line 1: seed is 1\.5, must be a whole number from 0 on$/],
       ["e.toml", "prompt = 1", /e\.toml: it has no \[\[prompt\.subset\]\]$/],
-      ["f.toml", "[prompt", /f\.toml: Invalid TOML/],
+      ["f.toml", "[prompt]\nwidth = \n", /f\.toml, line 2, column \d+: Invalid TOML/],
+      [
+        "k.toml",
+        '[prompt]\n[[prompt.subset]]\nprompt = "a"\n[[prompt.subset]]\nsteps = 3\n',
+        /k\.toml, line 4, prompt\.subset 2: unknown key steps; /,
+      ],
       ["g.json", '{"a": 1}', /g\.json: it holds no list of prompts$/],
       [
         "h.json",

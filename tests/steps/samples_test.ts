@@ -1,4 +1,4 @@
-import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -66,6 +66,10 @@ Deno.test("prompts that cannot be used are found before the first step", () =>
       .use(d.cacheLatents())
       .use(d.pretrainNetwork1({ rank: 2, steps: 1, samples: { folder, prompts, everyEpochs: 1 } }));
     const { error, ran } = await runRecorded(made, { folder: join(folder, "run") });
-    match(`${error?.message}`, /^Cannot sample with "wonder": this sampler does not exist; choose one of /);
+    match(
+      `${error?.message}`,
+      /prompts\.txt, line 1: Cannot sample with "wonder": this sampler does not exist; choose /,
+    );
+    await rejects(made.describe(), { name: "PromptFileError", message: error!.message });
     deepEqual(ran, []);
   }));

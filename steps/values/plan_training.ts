@@ -1,0 +1,101 @@
+import { describeDataset } from "../../data/describe_dataset.ts";
+import { type Plan, sizeText } from "../../pipeline/mod.ts";
+import { epochPhase } from "../../training/phases.ts";
+import { planPhase } from "../../training/training_program.ts";
+import { outputLines } from "../outputs/open_outputs.ts";
+import { planSampleMemory } from "../outputs/sample_memory.ts";
+import { runTable, runTableLines } from "../report/run_table.ts";
+import type { OpenedBases } from "./bases.ts";
+import { checkOnAdapter } from "./check_adapter.ts";
+import { heldOutShapes, microBatchKinds } from "./micro_batch_kinds.ts";
+import { activationFormat } from "./mixed_precision.ts";
+import { buildNetwork } from "./network.ts";
+import {
+  dataOf,
+  orthogonalityOptions,
+  type OrthogonalitySetting,
+  settingsOf,
+  type TrainingTask,
+} from "./network_training.ts";
+import { fixedCaptions } from "./text_outputs.ts";
+import { datasetOf, type TrainingData } from "./training_data.ts";
+import { trainingLength, trainingNoise } from "./training_loop.ts";
+
+/** Figures and sentences for `describe()`: steps, parameters, bytes; no GPU is asked. */
+export async function planTraining(bases: OpenedBases, data: TrainingData, task: TrainingTask): Promise<Plan> {
+  const { networks, options, freezing, orthogonality } = task;
+  const sides = networks.map((network) => {
+    const { number, start } = network, base = bases[`network${number}`];
+    const lora = buildNetwork(`network ${number}`, base, start.options);
+    return { number, base, lora, settings: settingsOf(network, options) };
+  });
+  const datasets = networks.map(({ number }) => datasetOf(dataOf(data, number)));
+  const { stepsPerEpoch, totalSteps, epochs } = trainingLength(datasets, options);
+  const phases = Array.from({ length: epochs }, (_, epoch) => epochPhase(epoch, freezing));
+  const captions = sides.map((side, k) => fixedCaptions({ ...side, dataset: datasets[k] }, options));
+  const contextSizes = sides.map(({ base }, k) => captions[k] ? base.textConfig.size : undefined);
+  const { kinds, count } = microBatchKinds(datasets, options, contextSizes);
+  const resident = [...new Set([bases.network1, bases.network2])].flatMap((base) => base.variables);
+  const distinctPhases = new Set(
+    phases.map(({ network1Trains, orthogonalityOn }) =>
+      JSON.stringify({ network1Trains, orthogonalityOn: orthogonalityOn && orthogonality !== false })
+    ),
+  );
+  const planned = [...distinctPhases].map((phase) =>
+    planPhase(
+      sides,
+      trainingNoise(bases, options),
+      kinds,
+      JSON.parse(phase),
+      { ...options, ...orthogonalityOptions(orthogonality), activations: activationFormat(bases, options) },
+      resident,
+      datasets.map((dataset) => heldOutShapes(dataset, options)),
+    )
+  );
+  const trained = sides.filter(({ number }) =>
+    networks.length === 1 || number === 2 || phases.some((phase) => phase.network1Trains)
+  );
+  const built = networks.map(({ start: { options } }) => ({ options }));
+  const alone = trained.map((side) => [built[sides.indexOf(side)]]);
+  const pictures = options.samples && await planSampleMemory(bases, options.samples, [...alone, built]);
+  // They are made while all that trains stays on the device.
+  const peakGpuBytes = Math.max(...planned.map(({ peakBytes }) => peakBytes)) + (pictures?.peakBytes ?? 0);
+  const table = runTable(datasets.map(describeDataset), {
+    ...{ stepsPerEpoch, epochs, totalSteps, peakGpuBytes },
+    accumulationSteps: options.accumulationSteps ?? 1,
+  });
+  return {
+    figures: {
+      stepsPerEpoch,
+      epochs,
+      totalSteps,
+      parametersTrained: trained.reduce((sum, { lora }) => sum + lora.parameterCount, 0),
+      peakGpuBytes,
+    },
+    lines: [
+      ...runTableLines(table, datasets.map(({ name }) => name)),
+      ...networks.length === 1 ? [] : [phaseText(phases, orthogonality)],
+      ...options.zeroTerminalSnr && trainingNoise(bases, options).predictionType !== "v_prediction"
+        ? ["zeroTerminalSnr without vParameterization: at the last timestep there is nothing but the noise to predict"]
+        : [],
+      ...captions.flatMap((known, k) =>
+        known ? [`the text encoder reads ${known.length} captions of ${datasets[k].name} once, before training`] : []
+      ),
+      ...outputLines(options, epochs),
+      ...pictures ? [`making these pictures takes ${sizeText(pictures.peakBytes)} of the memory`] : [],
+      ...count > kinds.length ? [`peak gpu is of the ${kinds.length} largest of ${count} kinds of micro-batches`] : [],
+    ],
+    check: () => checkOnAdapter([...planned.flatMap(({ programs }) => programs), ...pictures?.programs ?? []]),
+  };
+}
+
+function phaseText(
+  phases: readonly { network1Trains: boolean; orthogonalityOn: boolean }[],
+  orthogonality: OrthogonalitySetting,
+): string {
+  const count = (of: (phase: typeof phases[number]) => boolean) => phases.filter(of).length;
+  const on = orthogonality === false ? 0 : count((phase) => phase.orthogonalityOn);
+  return `network 1 trains in ${
+    count((phase) => phase.network1Trains)
+  } of ${phases.length} epochs; orthogonality is on in ${on}`;
+}
