@@ -2,7 +2,7 @@ import type { Command } from "@commander-js/extra-typings";
 import { type Description, descriptionText } from "../pipeline/mod.ts";
 import { idleFlags, idleNotes } from "./recipe/idle_flags.ts";
 import { planRecipe } from "./recipe/plan_recipe.ts";
-import { commandText, recipeScript } from "./recipe/recipe_script.ts";
+import { anywhere, commandText, recipeScript } from "./recipe/recipe_script.ts";
 import { recipeOf } from "./recipe/step_calls.ts";
 import { asUsageError } from "./recipe/step_errors.ts";
 import { runRecipe } from "./run_recipe.ts";
@@ -35,7 +35,7 @@ export async function train(command: Command, args: readonly string[]): Promise<
     for (const note of notes) console.error(`Note: ${note}`);
     if (values.print_recipe) {
       const command = commandText(args.filter((word) => word !== "--print_recipe"));
-      return console.log(recipeScript(plan, command).trimEnd());
+      return console.log(recipeScript(plan, command, anywhere()).trimEnd());
     }
     // Looks at all that the run will read, before anything is computed.
     const description = await recipe.describe();

@@ -42,8 +42,11 @@ if (import.meta.main) {
     Deno.exit(2);
   }
   await setUpOrExit();
+  const flags = Deno.args.slice(0, scriptAt);
+  // A script that lies elsewhere finds the project's packages by it.
+  const config = flags.some((flag) => /^(--config|-c)\b/.test(flag)) ? [] : [`--config=${projectFolder}deno.json`];
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", ...permissionFlags, ...await networkFlags(Deno.args, existsSync), ...Deno.args],
+    args: ["run", ...config, ...permissionFlags, ...await networkFlags(Deno.args, existsSync), ...Deno.args],
     env: launchEnvironment(),
     stdin: "inherit",
   }).spawn();

@@ -72,11 +72,8 @@ export async function writeAnswers(answers: Answers): Promise<string> {
     return `deno task train --config_file=${path}`;
   }
   const door = relative(dirname(path), fileURLToPath(new URL("../../mod.ts", import.meta.url))).replaceAll("\\", "/");
-  const script = recipeScript(
-    await planRecipe(settings),
-    commandText(words),
-    door.startsWith(".") ? door : `./${door}`,
-  );
+  const place = { door: door.startsWith(".") ? door : `./${door}` };
+  const script = recipeScript(await planRecipe(settings), commandText(words), place);
   try {
     await writeFile(path, script, { flag: "wx" });
   } catch (error) {

@@ -1,16 +1,42 @@
+import { fileURLToPath } from "node:url";
 import * as things from "../../steps/things.ts";
 import type { RecipePlan } from "./step_calls.ts";
 
 /** Widest line of a script. */
 const lineWidth = 100;
 
+/** Where a printed script belongs. */
+export interface ScriptPlace {
+  /** What the script imports: `mod.ts` of this installation, by its address or from the script's folder. */
+  readonly door: string;
+  /** How it is run, for the comment on top; left out where that is said elsewhere. */
+  readonly run?: readonly string[];
+}
+
+/** A script that lies anywhere: it imports this installation by its address. */
+export function anywhere(): ScriptPlace {
+  const launcher = fileURLToPath(new URL("../../tools/launch.ts", import.meta.url));
+  return {
+    door: new URL("../../mod.ts", import.meta.url).href,
+    run: [
+      "Saved as recipe.ts, it runs with",
+      `${shellText(["deno", "run", "-A", launcher])} recipe.ts`,
+      "(--allow-net before recipe.ts where a model comes from the hub). Paths are relative to the folder that it is run",
+      "in, as they were for the command.",
+    ],
+  };
+}
+
 /**
  * A recipe as a TypeScript script that does the same run: the options of each step, as they were handed to it.
  *
  * @param command The command line that it comes from, for the comment on top.
- * @param door Path of `mod.ts`, from the script's folder.
  */
-export function recipeScript({ name, folder, calls }: RecipePlan, command: string, door = "./mod.ts"): string {
+export function recipeScript(
+  { name, folder, calls }: RecipePlan,
+  command: string,
+  { door, run = [] }: ScriptPlace,
+): string {
   const used = new Set<string>();
   const uses = calls.map(([step, options]) => {
     const before = `  .use(d.${step}(`;
@@ -20,6 +46,7 @@ export function recipeScript({ name, folder, calls }: RecipePlan, command: strin
     "/**",
     " * What this command line does:",
     ...wrapped(command.replaceAll("*/", "*\\/")).map((line) => ` * ${line}`),
+    ...run.length === 0 ? [] : ["", ...run].map((line) => ` * ${line}`.trimEnd()),
     " */",
     `import * as d from ${JSON.stringify(door)};`,
     "",
@@ -45,8 +72,12 @@ function wrapped(command: string): string[] {
 
 /** A command line as somebody would type it. */
 export function commandText(args: readonly string[]): string {
-  const words = args.map((word) => /^[\w./,:=+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
-  return ["deno task train", ...words].join(" ");
+  return `deno task train ${shellText(args)}`.trimEnd();
+}
+
+/** Words as a shell reads them. */
+function shellText(words: readonly string[]): string {
+  return words.map((word) => /^[\w./,:=+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
 }
 
 /**

@@ -462,7 +462,7 @@ Deno.test("values that nothing can be made of are refused by name", async () => 
 Deno.test("a printed recipe names the things it hands on, and every value as it was", async () => {
   const line = [...pair, '--output_dir=a "b" */', "--learning_rate=1e-7", "--orth_te_mask=I"];
   const plan = await planRecipe(await settingsOfLine(line));
-  const script = recipeScript(plan, "deno task train */");
+  const script = recipeScript(plan, "deno task train */", { door: "./mod.ts" });
   ok(script.startsWith("/**\n * What this command line does:\n * deno task train *\\/\n */\n"));
   ok(script.includes("const { network1, network2 } = d.things;"));
   ok(script.includes("learningRate: 1e-7"));

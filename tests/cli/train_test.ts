@@ -65,13 +65,27 @@ Deno.test("the command of the method's description trains two networks; its prin
     equal(printed.code, 0, printed.stderr);
     const script = join(folder, "recipe.ts"), elsewhere = join(folder, "elsewhere");
     await smallFolders(elsewhere);
-    await writeFile(script, printed.stdout.replace("./mod.ts", new URL("../../mod.ts", import.meta.url).href));
+    await writeFile(script, printed.stdout);
     const again = await resultOf(startScript(script, elsewhere));
     equal(again.code, 0, again.stdout + again.stderr);
     for (const file of files) {
       const [one, other] = await Promise.all([folder, elsewhere].map((each) => timeless(join(each, "out", file))));
       deepEqual(other, one, `${file} differs`);
     }
+  }));
+
+Deno.test("a printed recipe says how it is run, and is, from a folder outside of the project", () =>
+  inNewFolder(async (folder) => {
+    await smallFolders(folder);
+    const line = ["--pretrained_model_name_or_path=toy", "--train_data_dir=character", "--output_dir=out", ...small];
+    const { stdout: printed } = await runCommand(["train", ...line, "--print_recipe"], folder);
+    await writeFile(join(folder, "recipe.ts"), printed);
+    const [, launcher] = /^ \* deno run -A '?(.*launch\.ts)'? recipe\.ts$/m.exec(printed)!;
+    const args = ["run", "-A", launcher, "recipe.ts", "--describe"];
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), { args, cwd: folder }).output();
+    const [shown, errors] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+    equal(code, 0, errors);
+    match(shown, /\n 4\. pretrain network 1\n/);
   }));
 
 Deno.test("without data for network 2, train makes one plain LoRA with sd-scripts' defaults", () =>
@@ -221,10 +235,7 @@ Deno.test("train leaves with 2 where prompts cannot be used, with file and line,
       "--l, --n, --ne, --ss";
     deepEqual({ code, stdout, stderr }, { code: 2, stdout: "", stderr: `${message}\n` });
     const { stdout: printed } = await runCommand(["train", ...args, "--print_recipe"], folder);
-    await writeFile(
-      join(folder, "recipe.ts"),
-      printed.replace("./mod.ts", new URL("../../mod.ts", import.meta.url).href),
-    );
+    await writeFile(join(folder, "recipe.ts"), printed);
     const script = await resultOf(startScript(join(folder, "recipe.ts"), folder));
     deepEqual([script.code, script.stderr], [2, `pretrain network 1: failed: ${message}\n`]);
   }));
