@@ -1,3 +1,4 @@
+import type { DiskUse } from "./disk_space.ts";
 import type { Plan } from "./step.ts";
 import { linkSteps } from "./links.ts";
 import type { AnyStep } from "./type_errors.ts";
@@ -21,6 +22,8 @@ export interface StepDescription {
   /** Named numbers: steps per epoch, trained parameters, peak bytes. */
   readonly figures: { readonly [name: string]: number };
   readonly lines: readonly string[];
+  /** What it will write to the disk. */
+  readonly disk: readonly DiskUse[];
   /** Name of the needed thing that stopped the plan, because no earlier step could say anything of it. */
   readonly unplanned?: string;
 }
@@ -85,6 +88,7 @@ export async function describeSteps(
       stored: step.store !== undefined,
       figures: plan.figures ?? {},
       lines: plan.lines ?? [],
+      disk: plan.disk ?? [],
       ...(unplanned === undefined ? {} : { unplanned }),
     });
   }

@@ -4,6 +4,7 @@
  * @module
  */
 export { type Description, type StepDescription } from "./describe.ts";
+export { checkDiskSpace, DiskSpaceError, type DiskUse, type FreeSpace, freeSpace } from "./disk_space.ts";
 export { InterruptedError, Pace, type RunEvent, type StepEvent } from "./events.ts";
 export { type FileRecord, hashFile, hashJson, recordFolder } from "./hash.ts";
 export { Pipeline, pipeline } from "./pipeline.ts";

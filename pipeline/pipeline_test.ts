@@ -97,6 +97,7 @@ Deno.test("describe() hands planned values on and returns plain data", async () 
         stored: false,
         figures: { images: 12 },
         lines: [],
+        disk: [],
       },
       {
         name: "cache latents",
@@ -108,6 +109,7 @@ Deno.test("describe() hands planned values on and returns plain data", async () 
         stored: false,
         figures: { peakGpuBytes: 12 * 2 ** 20 },
         lines: ["12 latents"],
+        disk: [],
       },
     ],
   });

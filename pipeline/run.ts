@@ -2,6 +2,7 @@ import { statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { resolve } from "node:path";
 import { InterruptedError, Pace, type RunEvent, type StepEvent } from "./events.ts";
+import { checkDiskSpace } from "./disk_space.ts";
 import { canonicalJson } from "./hash.ts";
 import { planSteps } from "./describe.ts";
 import { HeldValues, type Slot } from "./held_values.ts";
@@ -106,7 +107,7 @@ class Run {
       const because = await this.#guard(state, () => this.#reasonToRun(state));
       if (because === undefined) this.#emit(state, { type: "step-unchanged" });
       else {
-        await this.#check();
+        await this.#check(state);
         await this.#execute(state, because);
       }
       await this.#release((slot) => this.#links.lastUse(slot) <= state.index && !isKept(slot));
@@ -161,8 +162,8 @@ class Run {
     return changedInput(manifest.inputs, inputs);
   }
 
-  /** Asks all plans, once, whether the machine can do them. */
-  async #check(): Promise<void> {
+  /** Asks all plans, once, whether the machine can do them, and whether there is room for what is written from the first step on that runs. */
+  async #check(first: StepState): Promise<void> {
     if (this.#isChecked) return;
     this.#isChecked = true;
     const plans: Plan<Record<string, unknown>>[] = [];
@@ -177,6 +178,7 @@ class Run {
     for (const [index, { check }] of plans.entries()) {
       await this.#guard(this.#states[index], async () => await check?.());
     }
+    await checkDiskSpace(plans.slice(first.index).flatMap(({ disk = [] }) => disk), this.#folder);
   }
 
   /** Runs a step, keeps what it made in memory and, if it has a store, on disk. */

@@ -1,5 +1,6 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { DiskUse } from "./disk_space.ts";
 import { canonicalJson, hashText } from "./hash.ts";
 import type { Nothing, PlannedValues, Things, Values } from "./thing.ts";
 
@@ -49,6 +50,8 @@ export interface Plan<Planned = Nothing> {
   readonly lines?: readonly string[];
   /** What later steps may plan with, by the names of what the step gives. */
   readonly gives?: Partial<Planned>;
+  /** What the step will write to the disk; a run asks before its first step whether there is room for it. */
+  readonly disk?: readonly DiskUse[];
   /** Throws if the machine cannot do what is planned. A run asks before its first step; `describe()` does not. */
   readonly check?: () => MaybePromise<void>;
 }

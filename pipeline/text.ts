@@ -8,7 +8,7 @@ import type { RunEvent } from "./events.ts";
  * ```ts
  * import { equal } from "node:assert/strict";
  * const step = { name: "count", options: { twice: true }, needs: ["captions"], gives: ["count"], replaces: [],
- *   releases: [], stored: true, figures: { peakGpuBytes: 3 * 2 ** 20 }, lines: ["two passes"] };
+ *   releases: [], stored: true, figures: { peakGpuBytes: 3 * 2 ** 20 }, lines: ["two passes"], disk: [] };
  * equal(descriptionText({ name: "counting", steps: [step] }), `counting
  *
  *  1. count

@@ -7,7 +7,8 @@ import { prepareTensor } from "../data/prepare_image.ts";
 import { type FloatFormat, pooledBytes } from "../engine/mod.ts";
 import { type Encoding, type EncodingOptions, planEncoding } from "../models/vae/encoding.ts";
 import { buildVae, type EncodedPicture, VaeModel } from "../models/vae_model.ts";
-import { defineStep, type Plan, type StepRun } from "../pipeline/mod.ts";
+import { defineStep, type DiskUse, type Plan, type StepRun } from "../pipeline/mod.ts";
+import { existingBytes } from "./outputs/disk_use.ts";
 import { bases, data, latents } from "./things.ts";
 import type { LoadedBases, OpenedBases } from "./values/bases.ts";
 import { checkOptions } from "./values/check_options.ts";
@@ -59,7 +60,10 @@ export function cacheLatents(options: CacheLatentsOptions = {}) {
     version: 2,
     needs: { bases, data },
     gives: { latents },
-    plan: ({ bases, data }) => planCaching(bases, data, { batch, maxBytes, stored }),
+    plan: async ({ bases, data }) => ({
+      ...planCaching(bases, data, { batch, maxBytes, stored }),
+      disk: options.folder === undefined ? [] : await cacheDiskUse(options.folder, latentWork(data)),
+    }),
     run: async ({ bases, data }, run) => {
       checkCacheable(data).forEach(run.warn);
       const caching = new Caching(bases, options.folder, { batch, maxBytes, stored }, run);
@@ -93,6 +97,16 @@ function planCaching(bases: OpenedBases, data: TrainingData, options: CachingOpt
     ],
     gives: { latents: { count: all.length } },
   };
+}
+
+/** Mean and deviation of each picture's latents in f32, and what else is in its file. */
+async function cacheDiskUse(folder: string, work: readonly LatentWork[]): Promise<DiskUse[]> {
+  const sizes = work.map(({ image: { bucket: { width, height } } }) =>
+    2 * 4 * 4 * latentCells(width) * latentCells(height) + 512
+  );
+  // Which of those that lie there are found again only their keys tell.
+  const sizeBytes = Math.max(0, sizes.reduce((sum, size) => sum + size, 0) - await existingBytes(folder));
+  return [{ what: `latents of ${work.length} pictures`, folder, sizeBytes, less: "--cache_latents_to_disk left out" }];
 }
 
 interface Size {

@@ -8,11 +8,12 @@ import {
   type LoraFileOptions,
   writeNetworkFile,
 } from "./outputs/lora_files.ts";
+import { existingBytes, loraFileBytes } from "./outputs/disk_use.ts";
 import type { NetworkThings } from "./sample.ts";
 import { bases } from "./things.ts";
-import type { LoadedBases } from "./values/bases.ts";
+import type { LoadedBases, OpenedBases } from "./values/bases.ts";
 import { checkOptions, type OptionNames } from "./values/check_options.ts";
-import type { Network } from "./values/network.ts";
+import { buildNetwork, type Network, type PlannedNetwork } from "./values/network.ts";
 
 /** Options of `saveNetworks`. */
 export interface SaveNetworksOptions<Networks extends NetworkThings> extends LoraFileOptions {
@@ -56,7 +57,21 @@ export function saveNetworks<const Networks extends NetworkThings>(options: Save
     version: 2,
     options: { folder, files, ...written },
     needs,
-    plan: () => ({ lines: files.map(([, name]) => path(name)) }),
+    plan: async (planned) => {
+      const lines = files.map(([, name]) => path(name));
+      const named = planned as unknown as Readonly<Record<string, PlannedNetwork>> & { readonly bases: OpenedBases };
+      const sizes = files.map(([key]) =>
+        loraFileBytes(buildNetwork(key, named.bases[baseOf(key)], named[key].options), written)
+      );
+      const sizeBytes = Math.max(
+        0,
+        sizes.reduce((sum, size) => sum + size, 0) - await existingBytes(folder, (path) => lines.includes(path)),
+      );
+      return {
+        lines,
+        disk: [{ what: "LoRA files at the end", folder, sizeBytes, less: "--save_precision, --network_dim" }],
+      };
+    },
     run: async (values, run) => {
       const named = values as unknown as Readonly<Record<string, Network>> & { readonly bases: LoadedBases };
       await mkdir(folder, { recursive: true });
@@ -64,10 +79,14 @@ export function saveNetworks<const Networks extends NetworkThings>(options: Save
       // A run that goes on later counts the time of its steps alone.
       const startedAt = finishedAt - run.earlier.reduce((sum, { seconds }) => sum + seconds, 0);
       for (const [key, name] of files) {
-        const base = named.bases[key.startsWith("network2") ? "network2" : "network1"];
-        await writeNetworkFile(path(name), base, named[key], written, { startedAt, finishedAt });
+        await writeNetworkFile(path(name), named.bases[baseOf(key)], named[key], written, { startedAt, finishedAt });
         run.artifact(path(name));
       }
     },
   });
+}
+
+/** Whose base a network belongs to, by the thing's name. */
+function baseOf(key: string): "network1" | "network2" {
+  return key.startsWith("network2") ? "network2" : "network1";
 }

@@ -119,15 +119,15 @@ export class SavingOutput implements TrainingOutput {
   }
 
   isDue(moment: TrainingMoment): boolean {
-    return this.marks(moment).length > 0 || (this.options.state === true && moment.isLast);
+    return marks(this.options, this.everyEpochs, moment).length > 0 || (this.options.state === true && moment.isLast);
   }
 
   async write(moment: TrainingMoment, content: TrainingContent): Promise<void> {
-    const { folder, state = false, format = "safetensors" } = this.options;
+    const { state = false } = this.options;
     const { trained, bases, facts, run } = this.context;
-    for (const { usual, mark, old, oldStates } of this.marks(moment)) {
+    for (const { usual, mark, old, oldStates } of marks(this.options, this.everyEpochs, moment)) {
       for (const [number, network] of trained(content)) {
-        const file = (mark: string) => join(folder, `${fileName(this.options, number, usual)}${mark}.${format}`);
+        const file = (mark: string) => filePath(this.options, number, usual, mark);
         const time = { startedAt: this.startedAt, finishedAt: Date.now() / 1000 };
         await writeNetworkFile(file(mark), bases[number]!, network, this.options, time);
         run.artifact(file(mark), { isPassing: true });
@@ -145,46 +145,65 @@ export class SavingOutput implements TrainingOutput {
     this.context.run.artifact(path, { isPassing: true });
   }
 
-  /** A state holds all networks of a training, so it has the first one's name. */
   private statePath(usual: string, mark: string): string {
-    return join(
-      this.options.folder,
-      `${fileName(this.options, this.context.facts.networks[0].number, usual)}${mark}-state`,
-    );
-  }
-
-  /** What is saved at a moment: sd-scripts' word for a file without a name, what its name ends in, and the ends of those that go. */
-  private marks({ step, epoch, isEpochEnd, isLast }: TrainingMoment) {
-    const { everySteps, lastEpochs, lastSteps, lastEpochsState, lastStepsState } = this.options, { everyEpochs } = this;
-    const found: { usual: string; mark: string; old: string[]; oldStates: string[] }[] = [];
-    if (everyEpochs !== null && isEpochEnd && !isLast && epoch % everyEpochs === 0) {
-      const old = (kept: number | undefined) => earlier(epoch, everyEpochs, kept && kept * everyEpochs).map(epochMark);
-      found.push({
-        ...{ usual: "epoch", mark: epochMark(epoch) },
-        ...{ old: old(lastEpochs), oldStates: old(lastEpochsState ?? lastEpochs) },
-      });
-    }
-    if (everySteps !== undefined && step % everySteps === 0) {
-      const old = (kept: number | undefined) => earlier(step, everySteps, kept && kept + 1).map(stepMark);
-      found.push({
-        ...{ usual: "at", mark: stepMark(step) },
-        ...{ old: old(lastSteps), oldStates: old(lastStepsState ?? lastSteps) },
-      });
-    }
-    return found;
+    return statePath(this.options, this.context.facts.networks[0].number, usual, mark);
   }
 }
 
-function epochMark(epoch: number): string {
+/** What is saved at a moment: sd-scripts' word for a file without a name, what its name ends in, and the ends of those that go. */
+function marks(options: SaveOptions, everyEpochs: number | null, { step, epoch, isEpochEnd, isLast }: TrainingMoment) {
+  const { everySteps, lastEpochs, lastSteps, lastEpochsState, lastStepsState } = options;
+  const found: { usual: string; mark: string; old: string[]; oldStates: string[] }[] = [];
+  if (everyEpochs !== null && isEpochEnd && !isLast && epoch % everyEpochs === 0) {
+    const old = (kept: number | undefined) =>
+      earlier(epoch, everyEpochs, epochDistance(kept, everyEpochs)).map(epochMark);
+    found.push({
+      ...{ usual: "epoch", mark: epochMark(epoch) },
+      ...{ old: old(lastEpochs), oldStates: old(lastEpochsState ?? lastEpochs) },
+    });
+  }
+  if (everySteps !== undefined && step % everySteps === 0) {
+    const old = (kept: number | undefined) => earlier(step, everySteps, stepDistance(kept)).map(stepMark);
+    found.push({
+      ...{ usual: "at", mark: stepMark(step) },
+      ...{ old: old(lastSteps), oldStates: old(lastStepsState ?? lastSteps) },
+    });
+  }
+  return found;
+}
+
+/** How far behind a save of epochs those lie that go; none go when left out. */
+export function epochDistance(kept: number | undefined, every: number | null): number | undefined {
+  return kept === undefined || every === null ? undefined : kept * every;
+}
+
+/** The same in steps: sd-scripts keeps one that lies just so many behind. */
+export function stepDistance(kept: number | undefined): number | undefined {
+  return kept === undefined ? undefined : kept + 1;
+}
+
+/** A network's file. */
+export function filePath(options: SaveOptions, number: 1 | 2, usual: string, mark: string): string {
+  return join(options.folder, `${fileName(options, number, usual)}${mark}.${options.format ?? "safetensors"}`);
+}
+
+/** A state holds all networks of a training, so it has the first one's name. */
+export function statePath(options: SaveOptions, first: 1 | 2, usual: string, mark: string): string {
+  return join(options.folder, `${fileName(options, first, usual)}${mark}-state`);
+}
+
+/** What ends the name of an epoch's save. */
+export function epochMark(epoch: number): string {
   return `-${`${epoch}`.padStart(6, "0")}`;
 }
 
-function stepMark(step: number): string {
+/** What ends the name of a step's save. */
+export function stepMark(step: number): string {
   return `-step${`${step}`.padStart(8, "0")}`;
 }
 
 /** Multiples of `every` that lie `distance` or more behind `now`; none where there is no distance. */
-function earlier(now: number, every: number, distance: number | undefined): number[] {
+export function earlier(now: number, every: number, distance: number | undefined): number[] {
   if (distance === undefined) return [];
   return Array.from({ length: Math.max(0, Math.floor((now - distance) / every)) }, (_, at) => (at + 1) * every);
 }

@@ -10,6 +10,8 @@ export interface RunLength {
   readonly accumulationSteps?: number;
   /** Most bytes on the GPU at one time. */
   readonly peakGpuBytes?: number;
+  /** Most bytes that are written to the disk. */
+  readonly diskBytes?: number;
   readonly secondsPerStep?: number;
 }
 
@@ -75,7 +77,7 @@ function timesText({ batchesPerEpoch }: DatasetDescription, longest: number): st
  * @param datasets Network 1's figures, or both networks'.
  */
 export function runTable(datasets: readonly DatasetDescription[], length: RunLength): RunTableRow[] {
-  const { stepsPerEpoch, epochs, totalSteps, accumulationSteps = 1, peakGpuBytes, secondsPerStep } = length;
+  const { stepsPerEpoch, epochs, totalSteps, accumulationSteps = 1, peakGpuBytes, diskBytes, secondsPerStep } = length;
   const longest = Math.max(...datasets.map(({ batchesPerEpoch }) => batchesPerEpoch)), isPair = datasets.length > 1;
   const each = (label: string, text: (of: DatasetDescription) => string) => ({ label, values: datasets.map(text) });
   const one = (label: string, text: string) => ({ label, values: [text] });
@@ -102,6 +104,7 @@ export function runTable(datasets: readonly DatasetDescription[], length: RunLen
     ),
     one("the run", `${plural(totalSteps, "step")} = ${plural(epochs, "epoch")}${last}`),
     ...peakGpuBytes === undefined ? [] : [one("memory", `${sizeText(peakGpuBytes)} on the GPU at most`)],
+    ...diskBytes === undefined ? [] : [one("disk", `${sizeText(diskBytes)} written at most`)],
     ...secondsPerStep === undefined
       ? []
       : [one("time", `about ${durationText(secondsPerStep * totalSteps)}, ${secondsPerStep.toFixed(2)} s a step`)],

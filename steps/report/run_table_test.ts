@@ -21,7 +21,7 @@ Deno.test("runTable() says of two networks what is shown, what a step and an epo
   // 240 samples in fours are 60 batches, 21 in twos are 11; two batches a step make 30 steps, and 130 are 4 epochs and 10 steps.
   const rows = runTable([one, two], {
     ...{ stepsPerEpoch: 30, epochs: 5, totalSteps: 130, accumulationSteps: 2 },
-    ...{ peakGpuBytes: 3 * 2 ** 29, secondsPerStep: 0.5 },
+    ...{ peakGpuBytes: 3 * 2 ** 29, diskBytes: 2 ** 30, secondsPerStep: 0.5 },
   });
   deepEqual(runTableLines(rows, ["network 1", "network 2"]), [
     "                               network 1                                  network 2",
@@ -34,6 +34,7 @@ Deno.test("runTable() says of two networks what is shown, what a step and an epo
     "an epoch                       30 steps: 60 batches / 2, those of the longer data set",
     "the run                        130 steps = 5 epochs, the last one cut off after 10 of its 30 steps",
     "memory                         1.5 GiB on the GPU at most",
+    "disk                           1.0 GiB written at most",
     "time                           about 1 min 5 s, 0.50 s a step",
   ]);
 });

@@ -1,9 +1,13 @@
+import { variableBytes } from "../../engine/mod.ts";
+import { makeUpdater } from "../../training/network_settings.ts";
+import type { TrainerNetwork } from "../../training/trainer.ts";
 import { describeDataset } from "../../data/describe_dataset.ts";
 import { type Plan, sizeText } from "../../pipeline/mod.ts";
 import { epochPhase } from "../../training/phases.ts";
 import { planPhase } from "../../training/training_program.ts";
 import { outputLines } from "../outputs/open_outputs.ts";
 import { planSampleMemory } from "../outputs/sample_memory.ts";
+import { trainingDiskUse } from "../outputs/disk_use.ts";
 import { runTable, runTableLines } from "../report/run_table.ts";
 import type { OpenedBases } from "./bases.ts";
 import { checkOnAdapter } from "./check_adapter.ts";
@@ -57,11 +61,18 @@ export async function planTraining(bases: OpenedBases, data: TrainingData, task:
   );
   const built = networks.map(({ start: { options } }) => ({ options }));
   const alone = trained.map((side) => [built[sides.indexOf(side)]]);
-  const pictures = options.samples && await planSampleMemory(bases, options.samples, [...alone, built]);
+  const stacks = networks.length === 1 ? alone : [...alone, built];
+  const pictures = options.samples && await planSampleMemory(bases, options.samples, stacks);
+  const disk = await trainingDiskUse(options, {
+    ...{ epochs, stepsPerEpoch, totalSteps, stacks: stacks.length },
+    networks: sides.map((side) => ({ ...side, trains: trained.includes(side), optimizerBytes: optimizerBytes(side) })),
+    ...pictures ? { groups: pictures.groups } : {},
+  });
   // They are made while all that trains stays on the device.
   const peakGpuBytes = Math.max(...planned.map(({ peakBytes }) => peakBytes)) + (pictures?.peakBytes ?? 0);
   const table = runTable(datasets.map(describeDataset), {
     ...{ stepsPerEpoch, epochs, totalSteps, peakGpuBytes },
+    diskBytes: disk.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
     accumulationSteps: options.accumulationSteps ?? 1,
   });
   return {
@@ -85,8 +96,14 @@ export async function planTraining(bases: OpenedBases, data: TrainingData, task:
       ...pictures ? [`making these pictures takes ${sizeText(pictures.peakBytes)} of the memory`] : [],
       ...count > kinds.length ? [`peak gpu is of the ${kinds.length} largest of ${count} kinds of micro-batches`] : [],
     ],
+    disk,
     check: () => checkOnAdapter([...planned.flatMap(({ programs }) => programs), ...pictures?.programs ?? []]),
   };
+}
+
+/** Bytes of the state that a network's optimizer keeps. */
+function optimizerBytes({ lora, settings }: TrainerNetwork): number {
+  return variableBytes(Object.values(makeUpdater(lora, settings).optimizer.state));
 }
 
 function phaseText(

@@ -223,6 +223,21 @@ Deno.test("train leaves with 2 and names the flag where something is missing or 
     }
   }));
 
+Deno.test("train leaves with 2 where the disk has no room for what it writes, and names flags for less", () =>
+  inNewFolder(async (folder) => {
+    await smallFolders(folder);
+    const line = ["--pretrained_model_name_or_path=toy", "--train_data_dir=character", "--output_dir=out", ...small];
+    const large = ["--max_train_steps=20000", "--save_every_n_steps=1", "--save_state", "--network_dim=1024"];
+    const { code, stderr } = await runCommand(["train", ...line, ...large], folder);
+    equal(code, 2, stderr);
+    match(
+      stderr,
+      /^Not enough room on the disk of out: the run writes up to \d+\.\d TiB \(\d+ bytes\), .* are free\. /,
+    );
+    match(stderr, /\n {2}\d+\.\d TiB: 20001 states, in out; less with --save_state left out, /);
+    match(stderr, /\n {2}\d+\.\d TiB: 20000 saves of LoRA files, in out; less with --save_every_n_epochs, /);
+  }));
+
 Deno.test("train leaves with 2 where prompts cannot be used, with file and line, and so does a script", () =>
   inNewFolder(async (folder) => {
     await smallFolders(folder);

@@ -3,6 +3,7 @@ import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { loraFrom, readLora } from "../../formats/lora_file.ts";
 import { openTensorFile } from "../../formats/open_tensor_file.ts";
+import { existingBytes } from "../../steps/outputs/disk_use.ts";
 import * as d from "../../mod.ts";
 import { inNewFolder, keptNetwork, runRecorded, smallData } from "./small_training.ts";
 
@@ -13,6 +14,12 @@ async function recipe(folder: string, training: Partial<d.TrainBothOptions> & Pi
     .use(d.readDreambooth({ ...await smallData(folder), resolution: 64, batchSize: 1 }))
     .use(d.cacheLatents())
     .use(d.trainBoth({ rank: 2, alpha: 1, learningRate: 1e-3, seed: 3, ...training }));
+}
+
+/** Bytes that steps say they write into a folder; undefined for the run's. */
+function diskBytes(steps: readonly d.StepDescription[], folder: string | undefined): number {
+  const uses = steps.flatMap(({ disk }) => disk).filter((use) => use.folder === folder);
+  return uses.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
 }
 
 const names = { network1: "mine", network2: "other" };
@@ -32,9 +39,8 @@ Deno.test("training saves both networks after epochs and steps under sd-scripts'
       ...{ precision: "fp16", comment: "a test" },
     };
     const training = { steps: 8, network2: { rank: 3, alpha: 1.5, learningRate: 2e-3 } };
-    const { error, events } = await runRecorded(await recipe(folder, { ...training, save }), {
-      folder: join(folder, "run"),
-    });
+    const recipeOfBoth = await recipe(folder, { ...training, save }), { steps } = await recipeOfBoth.describe();
+    const { error, events } = await runRecorded(recipeOfBoth, { folder: join(folder, "run") });
     equal(error, null);
     // Four epochs: none is saved after the last, as the end saves it; of three, two are kept, and one state.
     deepEqual(
@@ -55,6 +61,15 @@ Deno.test("training saves both networks after epochs and steps under sd-scripts'
         "other-step00000006.safetensors",
       ].sort(),
     );
+    // Of five sets of files and five states that are there at one time, four are left.
+    const [written, planned] = [await existingBytes(out), diskBytes(steps, out)];
+    ok(planned >= written * 5 / 4 && planned < written * 1.5, `${planned} bytes were planned, ${written} are left`);
+    const ofRun = diskBytes(steps, undefined), kept = await existingBytes(join(folder, "run", "steps"));
+    ok(ofRun > kept / 2 && ofRun < 8 * kept, `${ofRun} bytes were planned for the run's folder, ${kept} are left`);
+    // Those that lie there are written over.
+    const again = diskBytes((await recipeOfBoth.describe()).steps, out);
+    ok(again <= planned - written, `${again} bytes would be written beside those`);
+
     const told = events.flatMap((event) => event.type === "artifact" ? [event.path] : []);
     ok(told.includes(join(out, "other-step00000006.safetensors")) && told.includes(join(out, "mine-state")));
 
