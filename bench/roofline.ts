@@ -2,17 +2,23 @@ import { defineOp, Device, type KernelTarget, plan, type Tensor, Variable } from
 import type { Line } from "./line.ts";
 import { timeRuns, type Timing } from "./timing.ts";
 
-/** What an adapter can do at most, measured by two tiny kernels; each per second of wall-clock time and per second of the process's CPU time. */
+/** What an adapter can do at most. */
+export interface Peaks {
+  /** 10⁹ operations in f32 per second, a multiply-add counted as two. */
+  readonly gflops: number;
+  /** 10⁹ bytes read or written per second. */
+  readonly gigabytes: number;
+}
+
+/** An adapter's peaks, measured by two tiny kernels. */
 export interface Roofline {
   readonly adapter: string;
   /** The adapter is a CPU: its CPU time is what says how long a kernel ran. */
   readonly cpu: boolean;
-  /** 10⁹ operations in f32 per second, a multiply-add counted as two. */
-  readonly gflops: number;
-  readonly gflopsByCpu: number;
-  /** 10⁹ bytes read or written per second. */
-  readonly gigabytes: number;
-  readonly gigabytesByCpu: number;
+  /** Per second of the clock. */
+  readonly byClock: Peaks;
+  /** Per second of the process's CPU time. */
+  readonly byCpu: Peaks;
 }
 
 /** What bounds a piece of work, and how far it is from there. */
@@ -96,10 +102,8 @@ export async function measureRoofline(device: Device, { seconds }: { seconds: nu
   return {
     adapter: name,
     cpu: target.cpu,
-    gflops: operations / products.minMs,
-    gflopsByCpu: operations / products.cpuMs,
-    gigabytes: bytes / copies.minMs,
-    gigabytesByCpu: bytes / copies.cpuMs,
+    byClock: { gflops: operations / products.minMs, gigabytes: bytes / copies.minMs },
+    byCpu: { gflops: operations / products.cpuMs, gigabytes: bytes / copies.cpuMs },
   };
 }
 
@@ -137,29 +141,24 @@ async function timeKernel(
  *
  * @param work.operations In f32; 0 where only memory counts.
  * @param work.bytes That have to be read or written at least.
- * @param work.ms What it took; of CPU time where the adapter is a CPU.
+ * @param work.ms What it took, by the clock by which the peaks were measured.
  */
-export function shareOfPeak(roofline: Roofline, work: { operations: number; bytes: number; ms: number }): Share {
-  const { cpu, gflops, gflopsByCpu, gigabytes, gigabytesByCpu } = roofline;
-  const arithmeticMs = work.operations / (cpu ? gflopsByCpu : gflops) / 1e6;
-  const memoryMs = work.bytes / (cpu ? gigabytesByCpu : gigabytes) / 1e6;
+export function shareOfPeak(peaks: Peaks, work: { operations: number; bytes: number; ms: number }): Share {
+  const arithmeticMs = work.operations / peaks.gflops / 1e6, memoryMs = work.bytes / peaks.gigabytes / 1e6;
   const bound = arithmeticMs >= memoryMs ? "arithmetic" : "memory";
   return { bound, share: Math.max(arithmeticMs, memoryMs) / work.ms };
 }
 
 /** A roofline as a line of the benchmarks. */
-export function rooflineLine(roofline: Roofline): Line {
-  const { adapter, cpu, gflops, gflopsByCpu, gigabytes, gigabytesByCpu } = roofline;
-  const byCpu: Line = cpu ? { gflops_by_cpu: gflopsByCpu, gigabytes_by_cpu: gigabytesByCpu } : {};
-  return { op: "roofline", gflops, gigabytes, ...byCpu, adapter };
+export function rooflineLine({ adapter, cpu, byClock, byCpu }: Roofline): Line {
+  const more: Line = cpu ? { gflops_by_cpu: byCpu.gflops, gigabytes_by_cpu: byCpu.gigabytes } : {};
+  return { op: "roofline", ...byClock, ...more, adapter };
 }
 
 /** A roofline as a line of text. */
-export function rooflineText({ adapter, cpu, gflops, gflopsByCpu, gigabytes, gigabytesByCpu }: Roofline): string {
-  const byCpu = cpu
-    ? `; per second of CPU time ${gflopsByCpu.toFixed(1)} GFLOP/s and ${gigabytesByCpu.toFixed(1)} GB/s`
-    : "";
-  return `${adapter}: at most ${gflops.toFixed(1)} GFLOP/s in f32 and ${gigabytes.toFixed(1)} GB/s${byCpu}`;
+export function rooflineText({ adapter, cpu, byClock, byCpu }: Roofline): string {
+  const text = ({ gflops, gigabytes }: Peaks) => `${gflops.toFixed(1)} GFLOP/s in f32 and ${gigabytes.toFixed(1)} GB/s`;
+  return `${adapter}: at most ${text(byClock)}${cpu ? `; per second of CPU time ${text(byCpu)}` : ""}`;
 }
 
 if (import.meta.main) {

@@ -117,7 +117,7 @@ function lineOf({ peer, version, adapter }: Hello, op: Op, pass: Pass, outcome: 
   const operations = nominalOperations(op, pass), comparedBy = roofline.cpu ? "cpu_ms" : "ms_median";
   // PyTorch's arithmetic is not the adapter's.
   const share = adapter === roofline.adapter
-    ? shareOfPeak(roofline, {
+    ? shareOfPeak(roofline.cpu ? roofline.byCpu : roofline.byClock, {
       operations: operations ?? 0,
       bytes: nominalBytes(op, pass),
       ms: roofline.cpu ? cpuMs : medianMs,

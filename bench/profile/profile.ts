@@ -1,5 +1,6 @@
 import type { Program, ProgramTimes } from "../../engine/mod.ts";
 import { stepOperations } from "../operations.ts";
+import { type Peaks, shareOfPeak } from "../roofline.ts";
 
 /** One row of a profile: steps that have an op or a scope in common. */
 export interface ProfileRow {
@@ -10,6 +11,8 @@ export interface ProfileRow {
   readonly gflops: number;
   /** Bytes bound per second, in GB/s: what is read and written at least once. */
   readonly gigabytes: number;
+  /** Part of the adapter's peak, in arithmetic or memory, whichever bounds each step. */
+  readonly share: number;
 }
 
 /** Where the time of one program went. */
@@ -35,9 +38,22 @@ export interface ProfileNode {
   readonly children: Map<string, ProfileNode>;
 }
 
+/** Steps of one op, summed. */
+interface OpSum {
+  dispatches: number;
+  milliseconds: number;
+  operations: number;
+  bytes: number;
+  /** Milliseconds that they would take at the adapter's peaks. */
+  leastMs: number;
+}
+
 /** Groups a program's step times by op and by scope. */
-export function profileOf({ program, stepMs, runs, allRuns, hostMs, hostRuns }: ProgramTimes): ProgramProfile {
-  const ops = new Map<string, { dispatches: number; milliseconds: number; operations: number; bytes: number }>();
+export function profileOf(
+  { program, stepMs, runs, allRuns, hostMs, hostRuns }: ProgramTimes,
+  peaks: Peaks,
+): ProgramProfile {
+  const ops = new Map<string, OpSum>();
   const tree = newNode("step");
   let bytesMoved = 0;
   for (const [index, step] of program.steps.entries()) {
@@ -46,11 +62,13 @@ export function profileOf({ program, stepMs, runs, allRuns, hostMs, hostRuns }: 
     const scope = step.kind === "node" ? step.node.scope : step.scope;
     const bytes = step.bindings.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     bytesMoved += bytes;
-    const row = ops.get(op) ?? { dispatches: 0, milliseconds: 0, operations: 0, bytes: 0 };
+    const row = ops.get(op) ?? { dispatches: 0, milliseconds: 0, operations: 0, bytes: 0, leastMs: 0 };
+    const operations = stepOperations(step);
     row.dispatches++;
     row.milliseconds += milliseconds;
-    row.operations += stepOperations(step);
+    row.operations += operations;
     row.bytes += bytes;
+    row.leastMs += shareOfPeak(peaks, { operations, bytes, ms: 1 }).share;
     ops.set(op, row);
     let node = tree;
     for (const part of ["", ...scope.split(".").filter(Boolean), op]) {
@@ -62,12 +80,13 @@ export function profileOf({ program, stepMs, runs, allRuns, hostMs, hostRuns }: 
       node.dispatches++;
     }
   }
-  const byOp = [...ops].map(([name, { dispatches, milliseconds, operations, bytes }]) => ({
+  const byOp = [...ops].map(([name, { dispatches, milliseconds, operations, bytes, leastMs }]) => ({
     name,
     dispatches,
     milliseconds,
     gflops: operations / milliseconds / 1e6,
     gigabytes: bytes / milliseconds / 1e6,
+    share: leastMs / milliseconds,
   })).toSorted((a, b) => b.milliseconds - a.milliseconds);
   return {
     name: topScopes(program),
@@ -91,7 +110,7 @@ export function profileText(profile: ProgramProfile): string {
     `${name}: ${milliseconds.toFixed(1)} ms a run, ${runs} runs, ${dispatches} dispatches, ${
       (bytesMoved / 1e6).toFixed(1)
     } MB bound${host}`,
-    "  op                                  ms       %   dispatches   µs each   GFLOP/s   GB/s",
+    "  op                                  ms       %   dispatches   µs each   GFLOP/s   GB/s  % of peak",
   ];
   for (const row of byOp) {
     lines.push(
@@ -99,7 +118,7 @@ export function profileText(profile: ProgramProfile): string {
         (100 * row.milliseconds / milliseconds).toFixed(1).padStart(7)
       }${String(row.dispatches).padStart(10)}${(1e3 * row.milliseconds / row.dispatches).toFixed(0).padStart(12)}${
         (row.gflops ? row.gflops.toFixed(2) : "").padStart(10)
-      }${row.gigabytes.toFixed(2).padStart(9)}`,
+      }${row.gigabytes.toFixed(2).padStart(9)}${(100 * row.share).toFixed(1).padStart(11)}`,
     );
   }
   return lines.join("\n");

@@ -129,6 +129,30 @@ export class CompiledProgram {
     if (!clock) profiler?.addHostTime(this.program, performance.now() - started);
   }
 
+  /**
+   * Queues some of the program's dispatches, in one pass: for timing them. What the slots and the variables that they change hold afterwards means
+   * nothing.
+   *
+   * @param steps Places among the program's steps, as often as each is to run.
+   * @throws {RangeError} If one of them is no dispatch.
+   */
+  replay(steps: readonly number[]): void {
+    if (this.destroyed) throw new Error("Cannot replay: the program was released");
+    this.device.check();
+    this.bind();
+    this.pool.claim(this);
+    const encoder = this.device.gpu.createCommandEncoder(), pass = encoder.beginComputePass();
+    for (const step of steps) {
+      const command = this.commands[step];
+      if (command?.kind !== "dispatch") throw new RangeError(`Cannot replay: step ${step} is no dispatch`);
+      pass.setPipeline(command.pipeline);
+      pass.setBindGroup(0, this.bindGroups[step]!);
+      pass.dispatchWorkgroups(...command.workgroups);
+    }
+    pass.end();
+    this.device.gpu.queue.submit([encoder.finish()]);
+  }
+
   /** Places of the steps that are dispatches. */
   private get dispatchSteps(): number[] {
     return this.commands.flatMap(({ kind }, step) => kind === "dispatch" ? [step] : []);

@@ -5,9 +5,9 @@ export interface ProgramTimes {
   readonly program: Program;
   /** Runs of the program so far, timed or not. */
   readonly allRuns: number;
-  /** Runs that were timed. */
+  /** Runs that were timed by timestamps; 0 where the profiler has none. */
   readonly runs: number;
-  /** Milliseconds on the device of each of the program's steps, summed over the timed runs; 0 for cleared buffers. */
+  /** Milliseconds on the device of each of the program's steps, summed over the timed runs; 0 for cleared buffers, and without timestamps. */
   readonly stepMs: Float64Array;
   /** Milliseconds that the host took to feed and encode ordinary runs, summed; the first run, which binds, is left out. */
   readonly hostMs: number;
@@ -51,29 +51,34 @@ export class Profiler {
   /**
    * @param options.skip Runs of each program before the first that is timed: they compile and warm caches.
    * @param options.runs Runs of each program that are timed.
+   * @param options.timestamps False: counts runs and times the host alone, for adapters that cannot time dispatches.
    */
-  constructor(private readonly options: { readonly skip: number; readonly runs: number }) {}
+  constructor(
+    private readonly options: { readonly skip: number; readonly runs: number; readonly timestamps?: boolean },
+  ) {}
 
   /** Programs report to this profiler from now on, until `stop`. */
   start(): void {
     current = this;
   }
 
-  /** Waits for all timed runs and gives the times of every program that ran, longest first. */
+  /** Waits for all timed runs and gives the times of every program that ran often enough, longest first; without timestamps in the order of their first runs. */
   async stop(): Promise<ProgramTimes[]> {
     if (current === this) current = null;
     await Promise.all(this.open);
     const total = ({ stepMs, runs, allRuns }: ProgramTimes) => stepMs.reduce((a, b) => a + b, 0) / runs * allRuns;
-    return [...this.times].map(([program, times]) => ({ program, ...times })).filter(({ runs }) => runs > 0)
-      .toSorted((a, b) => total(b) - total(a));
+    return [...this.times].map(([program, times]) => ({ program, ...times }))
+      .filter(({ runs, allRuns }) => this.options.timestamps === false ? allRuns > this.options.skip : runs > 0)
+      .toSorted((a, b) => this.options.timestamps === false ? 0 : total(b) - total(a));
   }
 
   /** Called by a program before a run: a clock when the run is to be timed. */
   begin(gpu: GPUDevice, program: Program, dispatches: readonly number[]): RunClock | null {
+    const times = this.timesOf(program), run = times.allRuns++;
+    if (this.options.timestamps === false) return null;
     if (!gpu.features.has("timestamp-query")) {
       throw new Error("Cannot profile: the adapter has no timestamp-query");
     }
-    const times = this.timesOf(program), run = times.allRuns++;
     if (run < this.options.skip || run >= this.options.skip + this.options.runs) return null;
     const sets: GPUQuerySet[] = [];
     for (let left = 2 * dispatches.length; left > 0; left -= setQueries) {
