@@ -6,6 +6,7 @@
  */
 import { Command, CommanderError } from "@commander-js/extra-typings";
 import { completionScript, shells } from "./completion.ts";
+import { exitCodes } from "./exit_codes.ts";
 import { flagsByName } from "./flags/table.ts";
 import { startNew } from "./new/questions.ts";
 import { argparseWords } from "./settings/argparse_words.ts";
@@ -45,9 +46,9 @@ if (import.meta.main) {
     await runCommandLine(Deno.args);
   } catch (error) {
     // Commander has printed its own; asking for help is no error.
-    if (error instanceof CommanderError) Deno.exit(error.exitCode === 0 ? 0 : 2);
+    if (error instanceof CommanderError) Deno.exit(error.exitCode === 0 ? exitCodes.done : exitCodes.toChange);
     if (!(error instanceof UsageError)) throw error;
     console.error(error.message);
-    Deno.exit(2);
+    Deno.exit(exitCodes.toChange);
   }
 }

@@ -1,19 +1,7 @@
-import {
-  type Description,
-  descriptionText,
-  eventText,
-  InputError,
-  InterruptedError,
-  type RunEvent,
-  type RunOptions,
-} from "../pipeline/mod.ts";
-import { StateError } from "../steps/outputs/state_folder.ts";
-import { NoAdapterError } from "../steps/values/bases.ts";
-import { DivergedError } from "../steps/values/training_loop.ts";
+import { type Description, descriptionText, eventText, type RunEvent, type RunOptions } from "../pipeline/mod.ts";
+import { exitCodeOf } from "./exit_codes.ts";
 import { showProgress } from "./show_progress.ts";
-
-/** Windows knows no SIGTERM. */
-const signals: readonly Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
+import { listenForStop } from "./stop_signals.ts";
 
 /** What a script hands over: a recipe of any type. */
 export interface RunnableRecipe {
@@ -27,24 +15,19 @@ export interface RunRecipeOptions {
   readonly folder?: string;
   /** The script's arguments, the process's own when left out: `--describe` prints the recipe and runs nothing, `--stack` prints where an error came from. */
   readonly args?: readonly string[];
+  /** Stops the run. What the operating system sends when left out. */
+  readonly signal?: AbortSignal;
 }
 
-/** Exit codes of scripts. 75 is what batch schedulers take for: run it again. */
-const exitCodes = { failed: 1, toChange: 2, diverged: 3, interrupted: 75 } as const;
-
 /**
- * A script's last line: runs a recipe in the terminal, with progress. Ctrl-C stops it where it can go on (twice: at once). An error is one line on stderr
- * and ends the process: with exit code 2 if the machine has no WebGPU adapter, a state does not fit or a file of the user's cannot be used, 3 if training diverged, 75 after Ctrl-C or SIGTERM, else 1.
+ * A script's last line: runs a recipe in the terminal, with progress. Ctrl-C, SIGTERM and SIGUSR2 stop it where it can go on (Ctrl-C twice: at once). An error
+ * is one line on stderr and ends the process: with exit code 2 if the machine, the recipe or what it names has to be changed, 3 if training diverged, 75 if
+ * it was stopped or the device was lost and the same recipe goes on, 1 for a fault of the program.
  */
 export async function runRecipe(recipe: RunnableRecipe, options: RunRecipeOptions = {}): Promise<void> {
   const { folder, args = Deno.args } = options;
-  const stop = new AbortController();
-  const onInterrupt = () => {
-    if (stop.signal.aborted) Deno.exit(exitCodes.interrupted);
-    console.error("Stopping as soon as the work is saved; press Ctrl-C again to stop at once");
-    stop.abort();
-  };
-  for (const signal of signals) Deno.addSignalListener(signal, onInterrupt);
+  using own = options.signal ? null : listenForStop();
+  const signal = options.signal ?? own!.signal;
   let failedStep: string | undefined;
   const show = showProgress({ showErrors: false });
   const onEvent = (event: RunEvent) => {
@@ -53,21 +36,11 @@ export async function runRecipe(recipe: RunnableRecipe, options: RunRecipeOption
   };
   try {
     if (args.includes("--describe")) console.log(descriptionText(await recipe.describe()));
-    else await recipe.run({ ...(folder === undefined ? {} : { folder }), signal: stop.signal, onEvent });
+    else await recipe.run({ ...(folder === undefined ? {} : { folder }), signal, onEvent });
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     console.error(failedStep ?? error.message);
     if (args.includes("--stack")) console.error(error.stack);
-    Deno.exit(
-      error instanceof NoAdapterError || error instanceof StateError || error instanceof InputError
-        ? exitCodes.toChange
-        : error instanceof DivergedError
-        ? exitCodes.diverged
-        : error instanceof InterruptedError
-        ? exitCodes.interrupted
-        : exitCodes.failed,
-    );
-  } finally {
-    for (const signal of signals) Deno.removeSignalListener(signal, onInterrupt);
+    Deno.exit(exitCodeOf(error));
   }
 }

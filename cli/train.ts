@@ -6,6 +6,7 @@ import { anywhere, commandText, recipeScript } from "./recipe/recipe_script.ts";
 import { recipeOf } from "./recipe/step_calls.ts";
 import { asUsageError } from "./recipe/step_errors.ts";
 import { runRecipe } from "./run_recipe.ts";
+import { listenForStop } from "./stop_signals.ts";
 import { changedValues, checkStatus, readSettings } from "./settings/settings.ts";
 import { UsageError } from "./usage_error.ts";
 import { settingsPath, writeSettingsFile } from "./settings/settings_file.ts";
@@ -26,6 +27,7 @@ export async function train(command: Command, args: readonly string[]): Promise<
     return;
   }
   const meanings = checkStatus(settings);
+  using stop = listenForStop();
   try {
     const plan = await planRecipe(settings), recipe = recipeOf(plan);
     const notes = [...settings.notes, ...meanings, ...idleNotes(settings, await idleFlags(settings))];
@@ -41,7 +43,7 @@ export async function train(command: Command, args: readonly string[]): Promise<
     const description = await recipe.describe();
     if (values.describe) return console.log(descriptionText(description));
     console.log(`${sentencesOf(description)}\n`);
-    await runRecipe(recipe, { folder: plan.folder, args: values.stack ? ["--stack"] : [] });
+    await runRecipe(recipe, { folder: plan.folder, args: values.stack ? ["--stack"] : [], signal: stop.signal });
   } catch (error) {
     if (!(error instanceof Error) || error instanceof UsageError) throw error;
     if (values.stack) console.error(error.stack);

@@ -56,6 +56,8 @@ export interface SamplingOptions {
 export type SampledModel = Pick<BaseModel, "encode" | "denoise" | "schedule">;
 
 const noiseStream = 300;
+/** To wait for the device takes about 12 ms. */
+const stepsBetweenWaits = 5;
 
 /** What samples one batch, without a device: what it keeps between its programs, and the programs, which take turns. */
 export interface PlannedSampling {
@@ -156,11 +158,13 @@ export class CompiledSampler {
   /**
    * Samples one batch.
    *
+   * @param options.signal Looked at every few steps, for which the device is then waited for.
+   * @throws The signal's reason.
    * @returns Each picture's latents `[height, width, 4]`, scaled as the UNet has them.
    */
   async sample(
     request: SamplingRequest,
-    onStep: (done: number, total: number) => void = () => {},
+    { signal }: { signal?: AbortSignal | undefined } = {},
   ): Promise<Float32Array[]> {
     const { batch, guidance, sampler, steps } = this.options, guided = guidance !== 1;
     for (const [name, list] of Object.entries(request)) {
@@ -186,7 +190,10 @@ export class CompiledSampler {
         ...guided ? { guidance: [guidance] } : {},
         ...keys(done + 1),
       });
-      onStep(done + 1, plan.steps.length);
+      if (signal && done % stepsBetweenWaits === 0) {
+        await this.device.idle();
+        signal.throwIfAborted();
+      }
     }
     const { width, height } = this.options, each = height * width * 4;
     const found = await this.device.download(this.state) as Float32Array;

@@ -108,6 +108,8 @@ export class StepFolder {
     await rm(this.product, { recursive: true, force: true });
     if (options.save) await rename(this.#unfinished, this.product);
     await writeWhole(this.#manifest, JSON.stringify(manifest, undefined, 2) + "\n");
+    // Last: a run that is stopped before goes on from what is in there.
+    await rm(this.work, { recursive: true, force: true });
     return manifest;
   }
 }

@@ -135,7 +135,8 @@ async function sampleAll(
   const found: SampleColumn[] = [];
   for (const { name, prompt, networks: names, multiplier = 1 } of columns) {
     const prompts = rows.map(({ text, seed }) => ({ prompt: prompt.replaceAll("{row}", () => text), seed }));
-    const pictures = await sampler.sample(names.map((each) => ({ network: networks[each], multiplier })), prompts);
+    const stack = names.map((each) => ({ network: networks[each], multiplier }));
+    const pictures = await sampler.sample(stack, prompts, { signal: run.signal });
     found.push({ name, prompt, networks: names, pictures });
     run.progress({ done: found.length, total: columns.length, unit: "columns", message: name });
     run.signal.throwIfAborted();

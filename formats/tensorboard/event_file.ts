@@ -1,4 +1,6 @@
-import { type FileHandle, open } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { type FileHandle, open, rename } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { fileVersion, type ScalarEvent, scalarRecord } from "./event.ts";
 
 /** A file of events that TensorBoard reads while it grows. */
@@ -6,14 +8,15 @@ export class EventFile {
   private constructor(private readonly file: FileHandle) {}
 
   /**
-   * Begins a file.
+   * Begins a file; under its name it is never without its head.
    *
    * @param path TensorBoard looks for `tfevents` in the name; the folder must exist, the file must not.
    * @param wallTime Seconds since 1970.
    */
   static async create(path: string, wallTime: number): Promise<EventFile> {
-    const file = await open(path, "wx");
+    const hidden = join(dirname(path), `.${basename(path)}.tmp-${randomUUID()}`), file = await open(hidden, "wx");
     await file.write(fileVersion(wallTime));
+    await rename(hidden, path);
     return new EventFile(file);
   }
 

@@ -1,4 +1,4 @@
-import { appendFile, mkdir } from "node:fs/promises";
+import { appendFile, mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { EventFile } from "../../formats/tensorboard/event_file.ts";
 import type { Scalar, ScalarEvent } from "../../formats/tensorboard/event.ts";
@@ -100,6 +100,7 @@ interface Curves {
  * beside. A training that goes on begins new files, with all that was before in them.
  */
 export class LogOutput implements TrainingOutput {
+  readonly writes = null;
   private constructor(
     private readonly context: LogContext,
     private readonly lines: string,
@@ -110,7 +111,11 @@ export class LogOutput implements TrainingOutput {
   static async open(options: LogOptions, context: LogContext): Promise<LogOutput> {
     const { folder, folder2 = folder, prefix = "", prefix2 = prefix, name = "network_train" } = options;
     const now = Date.now() / 1000, time = localTime(new Date(now * 1000)), curves: Curves[] = [];
-    const own = { 1: join(folder, prefix + time), 2: join(folder2, prefix2 + time) };
+    const taken = new Set(await Promise.all([...new Set([folder, folder2])].map(namesIn)).then((all) => all.flat()));
+    // A run that is started again in the same second.
+    let start = time;
+    for (let at = 2; taken.has(prefix + start) || taken.has(prefix2 + start); at++) start = `${time}_${at}`;
+    const own = { 1: join(folder, prefix + start), 2: join(folder2, prefix2 + start) };
     for (const [k, number] of context.numbers.entries()) {
       const place = join(own[number], k === 0 ? name : `${name}_${number}`);
       await mkdir(place, { recursive: true });
@@ -148,4 +153,11 @@ export class LogOutput implements TrainingOutput {
   async close(): Promise<void> {
     for (const { file } of this.curves) await file.close();
   }
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  return await readdir(folder).catch((error) => {
+    if (error.code === "ENOENT") return [];
+    throw error;
+  });
 }

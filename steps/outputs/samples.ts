@@ -115,6 +115,7 @@ export interface SampleContext {
 
 /** Makes pictures while a training runs, with each network that has trained and with both, under sd-scripts' names. */
 export class SampleOutput implements TrainingOutput {
+  readonly writes = "pictures";
   private constructor(
     private readonly options: TrainingSampleOptions,
     private readonly context: SampleContext,
@@ -149,6 +150,7 @@ export class SampleOutput implements TrainingOutput {
           const [{ pixels, width, height }] = await sampler.sample(
             stack.map((network) => ({ network })),
             [{ prompt: prompt.prompt, seed: prompt.seed ?? seed }],
+            { signal: run.signal },
           );
           const seeded = prompt.seed === null ? "" : `_${prompt.seed}`;
           const path = join(this.folder, `${name}${time}_${place}_${`${at}`.padStart(2, "0")}${seeded}.png`);

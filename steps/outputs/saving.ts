@@ -97,6 +97,7 @@ export function savingEpochs({ everyEpochs, timesPerRun }: SaveOptions, epochs: 
 
 /** Saves networks and states while a training runs, under sd-scripts' names, and removes old ones. */
 export class SavingOutput implements TrainingOutput {
+  readonly writes = "files";
   private readonly startedAt = Date.now() / 1000;
   private readonly everyEpochs: number | null;
 

@@ -1,17 +1,19 @@
 import { readdir, readFile, stat } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { writeFileAtomically } from "../../formats/atomic_file.ts";
 import { removeAtomically, removeLeftovers, writeFolderAtomically } from "../../formats/atomic_folder.ts";
 import { SafetensorsFile, writeSafetensors } from "../../formats/safetensors.ts";
 import { hashFile } from "../../pipeline/mod.ts";
 import type { StateArray, StepFigures } from "../../training/trainer.ts";
 import type { StateFacts } from "./state_facts.ts";
-import type { TrainingContent } from "./training_output.ts";
+import type { OwedWork, TrainingContent } from "./training_output.ts";
 
 /** A state as it is read back. */
 export interface SavedState {
   readonly content: TrainingContent;
   readonly facts: StateFacts;
+  /** What the last step's end still asks for, where the run was stopped in the middle of that; nothing when left out. */
+  readonly owed?: readonly OwedWork[];
 }
 
 /** What lies in a state's folder beside its tensors and its log. */
@@ -20,6 +22,7 @@ interface Manifest {
   readonly step: number;
   readonly skipped: TrainingContent["state"]["skipped"];
   readonly facts: StateFacts;
+  readonly owed: readonly OwedWork[];
   /** Names of the optimizers' tensors, network by network. */
   readonly optimizers: readonly (readonly string[])[];
   /** SHA-256 by name. */
@@ -41,7 +44,7 @@ export class StateError extends Error {
  * Writes all that a training needs to go on into a folder of its own: `state.safetensors` with weights and optimizers, `log.json` with every step's
  * figures, `manifest.json` with what it belongs to and the hashes of both. The path holds the whole state or none.
  */
-export async function writeState(folder: string, { content, facts }: SavedState): Promise<void> {
+export async function writeState(folder: string, { content, facts, owed = [] }: SavedState): Promise<void> {
   const { state: { step, skipped, networks }, log } = content;
   await writeFolderAtomically(folder, async (hidden) => {
     const tensors = networks.flatMap(({ weights, optimizer }, k) =>
@@ -57,7 +60,7 @@ export async function writeState(folder: string, { content, facts }: SavedState)
     const files: Record<string, string> = {};
     for (const name of [tensorsName, logName]) files[name] = await hashFile(join(hidden, name));
     const optimizers = networks.map(({ optimizer }) => Object.keys(optimizer));
-    const manifest: Manifest = { format, step, skipped, facts, optimizers, files };
+    const manifest: Manifest = { format, step, skipped, facts, owed, optimizers, files };
     await writeJson(join(hidden, manifestName), manifest);
   });
 }
@@ -76,7 +79,7 @@ async function writeJson(path: string, value: unknown): Promise<void> {
  * @throws {StateError} If the folder is not there, is no state, or a file is not as it was written.
  */
 export async function readState(folder: string): Promise<SavedState> {
-  const { step, skipped, facts, optimizers, files } = await readManifest(folder);
+  const { step, skipped, facts, owed = [], optimizers, files } = await readManifest(folder);
   for (const [name, hash] of Object.entries(files)) {
     const found = await hashFile(join(folder, name)).catch((error) => {
       throw new StateError(folder, `${name} cannot be read: ${error.message}`, { cause: error });
@@ -91,7 +94,7 @@ export async function readState(folder: string): Promise<SavedState> {
     networks.push({ weights: await tensors.float32(`${k}.weights`), optimizer });
   }
   const log: StepFigures[] = JSON.parse(await readFile(join(folder, logName), "utf8"));
-  return { content: { state: { step, skipped, networks }, log }, facts };
+  return { content: { state: { step, skipped, networks }, log }, facts, owed };
 }
 
 /** A hash that stands for a state's content. */
@@ -125,7 +128,10 @@ async function readTensor(file: SafetensorsFile, name: string): Promise<StateArr
 
 const checkpointName = /^checkpoint-\d{8}$/;
 
-/** Checkpoints of a step at work, in its own folder: the newest one counts, and takes the place of those before. */
+/** How many checkpoints lie beside each other: one that a disk has damaged costs no more than the steps since the one before. */
+const keptCheckpoints = 2;
+
+/** Checkpoints of a step at work, in its own folder: the newest that is whole counts. */
 export class CheckpointFolder {
   constructor(private readonly folder: string, private readonly warn: (message: string) => void) {}
 
@@ -143,16 +149,10 @@ export class CheckpointFolder {
     return null;
   }
 
-  /** Writes a checkpoint, then removes all others. */
+  /** Writes a checkpoint, then removes those that are too old. */
   async write(state: SavedState): Promise<void> {
-    const path = join(this.folder, `checkpoint-${`${state.content.state.step}`.padStart(8, "0")}`);
-    await writeState(path, state);
-    await this.remove(basename(path));
-  }
-
-  /** Removes all checkpoints, but one if it is named. */
-  async remove(kept?: string): Promise<void> {
-    for (const name of await this.names()) if (name !== kept) await removeAtomically(join(this.folder, name));
+    await writeState(join(this.folder, `checkpoint-${`${state.content.state.step}`.padStart(8, "0")}`), state);
+    for (const name of (await this.names()).slice(0, -keptCheckpoints)) await removeAtomically(join(this.folder, name));
   }
 
   private async names(): Promise<string[]> {

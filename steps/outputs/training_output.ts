@@ -13,6 +13,19 @@ export interface TrainingMoment {
   readonly isLast: boolean;
 }
 
+/** The place behind a step, by how many there are. */
+export function momentAt(
+  step: number,
+  { stepsPerEpoch, totalSteps }: { readonly stepsPerEpoch: number; readonly totalSteps: number },
+): TrainingMoment {
+  return {
+    step,
+    epoch: Math.ceil(step / stepsPerEpoch),
+    isEpochEnd: step % stepsPerEpoch === 0,
+    isLast: step === totalSteps,
+  };
+}
+
 /** All that a training has made so far. */
 export interface TrainingContent {
   readonly state: TrainerState;
@@ -20,13 +33,18 @@ export interface TrainingContent {
   readonly log: readonly StepFigures[];
 }
 
+/** What of a step's work may still be to do where a run was stopped behind it. */
+export type OwedWork = "validation" | "files" | "pictures";
+
 /** Something that a training leaves behind while it runs, such as files, pictures or logs. */
 export interface TrainingOutput {
+  /** What `write` writes. */
+  readonly writes: OwedWork | null;
   /** Hears of figures as they are read: at the start those of steps done before, in one go. */
   figures?(figures: readonly StepFigures[]): void | Promise<void>;
   /** Whether `write` is wanted here; never when left out. */
   isDue?(moment: TrainingMoment): boolean;
-  /** Must come to the same when a run that was stopped does the step again. */
+  /** Must come to the same when a run that was stopped does the step again. Throws the reason of the run's signal if it is stopped in between. */
   write?(moment: TrainingMoment, content: TrainingContent): Promise<void>;
   /** The training is over, or stops. */
   close?(): void | Promise<void>;

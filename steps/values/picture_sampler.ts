@@ -78,11 +78,14 @@ export class PictureSampler implements Disposable {
    * Samples one picture for each prompt, all at once: the same seed gives the same noise, whatever the others are. Prompts may take up to 225 tokens.
    *
    * @param stack Networks that act one after another; none is the base alone.
+   * @param options.signal Stops between two of the sampler's steps.
    * @throws {Error} If the latents became NaN.
+   * @throws The signal's reason.
    */
   async sample(
     stack: readonly StackedNetwork[],
     prompts: readonly { readonly prompt: string; readonly seed: number }[],
+    { signal }: { readonly signal?: AbortSignal } = {},
   ): Promise<SampledPicture[]> {
     const { vae, options: { width, height, negativePrompt = "" }, bases: { device, tokenizer1: tokenizer } } = this;
     const rows = promptRows(tokenizer, [negativePrompt, ...prompts.map(({ prompt }) => prompt)]);
@@ -94,7 +97,7 @@ export class PictureSampler implements Disposable {
       promptIds: prompts.map(({ prompt }) => ids(prompt)),
       negativeIds: prompts.map(() => ids(negativePrompt)),
       seeds: prompts.map(({ seed }) => seed),
-    });
+    }, { signal });
     if (!latents.every((each) => each.every(Number.isFinite))) {
       throw new Error(`Cannot sample ${prompts[0].prompt}: the latents became NaN. Was a network damaged?`);
     }

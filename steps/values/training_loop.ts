@@ -8,7 +8,13 @@ import { DivergedError, skipReason } from "../../training/not_finite.ts";
 import { type StepFigures, Trainer, type TrainerNetwork, type TrainerOptions } from "../../training/trainer.ts";
 import type { StateFacts } from "../outputs/state_facts.ts";
 import { CheckpointFolder, type SavedState } from "../outputs/state_folder.ts";
-import type { TrainingContent, TrainingMoment, TrainingOutput } from "../outputs/training_output.ts";
+import {
+  momentAt,
+  type OwedWork,
+  type TrainingContent,
+  type TrainingMoment,
+  type TrainingOutput,
+} from "../outputs/training_output.ts";
 import type { LoadedBases, OpenedBases } from "./bases.ts";
 import { epochSteps } from "./epoch_batches.ts";
 import { HeldOut } from "./held_out.ts";
@@ -65,7 +71,7 @@ export async function runTraining(
   run: StepRun,
 ): Promise<TrainingContent> {
   const datasets = sides.map((side) => side.dataset);
-  const { stepsPerEpoch, totalSteps, epochs } = trainingLength(datasets, options);
+  const length = trainingLength(datasets, options), { stepsPerEpoch, totalSteps, epochs } = length;
   const seed = options.seed ?? 1, accumulation = options.accumulationSteps ?? 1, every = options.checkpointEvery ?? 100;
   const trainer = new Trainer(bases.device, trainingNoise(bases, options), sides, {
     ...options,
@@ -80,7 +86,6 @@ export async function runTraining(
   });
   const heldOut = new HeldOut(sides, latents, options);
   const checkpoints = new CheckpointFolder(run.folder, run.warn), log: StepFigures[] = [];
-  const content = async (): Promise<TrainingContent> => ({ state: await trainer.save(), log: [...log] });
   const report = async (figures: readonly StepFigures[]) => {
     const last = figures.at(-1);
     if (!last) return;
@@ -89,11 +94,34 @@ export async function runTraining(
     run.figures(last.values);
     run.progress({ done: last.step + 1, total: totalSteps, unit: "steps", message: progressText(last) });
   };
+  const content = async (): Promise<TrainingContent> => {
+    const made = { state: await trainer.save(), log: [...log] };
+    checkFinite(made);
+    return made;
+  };
+  /** Does what a step's end asks for and tells its figures; a run that is stopped leaves some of it for later. */
+  const settle = async (moment: TrainingMoment, figures: readonly StepFigures[], work: readonly OwedWork[]) => {
+    let told = figures;
+    const owed = [...work], { signal } = run;
+    const measure = async () => void (told = await heldOut.measure(figures, trainer, moment, signal));
+    if (owed[0] === "validation" && await wasDone(signal, measure)) owed.shift();
+    await report(told);
+    const made = await content();
+    for (const output of outputs.filter(({ writes }) => writes && work.includes(writes))) {
+      if (!await wasDone(signal, async () => await output.write!(moment, made))) break;
+      owed.shift();
+    }
+    // Behind the outputs: a run that is killed goes on before them.
+    if (signal.aborted || moment.step % every === 0) await checkpoints.write({ content: made, facts, owed });
+    signal.throwIfAborted();
+  };
   try {
-    const saved = (await checkpoints.newest() ?? resumed)?.content;
+    const saved = await checkpoints.newest() ?? resumed;
     if (saved) {
-      trainer.restore(saved.state);
-      await report(saved.log);
+      const { content: { state, log }, owed = [] } = saved;
+      trainer.restore(state);
+      if (owed.length > 0) await settle(momentAt(state.step, length), log, owed);
+      else await report(log);
     }
     run.progress({ done: trainer.stepsDone, total: totalSteps, unit: "steps", message: "compiling" });
     for (let epoch = Math.floor(trainer.stepsDone / stepsPerEpoch); epoch < epochs; epoch++) {
@@ -103,31 +131,34 @@ export async function runTraining(
       const steps = epochSteps(sides, latents, epoch, time, options);
       for (let at = trainer.stepsDone - epoch * stepsPerEpoch; at < steps.length; at++) {
         if (trainer.stepsDone >= totalSteps) break;
-        const figures = await trainer.train(epoch, phase, await steps[at]()), step = trainer.stepsDone;
-        const place = { step, isEpochEnd: at === steps.length - 1, isLast: step === totalSteps };
-        await report(await heldOut.measure(figures, trainer, { ...place, epoch }));
-        const moment: TrainingMoment = { ...place, epoch: epoch + 1 };
-        const due = outputs.filter((output) => output.isDue?.(moment)),
-          isKept = run.signal.aborted || step % every === 0;
-        if (due.length > 0 || isKept) {
-          await report(await trainer.readFigures());
-          const made = await content();
-          checkFinite(made);
-          // Before the checkpoint: behind it a run that was stopped would not come here again.
-          for (const output of due) await output.write?.(moment, made);
-          if (isKept) await checkpoints.write({ content: made, facts });
-        }
-        run.signal.throwIfAborted();
+        const figures = await trainer.train(epoch, phase, await steps[at]());
+        const moment = momentAt(trainer.stepsDone, length),
+          work: OwedWork[] = [
+            ...heldOut.isDue(moment) ? ["validation" as const] : [],
+            ...outputs.flatMap((output) => output.writes && output.isDue?.(moment) ? [output.writes] : []),
+          ];
+        if (work.length === 0) await report(figures.splice(0));
+        if (work.length === 0 && moment.step % every !== 0 && !run.signal.aborted) continue;
+        await settle(moment, [...figures, ...await trainer.readFigures()], work);
       }
     }
     await report(await trainer.readFigures());
-    const made = await content();
-    checkFinite(made);
-    await checkpoints.remove();
-    return made;
+    return await content();
   } finally {
     trainer.dispose();
     for (const output of outputs) await output.close?.();
+  }
+}
+
+/** Does something unless the user stops it; whether it was done. */
+async function wasDone(signal: AbortSignal, work: () => Promise<void>): Promise<boolean> {
+  try {
+    signal.throwIfAborted();
+    await work();
+    return true;
+  } catch (error) {
+    if (signal.aborted && error === signal.reason) return false;
+    throw error;
   }
 }
 

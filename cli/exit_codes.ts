@@ -1,0 +1,21 @@
+import { InterruptedError } from "../pipeline/mod.ts";
+import { DeviceLostError } from "../steps/values/bases.ts";
+import { DivergedError } from "../steps/values/training_loop.ts";
+
+/** Exit codes of commands and scripts. 75 is what batch schedulers take for: run it again. */
+export const exitCodes = { done: 0, fault: 1, toChange: 2, diverged: 3, interrupted: 75 } as const;
+
+/**
+ * What a process leaves with after an error of a recipe or a command: 3 if training diverged; 75 if it was stopped or lost its device, and the same run goes
+ * on; 1 for a fault of the program; 2 for all else, where the machine, the command or what it names has to be changed first.
+ */
+export function exitCodeOf(error: Error): number {
+  if (error instanceof DivergedError) return exitCodes.diverged;
+  if (error instanceof InterruptedError || error instanceof DeviceLostError) return exitCodes.interrupted;
+  return isFault(error) ? exitCodes.fault : exitCodes.toChange;
+}
+
+/** Whether JavaScript itself threw it. What is thrown on purpose says `Cannot do something: why`; JavaScript's own sentences have no colon. */
+function isFault(error: Error): boolean {
+  return error instanceof ReferenceError || (error instanceof TypeError && !/: /.test(error.message));
+}

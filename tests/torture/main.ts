@@ -1,0 +1,40 @@
+/**
+ * Kills a small run at random moments, 100 times in all: `deno task torture [--kills=25] [--seed=1]`. Every ten kills a run is let go on to its end and compared
+ * with one that never stopped. Prints into what the kills fell; exit code 1 if anything differs.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { inNewFolder } from "../steps/small_training.ts";
+import { smallRun } from "./kill.ts";
+import { prepareFolder, torture } from "./torture.ts";
+
+const { values } = parseArgs({
+  args: Deno.args,
+  options: { kills: { type: "string", default: "100" }, seed: { type: "string", default: "1" } },
+});
+const kills = Number(values.kills), seed = Number(values.seed), perRun = 10, started = performance.now();
+await inNewFolder(async (folder) => {
+  const whole = await prepareFolder(join(folder, "whole"));
+  const { code, stderr } = await smallRun(whole);
+  if (code !== 0) throw new Error(stderr);
+  const phases = new Map<string, number>(), steps: number[] = [];
+  let cutLogs = 0;
+  for (let done = 0, run = 0; done < kills; done += perRun, run++) {
+    const result = await torture(folder, whole, Math.min(perRun, kills - done), seed * 1000 + run);
+    for (const phase of result.phases) phases.set(phase, (phases.get(phase) ?? 0) + 1);
+    steps.push(...result.steps);
+    cutLogs += result.cutLogs;
+    console.log(
+      `${steps.length} kills: ${result.phases.map((phase, i) => `${phase} (${result.steps[i]})`).join(", ")}`,
+    );
+  }
+  console.log(
+    `${kills} kills, seed ${seed}: the same end each time; logs cut off: ${cutLogs}; ` +
+      `${((performance.now() - started) / 1000).toFixed(0)} s`,
+  );
+  for (const [phase, count] of [...phases].sort(([, a], [, b]) => b - a)) {
+    console.log(`${`${count}`.padStart(4)} ${phase}`);
+  }
+});
