@@ -35,7 +35,8 @@ export const twoNetworkFlags = flagGroup("Keeping two networks apart", [
     default: false,
     from: "original",
     status: "works",
-    does: "keep network 1 as it is while network 2 learns; without --network_weights, it is trained alone first",
+    does:
+      "keep network 1 as it is while network 2 learns; without --network_weights or --resume, it is trained alone first",
     counts: "without --semi_freeze_network_1",
   },
   {
@@ -75,7 +76,7 @@ export const twoNetworkFlags = flagGroup("Keeping two networks apart", [
     from: "own",
     status: "works",
     does: "steps for which network 1 is trained alone before it is frozen; as long as both train when unset",
-    counts: "with --freeze_network_1 or --semi_freeze_network_1, and without --network_weights",
+    counts: "with --freeze_network_1 or --semi_freeze_network_1, and without --network_weights or --resume",
   },
   {
     name: "orth_form",

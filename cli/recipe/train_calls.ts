@@ -55,13 +55,14 @@ export function trainCalls(values: FlagValues, isPair: boolean, outputs: OutputO
   ];
 }
 
-/** Where a network 1 that is to be frozen comes from: a file, or a training of its own. */
+/** Where a network 1 that is to be frozen comes from: a file, the state that is gone on from, or a training of its own. */
 function firstCall(
   values: FlagValues,
   shared: ReturnType<typeof sharedTrainingOptions>,
-  { logs }: OutputOptions,
+  { logs, resume }: OutputOptions,
 ): StepCall {
   if (values.network_weights) return ["loadNetwork1", { weights: values.network_weights }];
+  if (resume !== undefined) return ["loadNetwork1", { state: resume }];
   const { epochs: _, ...rest } = shared, { pretrain_steps } = values;
   const length = pretrain_steps === null ? shared : { ...rest, steps: pretrain_steps };
   // Two trainings, two folders of logs.

@@ -1,3 +1,4 @@
+import type { Network } from "../values/network.ts";
 import { StateError } from "./state_folder.ts";
 
 /** One network of a state, as far as its numbers mean something only for what is equal in this. */
@@ -12,6 +13,8 @@ export interface StateNetwork {
   /** Hash of its modules' names and shapes. */
   readonly modules: string;
   readonly optimizer: string;
+  /** How it is built, and what was known of it before this training, where it came from one. */
+  readonly before: Omit<Network, "weights">;
 }
 
 /** What a state belongs to. */
@@ -22,7 +25,9 @@ export interface StateFacts {
 }
 
 /** How each fact of a network is called, and what somebody can do who finds another one. */
-const advice: Readonly<Record<Exclude<keyof StateNetwork, "number">, readonly [name: string, advice: string]>> = {
+const advice: Readonly<
+  Record<Exclude<keyof StateNetwork, "number" | "before">, readonly [name: string, advice: string]>
+> = {
   base: ["base model", "Train on the base model that the state was made with"],
   rank: ["rank (--network_dim)", "Take the state's"],
   convRank: ["rank of 3×3 convolutions (conv_dim)", "Take the state's"],

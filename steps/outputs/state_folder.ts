@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { writeFileAtomically } from "../../formats/atomic_file.ts";
 import { removeAtomically, removeLeftovers, writeFolderAtomically } from "../../formats/atomic_folder.ts";
 import { SafetensorsFile, writeSafetensors } from "../../formats/safetensors.ts";
-import { hashFile } from "../../pipeline/mod.ts";
+import { hashFile, InputError } from "../../pipeline/mod.ts";
 import type { StateArray, StepFigures } from "../../training/trainer.ts";
 import type { StateFacts } from "./state_facts.ts";
 import type { OwedWork, TrainingContent } from "./training_output.ts";
@@ -33,7 +33,7 @@ const format = "dualora-training-state-1";
 const [tensorsName, logName, manifestName] = ["state.safetensors", "log.json", "manifest.json"];
 
 /** A state that is damaged or cannot be gone on from. */
-export class StateError extends Error {
+export class StateError extends InputError {
   override name = "StateError";
   constructor(folder: string, problem: string, options?: ErrorOptions) {
     super(`Cannot go on from the state ${folder}: ${problem}`, options);
@@ -95,6 +95,11 @@ export async function readState(folder: string): Promise<SavedState> {
   }
   const log: StepFigures[] = JSON.parse(await readFile(join(folder, logName), "utf8"));
   return { content: { state: { step, skipped, networks }, log }, facts, owed };
+}
+
+/** What a state belongs to; its files are not read. */
+export async function readStateFacts(folder: string): Promise<StateFacts> {
+  return (await readManifest(folder)).facts;
 }
 
 /** A hash that stands for a state's content. */

@@ -186,7 +186,10 @@ async function stateFacts(
     const { rank, convRank = null, parts = ["text_encoder", "unet"] } = networks[k].start.options;
     const { optimizer = "AdamW" } = { ...options, ...networks[k].own };
     const modules = hashJson(lora.tensors.map(({ name, shape }) => [name, shape]));
-    found.push({ number, base: await baseHash(base, merged), rank, convRank, parts, modules, optimizer });
+    const { network, options: built } = networks[k].start,
+      { weights: _, ...known } = network ?? { log: [], settings: {} };
+    const before = { ...known, options: built };
+    found.push({ number, base: await baseHash(base, merged), rank, convRank, parts, modules, optimizer, before });
   }
   const settings = Object.fromEntries(
     networks.map(({ number, start: { options: built }, own }, k) => {

@@ -68,6 +68,7 @@ const cases: readonly Case[] = [
   ]],
   ["--pretrain_steps=5", [], ["--freeze_network_1"]],
   ["--pretrain_steps=5", ["--freeze_network_1", "--network_weights=a"], ["--semi_freeze_network_1"]],
+  ["--pretrain_steps=5", ["--freeze_network_1", "--resume=s"], ["--freeze_network_1"]],
   ["--orth_form=original", ["--orth_te_coefficient=0", "--orth_unet_coefficient=0"], ["--freeze_network_1"]],
   ["--orth_te_mask=I", ["--orth_te_coefficient=0"], []],
   ["--orth_te_mask=I", ["--network_train_unet_only"], ["--freeze_network_1"]],

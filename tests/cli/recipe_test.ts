@@ -225,10 +225,10 @@ const cases: readonly Case[] = [
     save: { ...saved, everyEpochs: 1, state: true },
     resume: "name-state",
   }],
-  [["--freeze_network_1", "--save_state", "--resume=name-state"], "pretrainNetwork1", {
-    save: undefined,
-    resume: undefined,
-  }],
+  // The state holds network 1.
+  [["--freeze_network_1", "--save_state", "--resume=name-state"], "loadNetwork1", { state: "name-state" }],
+  [["--freeze_network_1", "--resume=name-state", "--network_weights=a"], "loadNetwork1", { weights: "a" }],
+  [["--freeze_network_1", "--save_state"], "pretrainNetwork1", { save: undefined, resume: undefined }],
 ];
 
 /** Flags that decide a setting of a data set, for both networks and for network 2 alone. */

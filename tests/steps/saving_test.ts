@@ -1,4 +1,4 @@
-import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { deepEqual, equal, match, ok, rejects, throws } from "node:assert/strict";
 import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { loraFrom, readLora } from "../../formats/lora_file.ts";
@@ -168,6 +168,47 @@ Deno.test("a state from before network 1 thaws goes on to the same bits, and fro
     for (const name of ["network1", "network2"]) {
       const [a, b] = await Promise.all([whole, later].map((run) => keptNetwork(run, "train-network-2", name)));
       deepEqual(b, a);
+    }
+  }));
+
+Deno.test("a state holds network 1, frozen or half-frozen: it goes on in a new folder without its training, to the same bits", () =>
+  inNewFolder(async (folder) => {
+    const data = await smallData(folder);
+    for (const mode of ["full", "semi"] as const) {
+      const out = join(folder, mode), whole = join(folder, `${mode} whole`), later = join(folder, `${mode} later`);
+      const start = d.pipeline(mode)
+        .use(d.loadBases({ network1: "toy" }))
+        .use(d.readDreambooth({ ...data, resolution: 64, batchSize: 1 }))
+        .use(d.cacheLatents());
+      const training = { rank: 2, steps: 4, learningRate: 1e-3 }, save = { folder: out, everySteps: 2, state: true };
+      const freeze = d.freezeNetwork1({ mode, annealEpoch: mode === "semi" ? 1 : 0 });
+      const trained = start.use(d.pretrainNetwork1({ rank: 3, alpha: 2, steps: 1, learningRate: 1e-3 }))
+        .use(freeze).use(d.trainNetwork2({ ...training, save }));
+      equal((await runRecorded(trained, { folder: whole })).error, null);
+      const resume = join(out, "at-step00000002-state");
+      const loaded = start.use(d.loadNetwork1({ state: resume })).use(freeze).use(
+        d.trainNetwork2({ ...training, resume }),
+      );
+      const { error, events } = await runRecorded(loaded, { folder: later });
+      equal(error, null);
+      deepEqual(events.filter(({ type }) => type === "warning"), []);
+      for (const name of ["network1", "network2"]) {
+        const [a, b] = await Promise.all([whole, later].map((run) => keptNetwork(run, "train-network-2", name)));
+        // With what its file says of its training.
+        deepEqual(b, a, `${name}, ${mode}`);
+      }
+    }
+  }));
+
+Deno.test("loadNetwork1() refuses a folder that is no state, and wants a file or a state", () =>
+  inNewFolder(async (folder) => {
+    const recipe = d.pipeline("none").use(d.loadBases({ network1: "toy" })).use(d.loadNetwork1({ state: folder }));
+    await rejects(recipe.describe(), {
+      name: "StateError",
+      message: /it has no manifest\.json; wanted a folder that --save_state/,
+    });
+    for (const options of [{}, { weights: "a", state: "b" }]) {
+      throws(() => d.loadNetwork1(options), /^TypeError: Cannot load network 1: weights is .*, must be one of them/);
     }
   }));
 
