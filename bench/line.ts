@@ -8,7 +8,9 @@ import { timeRuns, type Timing, type Work } from "./timing.ts";
 export interface LineKey {
   readonly op: string;
   readonly shape: string;
-  readonly pass: "forward" | "forward+gradient" | "step";
+  readonly pass: "forward" | "forward+gradient" | "step" | "sample" | "load" | "start";
+  /** f32 when left out. */
+  readonly dtype?: string;
 }
 
 /** One line of output: figures, or why there are none. Fields are described in bench/README.md. */
@@ -32,7 +34,7 @@ export async function measureLine(
   make: (device: Device) => Promise<Measured>,
 ): Promise<Line> {
   using device = await Device.open();
-  const start = { peer: "dualora", op: key.op, shape: key.shape, pass: key.pass, dtype: "f32" };
+  const start = { peer: "dualora", op: key.op, shape: key.shape, pass: key.pass, dtype: key.dtype ?? "f32" };
   const end = { adapter: device.facts.name, version: await programVersion() };
   try {
     const measured = await make(device);

@@ -12,6 +12,8 @@ import { parseArgs } from "node:util";
 import { Device } from "../engine/mod.ts";
 import { BaseModel } from "../models/base_model.ts";
 import { openCheckpoint } from "../models/checkpoint/checkpoint.ts";
+import { toyFolder } from "./bases.ts";
+import { type Line, type LineKey, programVersion } from "./line.ts";
 
 /** What a load took. */
 export interface LoadingFigures {
@@ -67,6 +69,24 @@ export async function measureLoading(
   } finally {
     watcher.terminate();
   }
+}
+
+/** What the line of the small base is joined by. */
+export const loadingKey: LineKey = { op: "loading", shape: "toy", pass: "load" };
+
+/** Measures loading the small base, some times. */
+export async function measureToyLoading(): Promise<Line> {
+  const loads: LoadingFigures[] = [];
+  for (let load = 0; load < 5; load++) loads.push(await measureLoading(toyFolder, { precision: "f32" }));
+  const sorted = (of: (load: LoadingFigures) => number) => loads.map(of).toSorted((a, b) => a - b);
+  const ms = sorted(({ seconds }) => 1000 * seconds), cpuMs = sorted(({ cpuSeconds }) => 1000 * cpuSeconds);
+  const [{ weightBytes, adapter }] = loads, middle = loads.length >> 1;
+  return {
+    ...{ peer: "dualora", ...loadingKey, dtype: "f32" },
+    ...{ ms_median: ms[middle], ms_min: ms[0], cpu_ms: cpuMs[middle], runs: loads.length, batch: 1 },
+    ...{ weight_bytes: weightBytes, peak_bytes: Math.max(...loads.map(({ peakHostBytes }) => peakHostBytes)) },
+    ...{ adapter, version: await programVersion() },
+  };
 }
 
 /** Starts watching and waits until it does. */

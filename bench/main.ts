@@ -1,5 +1,5 @@
 /**
- * Measures the engine's ops and the dual step, and prints a JSON line for each: `deno task bench [--seconds=8] [--only=text] [--large]`.
+ * Measures the engine's ops, the dual step, sampling, loading and start-up, and prints a JSON line for each: `deno task bench [--seconds=8] [--only=text] [--large]`.
  *
  * bench/README.md says what the lines mean.
  *
@@ -7,10 +7,13 @@
  */
 import { parseArgs } from "node:util";
 import { NoAdapterError } from "../engine/mod.ts";
-import { dualStepKey, dualStepModes, measureDualStep } from "./dual_step.ts";
+import { dualStepKey, dualSteps, measureDualStep } from "./dual_step.ts";
 import { type Line, type LineKey, lineText } from "./line.ts";
+import { loadingKey, measureToyLoading } from "./loading.ts";
 import { passes, readOps } from "./op_list.ts";
 import { measureOp } from "./ops.ts";
+import { measureSampling, samplingKey } from "./sampling.ts";
+import { measureStartUp, startUpKey } from "./start_up.ts";
 
 /** What the command line asks for. */
 interface Options {
@@ -42,9 +45,12 @@ async function* measureAll({ seconds, only, large }: Options): AsyncGenerator<Li
     if ((op.large && !large) || !chosen(op)) continue;
     for (const pass of passes) yield await measureOp(op, pass, { seconds });
   }
-  for (const mode of dualStepModes) {
-    if (chosen(dualStepKey(mode))) yield await measureDualStep(mode, { seconds });
+  for (const step of dualSteps) {
+    if ((!step.large || large) && chosen(dualStepKey(step))) yield await measureDualStep(step, { seconds });
   }
+  if (chosen(samplingKey)) yield await measureSampling({ seconds });
+  if (chosen(loadingKey)) yield await measureToyLoading();
+  if (chosen(startUpKey)) yield await measureStartUp();
 }
 
 function optionsOrExit(): Options {

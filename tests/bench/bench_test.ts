@@ -1,10 +1,11 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
-import { dualStepModes, dualStepProgram } from "../../bench/dual_step.ts";
+import { type DualStep, dualStepKey, dualStepProgram, dualSteps } from "../../bench/dual_step.ts";
 import { countOperations } from "../../bench/operations.ts";
 import { type Line, lineText } from "../../bench/line.ts";
 import { inputsOf, type Op, readOps, uniform } from "../../bench/op_list.ts";
 import { measureOp } from "../../bench/ops.ts";
 import { measureLoading } from "../../bench/loading.ts";
+import { measureSampling } from "../../bench/sampling.ts";
 import { input, linear, plan } from "../../engine/mod.ts";
 import { toyBase } from "../models/checkpoint_files.ts";
 
@@ -87,8 +88,27 @@ Deno.test("countOperations() counts two for each multiply-add", () => {
   equal(countOperations(program), 2 * 3 * (2 * 4 + 2 * 1 + 1 * 4));
 });
 
+const toyStep: DualStep = { base: "toy", pixels: 128, rank: 16, batches: [1, 1], mode: "both", precision: "f32" };
+
+Deno.test("no two dual steps have one key, and the key says how many pictures each network has", () => {
+  const shapes = dualSteps.map((step) => dualStepKey(step).shape);
+  equal(new Set(shapes).size, shapes.length);
+  equal(dualStepKey(toyStep).shape, "toy 128px batch1 rank16 both");
+  equal(dualStepKey({ ...toyStep, batches: [1, 4] }).shape, "toy 128px batch1+4 rank16 both");
+});
+
+Deno.test("a dual step of unequal batches has about the operations of each network's pictures", async () => {
+  const operations = async (batches: [number, number]) =>
+    countOperations(await dualStepProgram({ ...toyStep, batches }));
+  const one = await operations([1, 1]), unequal = await operations([1, 4]);
+  // The orthogonality terms take pairs of pictures, and are small.
+  ok(Math.abs(unequal / one - 2.5) < 0.1, `${unequal / one}`);
+});
+
 Deno.test("the dual step has about the operations that PyTorch's has, and fewer with network 1 frozen", async () => {
-  const [both, frozen] = await Promise.all(dualStepModes.map(dualStepProgram));
+  const [both, frozen] = await Promise.all(
+    (["both", "frozen"] as const).map((mode) => dualStepProgram({ ...toyStep, mode })),
+  );
   // Counted with hooks on PyTorch's layers: 1.8e9; that leaves the text encoder's attention out, some 0.1e9.
   const operations = countOperations(both);
   ok(Math.abs(operations - 1.85e9) < 0.1e9, `${operations} operations`);
@@ -104,4 +124,12 @@ Deno.test("measureLoading() counts the base's weights once, and the host's memor
   equal(heard.at(-1), figures.weightBytes);
   ok(figures.seconds > 0 && figures.cpuSeconds > 0);
   ok(figures.peakHostBytes > figures.startHostBytes / 2 && figures.peakHostBytes < 1.5e9, `${figures.peakHostBytes}`);
+});
+
+Deno.test("a sampling line has the time of one of its 20 steps, and a picture behind it", async () => {
+  const line = await measureSampling(once);
+  equal(line.skipped, undefined);
+  equal(line.shape, "toy 128px ddim 20 steps batch1");
+  equal(20 * (line.ms_per_step as number), line.ms_median);
+  ok((line.check as number) > 10 && (line.check as number) < 245, `mean ${line.check}`);
 });

@@ -2,6 +2,7 @@ import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { join } from "node:path";
 import type { Line } from "../../bench/line.ts";
 import { inputsOf, nominalBytes, nominalOperations, type Op, type Pass } from "../../bench/op_list.ts";
+import { dualTable } from "../../bench/peers/dual_table.ts";
 import { measureInterleaved, type Runner } from "../../bench/peers/interleave.ts";
 import { PeerProgram } from "../../bench/peers/program.ts";
 import { compareLines, tableRow, tableSummary } from "../../bench/peers/table.ts";
@@ -96,6 +97,18 @@ Deno.test("the summary has the geometric mean of the ratios, names the low ones 
   match(text, /Geometric mean 2\.00 of 2 /);
   match(text, /Below 2: matmul 3x3x3 forward 0\.50\./);
   match(text, /- not run: tfjs, matmul 3x3x3, forward: out of memory/);
+});
+
+Deno.test("the table of dual steps has ratios of the smallest times of all rounds", () => {
+  const step = (peer: string, cpuMs: number, ms: number): Line => ({
+    ...{ peer, op: "dual_step", shape: "toy", adapter: peer === "dualora" ? "llvmpipe" : "cpu, 1 threads" },
+    ...{ cpu_ms: cpuMs, ms_median: ms },
+  });
+  const text = dualTable([
+    ...[step("dualora", 300, 200), step("torch 2.15", 100, 90), step("dualora", 250, 220), step("torch 2.15", 125, 80)],
+  ]);
+  match(text, /\| dualora \| llvmpipe \| 250 \| 200 \| 1\.00 \| 1\.00 \|/);
+  match(text, /\| torch 2\.15 \| cpu, 1 threads \| 100 \| 80 \| 2\.50 \| 2\.50 \|/);
 });
 
 const ourProgram = {
