@@ -12,8 +12,11 @@ export { encodeLatents } from "./steps/encode_latents.ts";
 export { freezeNetwork1, type FreezeNetwork1Options } from "./steps/freeze_network_1.ts";
 export { loadBases, type LoadBasesOptions } from "./steps/load_bases.ts";
 export { loadNetwork1, type LoadNetwork1Options } from "./steps/load_network_1.ts";
+export { loadNetwork2, type LoadNetwork2Options } from "./steps/load_network_2.ts";
 export { loadPriors, type LoadPriorsOptions } from "./steps/load_priors.ts";
+export { measureAdditivity, type MeasureAdditivityOptions } from "./steps/measure_additivity.ts";
 export { measureRetention, type MeasureRetentionOptions } from "./steps/measure_retention.ts";
+export { projectNetwork2, type ProjectNetwork2Options } from "./steps/project_network_2.ts";
 export { pretrainNetwork1 } from "./steps/pretrain_network_1.ts";
 export {
   DatasetConfigError,
@@ -51,7 +54,7 @@ export { type LogOptions } from "./steps/outputs/logs.ts";
 export { type TrainingSampleOptions } from "./steps/outputs/samples.ts";
 export { type SaveOptions } from "./steps/outputs/saving.ts";
 export { StateError } from "./steps/outputs/state_folder.ts";
-export { type OrthogonalitySetting } from "./steps/values/network_training.ts";
+export { type OrthogonalitySetting, type StackSetting } from "./steps/values/coupling_options.ts";
 export { type PictureOptions, PictureSampler, type StackedNetwork } from "./steps/values/picture_sampler.ts";
 export { type Retention, type RetentionColumn } from "./steps/values/retention.ts";
 export { type SampleColumn, type SampledPicture, type SampleSheet } from "./steps/values/sample_sheet.ts";
@@ -63,4 +66,8 @@ export { type OwnTrainingOptions, type TrainingOptions } from "./steps/values/tr
 export { DivergedError } from "./training/not_finite.ts";
 export type { StepFigures } from "./training/trainer.ts";
 export { type RunnableRecipe, runRecipe, type RunRecipeOptions } from "./cli/run_recipe.ts";
+export { runComparison } from "./cli/compare.ts";
+export { comparison, type ComparisonRun } from "./steps/comparison/comparison.ts";
+export { type Cell } from "./steps/comparison/cell.ts";
+export { type ComparisonOptions, type Variant } from "./steps/comparison/variant.ts";
 export { showProgress } from "./cli/show_progress.ts";

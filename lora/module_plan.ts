@@ -26,6 +26,11 @@ export interface LoraOptions {
   readonly modules?: Readonly<Record<string, Partial<ModuleSize>>>;
   /** Makes the modules that `modules` names, and no others (dim_from_weights). */
   readonly namedModulesOnly?: boolean;
+  /**
+   * Freezes all down projections to a place in one orthonormal basis, 0, 1, …; trained from random values when left out. Networks at different places, of equal
+   * ranks, read disjoint directions; see `orthonormalDown`.
+   */
+  readonly orthonormalPlace?: number;
   /** Share of a module's inner activations that a training step leaves out (dropout); 0 when left out. */
   readonly dropout?: number;
   /** Share of ranks that each sample of a training step leaves out (rank_dropout); 0 when left out. */
@@ -132,6 +137,10 @@ export function checkLoraOptions(network: string, options: LoraOptions): void {
   }
   for (const [name, value] of Object.entries({ dropout, rankDropout, moduleDropout })) {
     if (value !== undefined && !(value >= 0 && value < 1)) refuse(name, value, "from 0 to below 1");
+  }
+  const { orthonormalPlace: place } = options;
+  if (place !== undefined && !(Number.isSafeInteger(place) && place >= 0)) {
+    refuse("orthonormalPlace", place, "a whole number from 0 on");
   }
   if (options.blocks) blockSettings(options.blocks, { rank, alpha: alpha ?? rank, convAlpha: convAlpha ?? 1 });
 }

@@ -54,6 +54,9 @@ export class LoraNetwork {
   /** `[size]`, f32; tensors start at multiples of 64 elements, zeros between. */
   readonly weights: Variable;
 
+  /** Place in the basis that frozen down projections come from; undefined where they are trained. See `orthonormalDown`. */
+  readonly orthonormalPlace: number | undefined;
+
   private readonly shares: DropoutShares;
 
   /**
@@ -64,6 +67,7 @@ export class LoraNetwork {
   constructor(readonly name: string, layers: PartLayers, options: LoraOptions) {
     const { dropout = 0, rankDropout = 0, moduleDropout = 0 } = options;
     this.shares = { dropout, rankDropout, moduleDropout };
+    this.orthonormalPlace = options.orthonormalPlace;
     const planned = planModules(name, layers, options);
     let size = 0;
     const place = (moduleName: string, which: "down" | "up", shape: readonly number[]) => {
@@ -94,7 +98,10 @@ export class LoraNetwork {
 
   /** Numbers that training can change. */
   get parameterCount(): number {
-    return this.tensors.reduce((total, tensor) => total + tensor.sizeElements, 0);
+    return this.modules.flatMap(({ down, up }) => this.orthonormalPlace === undefined ? [down, up] : [up]).reduce(
+      (total, tensor) => total + tensor.sizeElements,
+      0,
+    );
   }
 
   /** Numbers in `weights`, padding included. */

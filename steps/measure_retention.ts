@@ -1,5 +1,5 @@
 import { defineStep, hashFile } from "../pipeline/mod.ts";
-import { kept, readRegions, type RegionCell, regionError } from "./report/regions.ts";
+import { kept, readRegions, type RegionCell, regionError, type Regions } from "./report/regions.ts";
 import { retention, samples } from "./things.ts";
 import { checkOptions } from "./values/check_options.ts";
 import type { Retention, RetentionColumn } from "./values/retention.ts";
@@ -32,17 +32,7 @@ export function measureRetention(options: MeasureRetentionOptions) {
     fingerprint: () => hashFile(regions),
     plan: () => ({ lines: [`identity: ${identity.join(", ")}`, `outfit: ${outfit.join(", ")}`] }),
     run: async ({ samples }, run) => {
-      const cells = await readRegions(regions);
-      const found = [...new Set([...identity, ...outfit])].map((name): RetentionColumn => {
-        const column = columnOf(samples, name), base = baselineOf(samples, column);
-        const share = (region: readonly RegionCell[]) => kept(meanError(column, region), meanError(base, region));
-        return {
-          name,
-          identityKept: identity.includes(name) ? share(cells.character) : null,
-          outfitTaken: outfit.includes(name) ? share(cells.outfit) : null,
-          pictures: column.pictures.length,
-        };
-      });
+      const found = retentionOf(samples, await readRegions(regions), { identity, outfit });
       for (const { name, identityKept, outfitTaken } of found) {
         run.figures({
           ...(identityKept === null ? {} : { [`identity kept, ${name}`]: identityKept }),
@@ -53,6 +43,24 @@ export function measureRetention(options: MeasureRetentionOptions) {
       return { retention };
     },
     store: "json",
+  });
+}
+
+/** Retention of some columns of a sheet that also has the base's answers to their prompts. */
+export function retentionOf(
+  samples: SampleSheet,
+  cells: Regions,
+  { identity, outfit }: Pick<MeasureRetentionOptions, "identity" | "outfit">,
+): RetentionColumn[] {
+  return [...new Set([...identity, ...outfit])].map((name) => {
+    const column = columnOf(samples, name), base = baselineOf(samples, column);
+    const share = (region: readonly RegionCell[]) => kept(meanError(column, region), meanError(base, region));
+    return {
+      name,
+      identityKept: identity.includes(name) ? share(cells.character) : null,
+      outfitTaken: outfit.includes(name) ? share(cells.outfit) : null,
+      pictures: column.pictures.length,
+    };
   });
 }
 

@@ -5,6 +5,7 @@ import type { Network, PlannedNetwork } from "./values/network.ts";
 import type { FreezeOptions } from "../training/phases.ts";
 import type { SampleSheet } from "./values/sample_sheet.ts";
 import type { Retention } from "./values/retention.ts";
+import type { Additivity } from "../training/additivity.ts";
 import { thing } from "../pipeline/mod.ts";
 
 /** The base models, on the device; planned: their configurations. */
@@ -25,3 +26,5 @@ export const freezing = thing<FreezeOptions, FreezeOptions>();
 export const samples = thing<SampleSheet, unknown>();
 /** What each LoRA taught, alone and in the stack. */
 export const retention = thing<Retention, unknown>();
+/** Whether the networks' changes of a prediction add up in the stack. */
+export const additivity = thing<Additivity, unknown>();

@@ -6,8 +6,9 @@ import { trainingFingerprint } from "./outputs/open_outputs.ts";
 import { checkOptions } from "./values/check_options.ts";
 import { networkOptionNames, networkOptions, type NetworkStartOptions, networkStore } from "./values/network.ts";
 import { resolveStart } from "./values/network_start.ts";
+import { checkOrthogonality, checkStack } from "./values/coupling_options.ts";
 import { planTraining } from "./values/plan_training.ts";
-import { checkOrthogonality, type TrainingTask, trainNetworks } from "./values/network_training.ts";
+import { type TrainingTask, trainNetworks } from "./values/network_training.ts";
 import {
   checkOwnTraining,
   checkTraining,
@@ -37,12 +38,14 @@ export function trainBoth(options: TrainBothOptions) {
     annealEpoch: true,
     halfAnnealEpoch: true,
   });
-  const { annealEpoch = 0, halfAnnealEpoch = 0, network2: second = {}, orthogonality = {}, ...shared } = options;
+  const { annealEpoch = 0, halfAnnealEpoch = 0, network2: second = {}, orthogonality = {}, stack = false, ...shared } =
+    options;
   checkTraining(shared);
   checkOptions<Network2Options>(name, second, { ...ownTrainingOptionNames, ...networkOptionNames }, "network2");
   const own = pick(second, Object.keys(ownTrainingOptionNames));
   checkOwnTraining(name, own, shared, "network2");
   checkOrthogonality(name, orthogonality);
+  checkStack(name, stack, orthogonality);
   const freezing = { annealEpoch, halfAnnealEpoch };
   // Refuses epochs that are none.
   epochPhase(0, freezing);
@@ -53,6 +56,7 @@ export function trainBoth(options: TrainBothOptions) {
     options: shared,
     freezing,
     orthogonality,
+    stack,
   });
   return defineStep({
     name,

@@ -4,8 +4,14 @@ import { trainingFingerprint } from "./outputs/open_outputs.ts";
 import { checkOptions, type OptionNames } from "./values/check_options.ts";
 import { networkOptionNames, networkOptions, type NetworkStartOptions, networkStore } from "./values/network.ts";
 import { resolveStart } from "./values/network_start.ts";
+import {
+  checkOrthogonality,
+  checkStack,
+  type OrthogonalitySetting,
+  type StackSetting,
+} from "./values/coupling_options.ts";
 import { planTraining } from "./values/plan_training.ts";
-import { checkOrthogonality, type OrthogonalitySetting, trainNetworks } from "./values/network_training.ts";
+import { trainNetworks } from "./values/network_training.ts";
 import {
   checkOwnTraining,
   checkTraining,
@@ -18,6 +24,8 @@ import {
 export interface CoupledTrainingOptions extends TrainingOptions, NetworkStartOptions {
   /** The loss that keeps the two networks' hidden layers apart; on with coefficients 1 when left out. */
   readonly orthogonality?: Exclude<OrthogonalitySetting, false>;
+  /** Network 2 also learns with both networks in one base; false when left out. */
+  readonly stack?: StackSetting;
 }
 
 /** Options of `trainNetwork2`. */
@@ -31,6 +39,7 @@ export const coupledTrainingNames: OptionNames<CoupledTrainingOptions> = {
   ...trainingOptionNames,
   ...networkOptionNames,
   orthogonality: true,
+  stack: true,
 };
 
 /**
@@ -40,10 +49,11 @@ export const coupledTrainingNames: OptionNames<CoupledTrainingOptions> = {
 export function trainNetwork2(options: TrainNetwork2Options) {
   const name = "train network 2";
   checkOptions<TrainNetwork2Options>(name, options, { ...coupledTrainingNames, network1: true });
-  const { network1: own = {}, orthogonality = {}, ...coupled } = options;
+  const { network1: own = {}, orthogonality = {}, stack = false, ...coupled } = options;
   checkTraining(coupled);
   checkOwnTraining(name, own, coupled, "network1");
   checkOrthogonality(name, orthogonality);
+  checkStack(name, stack, orthogonality);
   const built = networkOptions(name, coupled);
   return defineStep({
     name,
@@ -56,7 +66,7 @@ export function trainNetwork2(options: TrainNetwork2Options) {
       const start = await resolveStart(built);
       const networks = [{ number: 1, start: { options: network1.options }, own }, { number: 2, start }] as const;
       return {
-        ...await planTraining(bases, data, { networks, options: coupled, freezing, orthogonality }),
+        ...await planTraining(bases, data, { networks, options: coupled, freezing, orthogonality, stack }),
         gives: { network1, network2: { options: start.options } },
       };
     },
@@ -65,7 +75,7 @@ export function trainNetwork2(options: TrainNetwork2Options) {
         { number: 1, start: { options: network1.options, network: network1 }, own },
         { number: 2, start: await resolveStart(built) },
       ] as const;
-      const task = { networks, options: coupled, freezing, orthogonality };
+      const task = { networks, options: coupled, freezing, orthogonality, stack };
       const [one, two] = await trainNetworks(bases, data, latents, task, run);
       return { network1: one, network2: two };
     },

@@ -56,22 +56,36 @@ export interface DenoisingRequest {
   adapters(part: Part): Adapters;
 }
 
-/**
- * Traces how well a base with its networks denoises a batch: `sampleLoss` of each sample, `[batch]`.
- *
- * Inputs, for network k: `latents_<k>`, `noise_<k>` or `noise_key_<k>`, `ids_<k>` or `context_<k>`, `timesteps_<k>`, `signal_<k>`, `sigma_<k>`;
- * `token_weights_<k>` where tokens have weights, `offset_<k>` or `offset_key_<k>` with a noise offset, `huber_<k>` with a Huber loss; see `traceStep`.
- * With noise of several resolutions `multires_<i>_<k>` or `multires_<i>_key_<k>` and `multires_<i>_size_<k>` for each level i; see `addMultiresNoise`.
- */
-export function traceDenoising(request: DenoisingRequest): Tensor {
-  const { number: k, base, shape, loss, vParameterization, adapters } = request;
+/** A batch with noise in it, and its prompts: what any number of predictions are traced from. */
+export interface NoisyBatch {
+  /** √ᾱ · latents + √(1 − ᾱ) · noise, `[batch, height, width, 4]`. */
+  readonly noisy: Tensor;
+  /** What a prediction is compared with: the noise, or the velocity; of `noisy`'s shape. */
+  readonly target: Tensor;
+  /** `[batch]` */
+  readonly timesteps: Tensor;
+  /** Threshold of a Huber loss, `[batch]`; null with other losses. */
+  readonly threshold: Tensor | null;
+  /** Token ids, i32 `[batch · rows, 77]`; null where `context` is fed. */
+  readonly ids: Tensor | null;
+  /** What a text encoder made of the prompts, `[batch, 75 · rows + 2, contextSize]`; null where it is traced. */
+  readonly context: Tensor | null;
+  /** `[batch, 75 · rows + 2]`; null where tokens have no weights. */
+  readonly tokenWeights: Tensor | null;
+}
+
+/** Traces a batch's latents with noise, and its prompts; its inputs are those of `traceDenoising`. */
+export function traceNoisyBatch(
+  { number: k, base, shape, loss, noise: source, vParameterization }: Omit<
+    DenoisingRequest,
+    "adapters"
+  >,
+): NoisyBatch {
   const { batch, height, width, tokenRows, hasTokenWeights = false, contextSize } = shape;
-  const picture = [batch, height, width, 4];
+  const picture = [batch, height, width, 4], states = [batch, 75 * tokenRows + 2];
   const latents = scale(input(`latents_${k}`, picture), { factor: base.latentScale });
   const drawn = (name: string, shape: readonly number[]) =>
-    request.noise === "fed"
-      ? input(`${name}_${k}`, shape)
-      : randomNormal(input(`${name}_key_${k}`, [4], "u32"), { shape });
+    source === "fed" ? input(`${name}_${k}`, shape) : randomNormal(input(`${name}_key_${k}`, [4], "u32"), { shape });
   const cells = drawn("noise", picture), { type: lossType = "l2" } = loss;
   const { noiseOffset = 0, multiresNoiseIterations: iterations = 0, multiresNoiseDiscount: discount = 0.3 } = loss;
   const noise = iterations > 0
@@ -81,16 +95,37 @@ export function traceDenoising(request: DenoisingRequest): Tensor {
     : add(cells, scale(drawn("offset", [batch, 1, 1, 4]), { factor: noiseOffset }));
   const perSample = (name: string) => input(`${name}_${k}`, [batch]);
   const signal = reshape(perSample("signal"), [batch, 1, 1, 1]), sigma = reshape(perSample("sigma"), [batch, 1, 1, 1]);
-  const stored = <T>(trace: () => T) => storingActivations(request.activations ?? "f32", trace);
-  const encode = () => {
-    const ids = input(`ids_${k}`, [batch * tokenRows, 77], "i32");
-    return stored(() => base.encode(ids, { adapters: adapters("text_encoder"), rows: tokenRows }));
+  return {
+    noisy: add(multiply(signal, latents), multiply(sigma, noise)),
+    target: vParameterization ? subtract(multiply(signal, noise), multiply(sigma, latents)) : noise,
+    timesteps: perSample("timesteps"),
+    threshold: lossType === "huber" || lossType === "smooth_l1" ? perSample("huber") : null,
+    ids: contextSize === undefined ? input(`ids_${k}`, [batch * tokenRows, 77], "i32") : null,
+    context: contextSize === undefined ? null : input(`context_${k}`, [...states, contextSize]),
+    tokenWeights: hasTokenWeights ? input(`token_weights_${k}`, states) : null,
   };
-  const states = contextSize === undefined ? encode() : input(`context_${k}`, [batch, 75 * tokenRows + 2, contextSize]);
-  const context = hasTokenWeights ? weighStates(states, input(`token_weights_${k}`, states.shape.slice(0, 2))) : states;
-  const noisy = add(multiply(signal, latents), multiply(sigma, noise));
-  const prediction = stored(() => base.denoise(noisy, perSample("timesteps"), context, { adapters: adapters("unet") }));
-  const target = vParameterization ? subtract(multiply(signal, noise), multiply(sigma, latents)) : noise;
-  const threshold = lossType === "huber" || lossType === "smooth_l1" ? perSample("huber") : null;
-  return sampleLoss(prediction, target, lossType, threshold);
+}
+
+/** Traces what a base with its networks predicts for a noisy batch, `[batch, height, width, 4]`. */
+export function tracePrediction(
+  { base, shape, adapters, activations = "f32" }: Pick<DenoisingRequest, "base" | "shape" | "adapters" | "activations">,
+  { noisy, timesteps, ids, context: fed, tokenWeights }: NoisyBatch,
+): Tensor {
+  const stored = <T>(trace: () => T) => storingActivations(activations, trace);
+  const states = fed ??
+    stored(() => base.encode(ids!, { adapters: adapters("text_encoder"), rows: shape.tokenRows }));
+  const context = tokenWeights ? weighStates(states, tokenWeights) : states;
+  return stored(() => base.denoise(noisy, timesteps, context, { adapters: adapters("unet") }));
+}
+
+/**
+ * Traces how well a base with its networks denoises a batch: `sampleLoss` of each sample, `[batch]`.
+ *
+ * Inputs, for network k: `latents_<k>`, `noise_<k>` or `noise_key_<k>`, `ids_<k>` or `context_<k>`, `timesteps_<k>`, `signal_<k>`, `sigma_<k>`;
+ * `token_weights_<k>` where tokens have weights, `offset_<k>` or `offset_key_<k>` with a noise offset, `huber_<k>` with a Huber loss; see `traceStep`.
+ * With noise of several resolutions `multires_<i>_<k>` or `multires_<i>_key_<k>` and `multires_<i>_size_<k>` for each level i; see `addMultiresNoise`.
+ */
+export function traceDenoising(request: DenoisingRequest): Tensor {
+  const batch = traceNoisyBatch(request), prediction = tracePrediction(request, batch);
+  return sampleLoss(prediction, batch.target, request.loss.type ?? "l2", batch.threshold);
 }

@@ -5,26 +5,27 @@ import {
   input,
   mean,
   multiply,
-  scale,
   scoped,
   type Tensor,
   Variable,
 } from "../engine/mod.ts";
 import { dropoutKeyStride } from "../lora/dropout.ts";
 import type { LoraNetwork, Part } from "../lora/network.ts";
+import { hooks } from "../lora/orthogonality.ts";
+import { type CouplingOptions, hookedModules, traceCoupling } from "./coupling.ts";
 import {
-  hooks,
-  textDivergence,
-  type TextMask,
-  textOrthogonality,
-  unetDivergence,
-  unetOrthogonality,
-} from "../lora/orthogonality.ts";
-import { type BatchShape, traceDenoising, type TrainableBase } from "./denoising.ts";
-import type { LossOptions } from "./loss.ts";
+  type BatchShape,
+  type DenoisingRequest,
+  type NoisyBatch,
+  traceNoisyBatch,
+  tracePrediction,
+  type TrainableBase,
+} from "./denoising.ts";
+import { type LossOptions, sampleLoss } from "./loss.ts";
 import type { Optimizer } from "./optimizers/optimizer.ts";
 import type { ParameterGroups } from "./parameter_groups.ts";
 import { type PackedFigures, packFigures } from "./packed_figures.ts";
+import { type StackOptions, traceStackLoss } from "./stack_loss.ts";
 import type { WeightNormLimit } from "./weight_norms.ts";
 import { traceGradient, traceUpdate } from "./step_update.ts";
 
@@ -55,21 +56,12 @@ export type StepForm =
   /** Two backward passes that both write into both networks, network 1 clipped between them. */
   | "original";
 
-/** The coupling of two networks in a step. */
-export interface OrthogonalityOptions {
-  /** Off: the terms are measured, and reach no loss. */
-  readonly on: boolean;
-  readonly textCoefficient: number;
-  readonly unetCoefficient: number;
-  /** Of both divergences together; above 0 it draws the networks together, below 0 apart. */
-  readonly divergenceCoefficient: number;
-  readonly textMask: TextMask;
-}
-
 /** Everything else that shapes the graph. */
 export interface StepOptions {
   readonly form: StepForm;
-  readonly orthogonality: OrthogonalityOptions;
+  readonly orthogonality: CouplingOptions;
+  /** What network 2 also learns with both networks in one base; nothing when left out. */
+  readonly stack?: StackOptions;
   readonly vParameterization: boolean;
   /** Micro-batches per step, and whether this graph is the last one of a step. */
   readonly accumulation: { readonly count: number; readonly isLast: boolean };
@@ -108,12 +100,19 @@ export interface StepGraph {
   readonly gradients: Readonly<Record<string, Tensor>>;
 }
 
-interface Pass {
+/** One network's forward pass over its own batch. */
+export interface Pass {
+  readonly request: DenoisingRequest;
+  readonly lora: LoraNetwork;
+  readonly batch: NoisyBatch;
+  readonly prediction: Tensor;
   readonly mse: Tensor;
-  readonly textHidden: Tensor | null;
-  readonly unetHidden: Tensor | null;
+  /** Deltas of the modules that are hooked, by kohya's names; null where the network has no such module. */
+  readonly hidden: ReadonlyMap<string, Tensor | null>;
   /** `[batch]`: the samples' loss weights w. */
   readonly weights: Tensor;
+  /** `[batch]`: w · s. */
+  readonly mseWeights: Tensor;
   /** `[]`: mean of w · s · MSE. */
   readonly loss: Tensor;
 }
@@ -121,7 +120,8 @@ interface Pass {
 /**
  * Traces one training step of one network, or of two that see the same timesteps and constrain each other.
  *
- * `loss_k = mean(w_k · s_k · MSE_k) + mean(w_k) · P` with `P = λ_te · O_te + λ_unet · O_unet + λ_kld · (KL_te + KL_unet)` while orthogonality is on.
+ * `loss_k = mean(w_k · s_k · MSE_k) + mean(w_k) · P` with `P = λ_te · O_te + λ_unet · O_unet + λ_kld · (KL_te + KL_unet)`, and the terms of other hooks and of
+ * the weights, while orthogonality is on; see `traceCoupling`. Network 2's loss has the stack's beside it, see `traceStackLoss`.
  *
  * Inputs, for network k = 1, 2: `latents_<k>` `[batch, height, width, 4]` as the VAE gives them, `noise_<k>` of that shape (or `noise_key_<k>` u32 [4]),
  * `ids_<k>` i32 `[batch · rows, 77]` or `context_<k>` `[batch, 75 · rows + 2, contextSize]`, with weights `token_weights_<k>` `[batch, 75 · rows + 2]`,
@@ -131,14 +131,29 @@ interface Pass {
  * `traceUpdate`, on the last micro-batch of a network that trains. The MSE is any of the losses, see `sampleLoss`.
  */
 export function traceStep(networks: readonly StepNetwork[], options: StepOptions): StepGraph {
-  const passes = networks.map((network) => scoped(`network_${network.number}`, () => tracePass(network, options)));
+  const hooked = networks.length === 2 ? hookedModules(networks.map(({ lora }) => lora), options.orthogonality) : [];
+  const names = [...new Set([hooks.textEncoder, hooks.unet, ...hooked.map(({ name }) => name)])];
+  const passes = networks.map((network) =>
+    scoped(`network_${network.number}`, () => tracePass(network, names, options))
+  );
   const figures: Record<string, Tensor> = {}, terms: Record<string, Tensor> = {};
   let losses = passes.map((pass) => pass.loss);
   const [one, two] = passes;
+  if (options.stack && options.form === "original") {
+    throw new RangeError("Cannot train the stack in the original form: each network must descend its own loss alone");
+  }
   if (two) {
-    const { penalty, ...traced } = scoped("orthogonality", () => traceOrthogonality(one, two, options));
+    const { penalty, ...traced } = scoped(
+      "orthogonality",
+      () => traceCoupling(one, two, hooked, options.orthogonality),
+    );
     Object.assign(terms, traced.terms);
     if (penalty) losses = passes.map((pass) => add(pass.loss, multiply(mean(pass.weights), penalty)));
+    if (options.stack) {
+      const stack = scoped("stack", () => traceStackLoss(one, two, options.stack!));
+      Object.assign(terms, stack.terms);
+      losses = [losses[0], add(losses[1], stack.loss)];
+    }
   }
   for (const [index, pass] of passes.entries()) {
     if (!networks[index].trains && !options.allFigures) continue;
@@ -153,9 +168,10 @@ export function traceStep(networks: readonly StepNetwork[], options: StepOptions
   );
   for (const { gradient } of trained) Object.assign(figures, gradient.figures);
   const packedFigures = packFigures(figures), hidden: Record<string, Tensor> = {};
-  for (const [index, { textHidden, unetHidden }] of passes.entries()) {
-    if (textHidden) hidden[`hook_text_${networks[index].number}`] = textHidden;
-    if (unetHidden) hidden[`hook_unet_${networks[index].number}`] = unetHidden;
+  for (const [index, pass] of passes.entries()) {
+    const text = pass.hidden.get(hooks.textEncoder), unet = pass.hidden.get(hooks.unet);
+    if (text) hidden[`hook_text_${networks[index].number}`] = text;
+    if (unet) hidden[`hook_unet_${networks[index].number}`] = unet;
   }
   if (!options.accumulation.isLast) {
     const effects = trained.flatMap(({ gradient }) => gradient.kept);
@@ -183,44 +199,25 @@ function optimizerScope({ number }: StepNetwork): string {
   return `network_${number}.optimizer`;
 }
 
-function tracePass({ number, base, lora, shape, loss }: StepNetwork, options: StepOptions): Pass {
-  const hidden = new Map<string, Tensor | null>([[hooks.textEncoder, null], [hooks.unet, null]]);
+function tracePass(
+  { number, base, lora, shape, loss }: StepNetwork,
+  hookNames: readonly string[],
+  options: StepOptions,
+): Pass {
+  const hidden = new Map<string, Tensor | null>(hookNames.map((name) => [name, null]));
   const dropoutKeys = lora.dropoutKeyCount
     ? input(`dropout_keys_${number}`, [lora.dropoutKeyCount * dropoutKeyStride], "u32")
     : null;
   const { noise, vParameterization, activations = "f32" } = options;
   const adapters = (part: Part) => lora.adapters(part, { hidden, dropoutKeys });
-  const mse = traceDenoising({ number, base, shape, loss, noise, vParameterization, activations, adapters });
+  const request: DenoisingRequest = { number, base, shape, loss, noise, vParameterization, activations, adapters };
+  const batch = traceNoisyBatch(request), prediction = tracePrediction(request, batch);
+  const mse = sampleLoss(prediction, batch.target, loss.type ?? "l2", batch.threshold);
   const perSample = (name: string) => input(`${name}_${number}`, [shape.batch]);
+  const mseWeights = perSample("mse_weights");
   return {
-    mse,
+    ...{ request, lora, batch, prediction, mse, hidden, mseWeights },
     weights: perSample("loss_weights"),
-    loss: mean(multiply(perSample("mse_weights"), mse)),
-    textHidden: hidden.get(hooks.textEncoder) ?? null,
-    unetHidden: hidden.get(hooks.unet) ?? null,
+    loss: mean(multiply(mseWeights, mse)),
   };
-}
-
-function traceOrthogonality(one: Pass, two: Pass, { orthogonality }: StepOptions) {
-  const terms: Record<string, Tensor> = {};
-  let penalty: Tensor | null = null;
-  const weigh = (term: Tensor, coefficient: number) => {
-    // A term that is off must not be computed as 0 · P: an overflow in h would still make NaN.
-    if (!orthogonality.on || coefficient === 0) return;
-    const weighed = scale(term, { factor: coefficient });
-    penalty = penalty ? add(penalty, weighed) : weighed;
-  };
-  if (one.textHidden && two.textHidden) {
-    terms.orth_te = textOrthogonality(one.textHidden, two.textHidden, orthogonality.textMask);
-    weigh(terms.orth_te, orthogonality.textCoefficient);
-    terms.kld_te = textDivergence(one.textHidden, two.textHidden);
-    weigh(terms.kld_te, orthogonality.divergenceCoefficient);
-  }
-  if (one.unetHidden && two.unetHidden) {
-    terms.orth_unet = unetOrthogonality(one.unetHidden, two.unetHidden);
-    weigh(terms.orth_unet, orthogonality.unetCoefficient);
-    terms.kld_unet = unetDivergence(one.unetHidden, two.unetHidden);
-    weigh(terms.kld_unet, orthogonality.divergenceCoefficient);
-  }
-  return { penalty: penalty as Tensor | null, terms };
 }

@@ -140,13 +140,15 @@ function sumOfSquares(parts: readonly Tensor[]): Tensor {
 
 /**
  * Ranges of a network's flat weights that a loss depends on, neighbours of one learning rate joined, none too long. PyTorch leaves a weight without a
- * gradient alone, decay included: such as those behind a skipped text layer.
+ * gradient alone, decay included: such as those behind a skipped text layer, and frozen down projections.
  */
 function trainedRanges(loss: Tensor, { lora, groups: { groupOf } }: StepNetwork): Range[] {
+  const frozen = new Set(lora.orthonormalPlace === undefined ? [] : lora.modules.map(({ down }) => down));
   const depends = dependsOn(loss, lora.tensors.map(({ tensor }) => tensor));
   const ranges: { start: number; length: number; group: number }[] = [];
-  for (const [i, { offsetElements }] of lora.tensors.entries()) {
-    if (!depends[i]) continue;
+  for (const [i, tensor] of lora.tensors.entries()) {
+    if (!depends[i] || frozen.has(tensor)) continue;
+    const { offsetElements } = tensor;
     const end = lora.tensors[i + 1]?.offsetElements ?? lora.sizeElements, last = ranges.at(-1);
     const isNext = last && last.start + last.length === offsetElements && last.group === groupOf[i];
     if (isNext && end - last.start <= rangeElements) last.length = end - last.start;

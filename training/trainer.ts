@@ -9,6 +9,7 @@ import {
 } from "../engine/mod.ts";
 import type { LoraNetwork } from "../lora/network.ts";
 import type { TextMask } from "../lora/orthogonality.ts";
+import type { CouplingOptions } from "./coupling.ts";
 import { batchFeeds, drawTimesteps, shapeOf, type TrainBatch, type TrainingNoise } from "./feeds.ts";
 import { type ScheduleUnit, stepMultiplier } from "./learning_rate.ts";
 import {
@@ -22,13 +23,14 @@ import { DivergedError, findNotFinite, firstNotFinite, type SkippedStep, skipRea
 import type { PackedFigures } from "./packed_figures.ts";
 import { partRate } from "./parameter_groups.ts";
 import type { EpochPhase } from "./phases.ts";
+import type { StackOptions } from "./stack_loss.ts";
 import { haltFlag, type StepForm, type StepGraph, type StepOptions } from "./step_graph.ts";
 import { planned, readEvery, recorderRows, traceTraining, trains } from "./training_program.ts";
 import { Validator } from "./validation.ts";
 import { rateFeed } from "./step_update.ts";
 
 /** What both networks share. Defaults are sd-scripts'. */
-export interface TrainerOptions {
+export interface TrainerOptions extends Pick<CouplingOptions, "hooks" | "downCoefficient" | "upCoefficient"> {
   readonly seed: number;
   readonly totalSteps: number;
   readonly form?: StepForm;
@@ -37,6 +39,8 @@ export interface TrainerOptions {
   /** 0, off, when left out. */
   readonly divergenceCoefficient?: number;
   readonly textMask?: TextMask;
+  /** What network 2 also learns with both networks in one base; nothing when left out. */
+  readonly stack?: StackOptions;
   readonly accumulationSteps?: number;
   /** What moves the learning rates' schedules; `step` when left out. */
   readonly scheduleUnit?: ScheduleUnit;

@@ -29,6 +29,7 @@ export function traceTraining(request: TraceRequest): StepGraph {
   const { networks, updaters, shapes, phase, noise, accumulation, halted, options } = request;
   const { form = "clean", textCoefficient = 1, unetCoefficient = 1, divergenceCoefficient = 0, textMask = "1-I" } =
     options;
+  const { hooks, downCoefficient = 0, upCoefficient = 0, stack } = options;
   const step: StepNetwork[] = networks.map(({ number, base, lora }, k) => ({
     number,
     base,
@@ -39,7 +40,11 @@ export function traceTraining(request: TraceRequest): StepGraph {
   }));
   return traceStep(step, {
     form,
-    orthogonality: { on: phase.orthogonalityOn, textCoefficient, unetCoefficient, divergenceCoefficient, textMask },
+    orthogonality: {
+      ...{ on: phase.orthogonalityOn, textCoefficient, unetCoefficient, divergenceCoefficient, textMask },
+      ...{ downCoefficient, upCoefficient, ...(hooks ? { hooks } : {}) },
+    },
+    ...(stack && networks.length === 2 ? { stack } : {}),
     vParameterization: noise.predictionType === "v_prediction",
     accumulation,
     noise: "drawn",

@@ -1,4 +1,4 @@
-import type { OrthogonalitySetting } from "../../steps/values/network_training.ts";
+import type { OrthogonalitySetting } from "../../steps/values/coupling_options.ts";
 import type { OwnTrainingOptions, TrainingOptions } from "../../steps/values/training_options.ts";
 import type { FlagName, FlagValues } from "../flags/table.ts";
 import { type PythonLiteral, pythonLiteral } from "../settings/python_literal.ts";

@@ -33,7 +33,8 @@ interface Curve {
 const lineColours = ["#1a1a1a", "#0072b2", "#d55e00", "#6b6b6b"];
 const lineDashes = [[1, 0], [7, 3], [2, 2], [8, 2, 2, 2]];
 
-const config = {
+/** How all plots look. */
+export const config = {
   background: "#ffffff",
   font: "system-ui, sans-serif",
   padding: 4,
@@ -253,7 +254,8 @@ async function stagePlot(stages: Report["stages"]): Promise<Plot | undefined> {
   return { kind: "time", title: "Time per stage", caption, legend: [], svg, isNarrow: false };
 }
 
-async function toSvg(spec: TopLevelSpec): Promise<string> {
+/** Draws a plot as SVG. */
+export async function toSvg(spec: TopLevelSpec): Promise<string> {
   const view = new View(parse(compile(spec).spec), { renderer: "none" });
   try {
     return await view.toSVG();

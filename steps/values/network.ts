@@ -33,6 +33,7 @@ export const networkOptionNames: OptionNames<NetworkStartOptions> = {
   blocks: true,
   modules: true,
   namedModulesOnly: true,
+  orthonormalPlace: true,
   dropout: true,
   rankDropout: true,
   moduleDropout: true,

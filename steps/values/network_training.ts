@@ -1,22 +1,20 @@
 import type { LoraNetwork } from "../../lora/network.ts";
-import type { TextMask } from "../../lora/orthogonality.ts";
 import { hashJson, type StepRun } from "../../pipeline/mod.ts";
 import type { FreezeOptions } from "../../training/phases.ts";
 import type { NetworkSettings } from "../../training/network_settings.ts";
-import type { StepForm } from "../../training/step_graph.ts";
 import type { StepFigures } from "../../training/trainer.ts";
 import { baseHash, openOutputs, readResumed, withoutOutputs } from "../outputs/open_outputs.ts";
 import type { StateFacts, StateNetwork } from "../outputs/state_facts.ts";
 import { trainingMetadata } from "../outputs/training_metadata.ts";
 import type { TrainingContent } from "../outputs/training_output.ts";
 import type { LoadedBases } from "./bases.ts";
-import { checkOptions } from "./check_options.ts";
+import { couplingOptions, type OrthogonalitySetting, type StackSetting } from "./coupling_options.ts";
 import type { LatentProvider } from "./latents.ts";
 import { LiveLatents } from "./live_latents.ts";
 import { buildNetwork, type Network } from "./network.ts";
 import { type NetworkStart, startingWeights } from "./network_start.ts";
 import { datasetOf, type NetworkData, type TrainingData } from "./training_data.ts";
-import { fixedCaptions, TextOutputs } from "./text_outputs.ts";
+import { fixedCaptions, TextOutputs, type TextSide } from "./text_outputs.ts";
 import { runTraining, trainingLength, type TrainingSide } from "./training_loop.ts";
 import {
   networkSettings,
@@ -24,47 +22,6 @@ import {
   trainingOptionNames,
   type TrainingOptions,
 } from "./training_options.ts";
-
-/** The coupling between two networks; false trains without it. */
-export type OrthogonalitySetting = false | {
-  /** Coefficient of the text term (`--orth_te_coefficient`); 1 when left out. */
-  readonly textEncoder?: number;
-  /** Coefficient of the UNet term (`--orth_unet_coefficient`); 1 when left out. */
-  readonly unet?: number;
-  /**
-   * Coefficient of the divergence between the networks' hidden layers (`--kld_coefficient`), which the original reads and never uses; 0, off, when left
-   * out. The loss falls with it: above 0 it draws the networks together, below 0 it drives them apart.
-   */
-  readonly divergence?: number;
-  /** `1-I`, the method's formula, when left out; `I` is what the original's code does. */
-  readonly textMask?: TextMask;
-  /** `clean` when left out; `original` has the original script's gradients. */
-  readonly form?: StepForm;
-};
-
-/**
- * Checks the coupling's options before anything runs.
- *
- * @param step Name of the step they belong to.
- * @throws {TypeError} If an option is unknown.
- * @throws {RangeError} If a value is out of range.
- */
-export function checkOrthogonality(step: string, options: Exclude<OrthogonalitySetting, false>): void {
-  const known = { textEncoder: true, unet: true, divergence: true, textMask: true, form: true } as const;
-  checkOptions<Exclude<OrthogonalitySetting, false>>(step, options, known, "orthogonality");
-  const { textEncoder = 1, unet = 1, divergence = 0, textMask = "1-I", form = "clean" } = options;
-  for (const [name, value] of Object.entries({ textEncoder, unet, divergence })) {
-    if (!Number.isFinite(value)) {
-      throw new RangeError(`Cannot train: orthogonality.${name} is ${value}, must be a number`);
-    }
-  }
-  if (!["1-I", "I"].includes(textMask)) {
-    throw new RangeError(`Cannot train: orthogonality.textMask is ${JSON.stringify(textMask)}, must be 1-I or I`);
-  }
-  if (!["clean", "original"].includes(form)) {
-    throw new RangeError(`Cannot train: orthogonality.form is ${JSON.stringify(form)}, must be clean or original`);
-  }
-}
 
 /** The data of one network, or an error that says which step should have read it. */
 export function dataOf(data: TrainingData, number: 1 | 2): NetworkData {
@@ -79,6 +36,7 @@ export interface TrainingTask {
   readonly options: TrainingOptions;
   readonly freezing: FreezeOptions;
   readonly orthogonality: OrthogonalitySetting;
+  readonly stack: StackSetting;
 }
 
 /** One network of a training. */
@@ -94,12 +52,10 @@ export function settingsOf({ own }: NetworkTask, options: TrainingOptions): Netw
   return networkSettings({ ...options, ...own });
 }
 
-/** The trainer's names for the coupling. */
-export function orthogonalityOptions(setting: OrthogonalitySetting) {
-  const { textEncoder = 1, unet = 1, divergence = 0, textMask = "1-I", form = "clean" } = setting === false
-    ? {}
-    : setting;
-  return { textCoefficient: textEncoder, unetCoefficient: unet, divergenceCoefficient: divergence, textMask, form };
+/** Captions that can be encoded beforehand. In a stack the other network may have modules in the text encoder as well. */
+export function captionsOf(side: TextSide, { networks, options, stack }: TrainingTask): string[] | null {
+  const changesText = networks.some(({ start: { options: { parts } } }) => parts?.includes("text_encoder") ?? true);
+  return stack !== false && changesText ? null : fixedCaptions(side, options);
 }
 
 /** Trains one network or two against each other; gives them back in the task's order. */
@@ -122,7 +78,7 @@ export async function trainNetworks(
       loras.push(lora);
       const warn = (message: string) => run.warn(message);
       device.upload(lora.weights, await startingWeights(lora, start, { seed, stream: number, warn }));
-      const captions = fixedCaptions({ base, lora, dataset }, options);
+      const captions = captionsOf({ base, lora, dataset }, task);
       const texts = captions && await TextOutputs.encode(device, { base, tokenizer }, captions, options, run);
       sides.push({ number, base, lora, settings: settingsOf(network, options), dataset, tokenizer, texts });
     }
@@ -144,7 +100,15 @@ export async function trainNetworks(
           options: built,
           weights: state.networks[k].weights,
           log: [...network?.log ?? [], ...figures],
-          settings: { ...network?.settings, ...withoutOutputs(options), ...own, seed, freezing, orthogonality },
+          settings: {
+            ...network?.settings,
+            ...withoutOutputs(options),
+            ...own,
+            seed,
+            freezing,
+            orthogonality,
+            ...stackOf(task),
+          },
           metadata: metadata.get(number)!,
         };
       });
@@ -164,7 +128,7 @@ export async function trainNetworks(
       bases,
       sides,
       opened,
-      { ...options, ...orthogonalityOptions(orthogonality) },
+      { ...options, ...couplingOptions(task) },
       { ...freezing, orthogonality: orthogonality !== false },
       { facts, outputs, resumed: await readResumed(options, facts, totalSteps, run) },
       run,
@@ -175,13 +139,18 @@ export async function trainNetworks(
   }
 }
 
+/** The stack's setting, where there is one: what was kept without it stays valid. */
+function stackOf({ stack }: TrainingTask) {
+  return stack === false ? {} : { stack };
+}
+
 /** What checkpoints and states of a training belong to. */
 async function stateFacts(
-  { networks, options, freezing, orthogonality }: TrainingTask,
+  task: TrainingTask,
   sides: readonly TrainingSide[],
   merged: LoadedBases["merged"],
 ): Promise<StateFacts> {
-  const found: StateNetwork[] = [];
+  const { networks, options, freezing, orthogonality } = task, found: StateNetwork[] = [];
   for (const [k, { number, base, lora }] of sides.entries()) {
     const { rank, convRank = null, parts = ["text_encoder", "unet"] } = networks[k].start.options;
     const { optimizer = "AdamW" } = { ...options, ...networks[k].own };
@@ -201,7 +170,7 @@ async function stateFacts(
   );
   // A step's options are those of its network too, which stand above.
   const shared = Object.entries(withoutOutputs(options)).filter(([name]) => name in trainingOptionNames);
-  const whole = { ...Object.fromEntries(shared), ...settings, freezing, orthogonality };
+  const whole = { ...Object.fromEntries(shared), ...settings, freezing, orthogonality, ...stackOf(task) };
   // As it is read back.
   return { networks: found, settings: JSON.parse(JSON.stringify(whole)) };
 }

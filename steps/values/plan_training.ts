@@ -11,17 +11,11 @@ import { trainingDiskUse } from "../outputs/disk_use.ts";
 import { runTable, runTableLines } from "../report/run_table.ts";
 import type { OpenedBases } from "./bases.ts";
 import { checkOnAdapter } from "./check_adapter.ts";
+import { couplingOptions, type OrthogonalitySetting } from "./coupling_options.ts";
 import { heldOutShapes, microBatchKinds } from "./micro_batch_kinds.ts";
 import { activationFormat } from "./mixed_precision.ts";
 import { buildNetwork } from "./network.ts";
-import {
-  dataOf,
-  orthogonalityOptions,
-  type OrthogonalitySetting,
-  settingsOf,
-  type TrainingTask,
-} from "./network_training.ts";
-import { fixedCaptions } from "./text_outputs.ts";
+import { captionsOf, dataOf, settingsOf, type TrainingTask } from "./network_training.ts";
 import { datasetOf, type TrainingData } from "./training_data.ts";
 import { trainingLength, trainingNoise } from "./training_loop.ts";
 
@@ -36,7 +30,7 @@ export async function planTraining(bases: OpenedBases, data: TrainingData, task:
   const datasets = networks.map(({ number }) => datasetOf(dataOf(data, number)));
   const { stepsPerEpoch, totalSteps, epochs } = trainingLength(datasets, options);
   const phases = Array.from({ length: epochs }, (_, epoch) => epochPhase(epoch, freezing));
-  const captions = sides.map((side, k) => fixedCaptions({ ...side, dataset: datasets[k] }, options));
+  const captions = sides.map((side, k) => captionsOf({ ...side, dataset: datasets[k] }, task));
   const contextSizes = sides.map(({ base }, k) => captions[k] ? base.textConfig.size : undefined);
   const { kinds, count } = microBatchKinds(datasets, options, contextSizes);
   const resident = [...new Set([bases.network1, bases.network2])].flatMap((base) => base.variables);
@@ -51,7 +45,7 @@ export async function planTraining(bases: OpenedBases, data: TrainingData, task:
       trainingNoise(bases, options),
       kinds,
       JSON.parse(phase),
-      { ...options, ...orthogonalityOptions(orthogonality), activations: activationFormat(bases, options) },
+      { ...options, ...couplingOptions(task), activations: activationFormat(bases, options) },
       resident,
       datasets.map((dataset) => heldOutShapes(dataset, options)),
     )

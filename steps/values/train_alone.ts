@@ -30,6 +30,7 @@ export function trainAlone(name: string, number: 1 | 2, options: TrainAloneOptio
     options,
     freezing: {},
     orthogonality: false,
+    stack: false,
   });
   return {
     definition: { name, version: 3, options, needs, fingerprint: () => trainingFingerprint(options, built) },

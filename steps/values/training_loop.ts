@@ -65,7 +65,18 @@ export async function runTraining(
   latents: OpenedLatents,
   options:
     & TrainingOptions
-    & Pick<TrainerOptions, "form" | "textCoefficient" | "unetCoefficient" | "divergenceCoefficient" | "textMask">,
+    & Pick<
+      TrainerOptions,
+      | "form"
+      | "textCoefficient"
+      | "unetCoefficient"
+      | "divergenceCoefficient"
+      | "downCoefficient"
+      | "upCoefficient"
+      | "hooks"
+      | "textMask"
+      | "stack"
+    >,
   freezing: FreezeOptions & { readonly orthogonality?: boolean },
   { facts, outputs, resumed }: TrainingKeeping,
   run: StepRun,

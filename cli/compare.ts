@@ -1,0 +1,147 @@
+import { Command, CommanderError } from "@commander-js/extra-typings";
+import { comparison } from "../steps/comparison/comparison.ts";
+import type { ComparisonOptions } from "../steps/comparison/variant.ts";
+import { runRecipe } from "./run_recipe.ts";
+import { UsageError } from "./usage_error.ts";
+
+/** Rows of pictures of a person's own data: the same prompt with so many seeds. */
+const ownRows = 4;
+
+function wholeNumber(name: string, text: string): number {
+  const value = Number(text);
+  if (text.trim() !== "" && Number.isSafeInteger(value) && value > 0) return value;
+  throw new UsageError(`--${name} is ${JSON.stringify(text)}, must be a whole number above 0`);
+}
+
+function seedList(text: string): number[] {
+  const range = text.match(/^(\d+)-(\d+)$/);
+  if (range) {
+    const [first, last] = [Number(range[1]), Number(range[2])];
+    if (first <= last && last - first < 1000) return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+  } else if (/^\d+(,\d+)*$/.test(text)) return text.split(",").map(Number);
+  throw new UsageError(`--seeds is ${JSON.stringify(text)}, must be a list such as 1,2,5 or a range such as 1-5`);
+}
+
+function makeCommand(name: string) {
+  return new Command(name).exitOverride().description(
+    "Compares ways to train two LoRA networks that are to be stacked. Without a base it compares them on the avatars that come with the project.",
+  )
+    .option("--seeds <list>", "seeds, such as 1-5 or 1,2,7")
+    .option("--variants <names>", "names of variants, by commas; the baseline is always done")
+    .option("--output_dir <folder>", "what the comparison makes; run again with it, and the comparison goes on")
+    .option("--pretrained_model_name_or_path <path>", "your own base: a folder, a file, or a model on the hub")
+    .option("--train_data_dir <folder>", "pictures of network 1: folders <repeats>_<class>")
+    .option("--train_data_dir_2 <folder>", "pictures of network 2")
+    .option("--reg_data_dir <folder>", "regularization pictures of network 1")
+    .option("--reg_data_dir_2 <folder>", "regularization pictures of network 2")
+    .option("--prompt <text>", "asks for network 1's concept alone")
+    .option("--prompt_2 <text>", "asks for network 2's concept alone")
+    .option("--prompt_stack <text>", "asks for both")
+    .option("--resolution <pixels>", "side of the pictures, a multiple of 64; 512 with a base of your own")
+    .option("--train_batch_size <count>", "pictures in a batch; 1 with a base of your own")
+    .option("--network_dim <rank>", "rank of both networks, and their alpha")
+    .option("--learning_rate <rate>", "of both networks; 1e-4 with a base of your own")
+    .option("--max_train_steps <steps>", "steps of each network; 1000 with a base of your own")
+    .option("--mixed_precision <format>", "no, fp16 or bf16: what frozen weights and activations are kept in")
+    .option("--describe", "say what the first recipe will do, and run nothing")
+    .option("--stack", "print where an error came from");
+}
+
+type Flags = ReturnType<ReturnType<typeof makeCommand>["opts"]>;
+
+/** Flags that a person's own data need. */
+const needed = ["train_data_dir", "train_data_dir_2", "prompt", "prompt_2", "prompt_stack"] as const;
+
+/** A comparison on a person's own base and data: the avatars' variants, everything else by flags. */
+function ownComparison(flags: Flags, { variants, seeds, folder }: ComparisonOptions): ComparisonOptions {
+  const missing = needed.filter((name) => flags[name] === undefined);
+  if (missing.length > 0) {
+    throw new UsageError(
+      `--pretrained_model_name_or_path is given, so ${missing.map((name) => `--${name}`).join(", ")} must be as well`,
+    );
+  }
+  const number = (name: "resolution" | "train_batch_size" | "network_dim" | "max_train_steps", fallback: number) =>
+    flags[name] === undefined ? fallback : wholeNumber(name, flags[name]);
+  const learningRate = Number(flags.learning_rate ?? "1e-4"), { mixed_precision: precision = "no" } = flags;
+  if (!(learningRate > 0)) {
+    throw new UsageError(`--learning_rate is ${JSON.stringify(flags.learning_rate)}, must be a number above 0`);
+  }
+  if (precision !== "no" && precision !== "fp16" && precision !== "bf16") {
+    throw new UsageError(`--mixed_precision is ${JSON.stringify(precision)}, must be no, fp16 or bf16`);
+  }
+  const rank = number("network_dim", 16), resolution = number("resolution", 512);
+  const data = (train: string, reg: string | undefined) => ({ train, ...(reg === undefined ? {} : { reg }) });
+  return {
+    ...{ folder, variants, seeds, resolution, batchSize: number("train_batch_size", 1), heldOut: 0.1 },
+    bases: { network1: flags.pretrained_model_name_or_path!, mixedPrecision: precision },
+    network1: data(flags.train_data_dir!, flags.reg_data_dir),
+    network2: data(flags.train_data_dir_2!, flags.reg_data_dir_2),
+    training: { rank, alpha: rank, learningRate, steps: number("max_train_steps", 1000) },
+    pictures: {
+      ...{ width: resolution, height: resolution },
+      rows: Array.from({ length: ownRows }, (_, i) => ({ text: "", seed: i + 1 })),
+    },
+    prompts: { network1: flags.prompt!, network2: flags.prompt_2!, stack: flags.prompt_stack! },
+  };
+}
+
+/**
+ * The comparison that a command line asks for.
+ *
+ * @param avatars What is compared without a base of one's own.
+ * @throws {UsageError} If the user has to change the command line.
+ * @throws {CommanderError} After commander has printed help or an error.
+ */
+export function comparisonOptions(avatars: ComparisonOptions, args: readonly string[]): ComparisonOptions {
+  const command = makeCommand("compare");
+  command.parse([...args], { from: "user" });
+  const flags = command.opts(), [baseline, ...others] = avatars.variants;
+  let chosen = others;
+  if (flags.variants !== undefined) {
+    const names = flags.variants.split(",").map((name) => name.trim());
+    const unknown = names.find((name) => !avatars.variants.some((variant) => variant.name === name));
+    if (unknown !== undefined) {
+      throw new UsageError(
+        `--variants has ${JSON.stringify(unknown)}, which is none of: ${
+          avatars.variants.map(({ name }) => name).join(", ")
+        }`,
+      );
+    }
+    chosen = others.filter(({ name }) => names.includes(name));
+  }
+  const options: ComparisonOptions = {
+    ...avatars,
+    folder: flags.output_dir ?? avatars.folder,
+    seeds: flags.seeds === undefined ? avatars.seeds : seedList(flags.seeds),
+    variants: [baseline, ...chosen],
+  };
+  if (flags.pretrained_model_name_or_path !== undefined) return ownComparison(flags, options);
+  const given = Object.keys(flags).filter((name) =>
+    !["seeds", "variants", "output_dir", "describe", "stack"].includes(name)
+  );
+  if (given.length > 0) {
+    throw new UsageError(
+      `--${given[0]} needs --pretrained_model_name_or_path: on the avatars everything else is fixed`,
+    );
+  }
+  return options;
+}
+
+/**
+ * A script's last line: compares variants in the terminal, on the avatars or on what the command line names. Ends as `runRecipe` does; with exit code 2 where the
+ * command line has to be changed.
+ */
+export async function runComparison(avatars: ComparisonOptions, args: readonly string[] = Deno.args): Promise<void> {
+  let compared: ReturnType<typeof comparison>;
+  try {
+    compared = comparison(comparisonOptions(avatars, args));
+  } catch (error) {
+    // Commander has printed its own; asking for help is no error.
+    if (error instanceof CommanderError) Deno.exit(error.exitCode === 0 ? 0 : 2);
+    if (!(error instanceof UsageError)) throw error;
+    console.error(error.message);
+    Deno.exit(2);
+  }
+  const onCell = (text: string) => console.log(text);
+  await runRecipe({ describe: compared.describe, run: (run) => compared.run({ ...run, onCell }) }, { args });
+}

@@ -1,0 +1,46 @@
+/** Which way of training two LoRAs leaves most of both in a stack? Variants × seeds, one table; `--help` says how to compare on pictures of your own. */
+import * as d from "../mod.ts";
+
+const quick = Deno.args.includes("--quick"), off = { textEncoder: 0, unet: 0 };
+const both = (coefficient: number) => ({ textEncoder: coefficient, unet: coefficient });
+const allHooks = (coefficient: number) => ({ ...off, hooks: { modules: "all", coefficient } } as const);
+
+const variants: d.Variant[] = [
+  { name: "sequential" },
+  { name: "two hooks λ 1", orthogonality: both(1) },
+  { name: "two hooks λ 100", orthogonality: both(100) },
+  { name: "two hooks λ 1 mask I original", orthogonality: { ...both(1), textMask: "I", form: "original" } },
+  { name: "all hooks λ 1", orthogonality: allHooks(1) },
+  { name: "all hooks λ 100", orthogonality: allHooks(100) },
+  { name: "down penalty λ 1", orthogonality: { ...off, down: 1 } },
+  { name: "up penalty λ 1", orthogonality: { ...off, up: 1 } },
+  { name: "Orthogonal Adaptation", orthonormal: true },
+  { name: "null-space rows", training: "projected", side: "rows" },
+  { name: "null-space columns", training: "projected", side: "columns" },
+  { name: "stack-aware", stack: { own: 1, other: 1 } },
+  { name: "stack-aware and two hooks λ 1", stack: { own: 1, other: 1 }, orthogonality: both(1) },
+  { name: "joint", training: "both" },
+  { name: "joint two hooks λ 1", training: "both", orthogonality: both(1) },
+];
+
+const shared = { schedule: "cosine", minSnrGamma: 0.3 } as const;
+const rows = ["white", "pink", "sky blue", "beige", "white", "pink"].map((text, i) => ({ text, seed: i + 1 }));
+
+await d.runComparison({
+  ...{ folder: quick ? "out/compare-quick" : "out/compare", variants, seeds: quick ? [1] : [1, 2, 3, 4, 5] },
+  ...{ bases: { network1: "toy" }, resolution: quick ? 64 : 128, batchSize: quick ? 1 : 4 },
+  network1: { train: d.toy.character, reg: d.toy.priors },
+  network2: { train: d.toy.outfit },
+  ...{ priorLossWeight: 0.5, heldOut: 1 / 6, regions: d.toy.regions },
+  training: { rank: 16, alpha: 16, steps: quick ? 2 : 100, learningRate: 6e-3, ...shared },
+  pretraining: { steps: quick ? 2 : 150, learningRate: 7e-3, ...shared },
+  pictures: {
+    ...{ width: 128, height: 128, sampler: "ddim", steps: quick ? 2 : 20, guidance: 3 },
+    rows: quick ? rows.slice(0, 1) : rows,
+  },
+  prompts: {
+    network1: "pixel art portrait of sks person, red clothes, {row} background",
+    network2: "pixel art portrait of a person, zkz clothes, {row} background",
+    stack: "pixel art portrait of sks person, zkz clothes, {row} background",
+  },
+}, Deno.args.filter((arg) => arg !== "--quick"));

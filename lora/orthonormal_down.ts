@@ -1,0 +1,37 @@
+import { Matrix, QrDecomposition } from "ml-matrix";
+import { uniformByRule } from "../formats/weights_by_rule.ts";
+
+/**
+ * A frozen down projection of Orthogonal Adaptation: rows `place · rank` to `(place + 1) · rank` of one orthonormal basis of the layer's inputs, which the module's
+ * name alone decides. The down projections of two networks at different places are orthogonal, `A₁·A₂ᵀ = 0`, wherever and whenever they were made.
+ *
+ * The basis is the Q of columns that are uniform by rule; a column depends on those before it alone, so any number of places agree.
+ *
+ * @param module kohya's name.
+ * @param inSize Numbers in a row: inputs of the layer, times the kernel's area.
+ * @returns `[rank, inSize]`, row-major.
+ * @throws {RangeError} If the layer has too few inputs for so many places.
+ * @see Po et al. 2024, https://arxiv.org/abs/2312.02432
+ */
+export function orthonormalDown(
+  module: string,
+  { place, rank, inSize }: { readonly place: number; readonly rank: number; readonly inSize: number },
+): Float32Array<ArrayBuffer> {
+  const columns = (place + 1) * rank;
+  if (columns > inSize) {
+    const places = Math.floor(inSize / rank);
+    throw new RangeError(
+      `Cannot make ${module} orthonormal at place ${place}: its layer has ${inSize} inputs, room for ${places} ` +
+        `${places === 1 ? "network" : "networks"} of rank ${rank}; lower the rank`,
+    );
+  }
+  const random = new Matrix(inSize, columns);
+  for (let column = 0; column < columns; column++) {
+    random.setColumn(column, Array.from(uniformByRule(`${module}.basis`, inSize, column)));
+  }
+  const basis = new QrDecomposition(random).orthogonalMatrix, rows = new Float32Array(rank * inSize);
+  for (let row = 0; row < rank; row++) {
+    for (let i = 0; i < inSize; i++) rows[row * inSize + i] = basis.get(i, place * rank + row);
+  }
+  return rows;
+}

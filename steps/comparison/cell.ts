@@ -1,0 +1,95 @@
+import { mkdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { writeFileAtomically } from "../../formats/atomic_file.ts";
+import type { StepFigures } from "../../training/trainer.ts";
+import type { Additivity } from "../../training/additivity.ts";
+import { retentionOf } from "../measure_retention.ts";
+import type { Regions } from "../report/regions.ts";
+import type { SampleSheet } from "../values/sample_sheet.ts";
+import { sampleStore } from "../sample.ts";
+import { columns } from "./recipes.ts";
+
+/** One variant with one seed, done. */
+export interface Cell {
+  readonly variant: string;
+  readonly seed: number;
+  /** Hash of all that decides it: a cell of other settings is done anew. */
+  readonly settings: string;
+  /** What was measured, by name; see `figureNames` and `cellFigures`. */
+  readonly figures: Readonly<Record<string, number>>;
+  readonly seconds: number;
+}
+
+/** Steps at the end of a training whose figures are averaged. */
+const lastSteps = 10;
+
+/** What of a training is worth a column. */
+const trainingFigure = /^(loss_2|orth_\w+|stack_\w+)$/;
+
+/**
+ * What a cell is judged by:
+ *
+ * - `identity_alone`, `identity_stack`, `outfit_alone`, `outfit_stack`: retention, where it can be read off the pictures;
+ * - `identity_share`, `outfit_share`: the stack's over what the LoRA does alone;
+ * - `additivity` on held-out pictures, `change_1` and `change_2` as in `Additivity`;
+ * - losses and terms of network 2's last ten steps, by the names that logs use.
+ */
+export function cellFigures(
+  sheet: SampleSheet,
+  regions: Regions | null,
+  additivity: Additivity,
+  log: readonly StepFigures[],
+): Record<string, number> {
+  const figures: Record<string, number> = {};
+  if (regions) {
+    const { one, two, stack } = columns;
+    const found = retentionOf(sheet, regions, { identity: [one, stack], outfit: [two, stack] });
+    const column = (name: string) => found.find((each) => each.name === name)!;
+    figures.identity_alone = column(one).identityKept!;
+    figures.identity_stack = column(stack).identityKept!;
+    figures.outfit_alone = column(two).outfitTaken!;
+    figures.outfit_stack = column(stack).outfitTaken!;
+    figures.identity_share = figures.identity_stack / figures.identity_alone;
+    figures.outfit_share = figures.outfit_stack / figures.outfit_alone;
+  }
+  Object.assign(figures, { additivity: additivity.error, change_1: additivity.change1, change_2: additivity.change2 });
+  const last = log.slice(-lastSteps).map(({ values }) => values);
+  for (const name of Object.keys(last.at(-1) ?? {}).filter((name) => trainingFigure.test(name))) {
+    figures[name] = last.reduce((sum, values) => sum + values[name], 0) / last.length;
+  }
+  return figures;
+}
+
+/** A cell that was finished with these settings; null where there is none. */
+export async function readCell(folder: string, settings: string): Promise<Cell | null> {
+  const path = join(folder, "cell.json");
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
+  try {
+    const cell: Cell = JSON.parse(text);
+    return cell.settings === settings ? cell : null;
+  } catch (cause) {
+    throw new SyntaxError(`Cannot read ${path}: it is no JSON; delete it, and the cell is done anew`, { cause });
+  }
+}
+
+/** Keeps a finished cell: its pictures, and last of all what makes it finished. */
+export async function writeCell(folder: string, cell: Cell, sheet: SampleSheet): Promise<void> {
+  const pictures = join(folder, "pictures");
+  await rm(pictures, { recursive: true, force: true });
+  await mkdir(pictures, { recursive: true });
+  await sampleStore.save({ samples: sheet }, pictures);
+  await writeFileAtomically(join(folder, "cell.json"), [
+    new TextEncoder().encode(JSON.stringify(cell, null, 2) + "\n"),
+  ]);
+}
+
+/** The pictures of a finished cell. */
+export async function readCellPictures(folder: string): Promise<SampleSheet> {
+  return (await sampleStore.load(join(folder, "pictures"))).samples;
+}
