@@ -1,5 +1,5 @@
 import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
-import { productKernel } from "./product.ts";
+import { type Product, productKernel } from "./product.ts";
 import type { FloatFormat } from "../../graph/types.ts";
 import type { TileOperand } from "./register_tile.ts";
 
@@ -43,6 +43,11 @@ export interface GemmOptions {
  * Bindings: a, b, then bias, addend and the second product's a and b when there are any, then result.
  */
 export function gemm(options: GemmOptions, target: KernelTarget): Kernel {
+  return productKernel(gemmProduct(options), target);
+}
+
+/** The product as its kernels are generated from it. */
+export function gemmProduct(options: GemmOptions): Product {
   const { batch = 1, m, n, k, transposeA, transposeB, sharedA, sharedB, dtypeA = "f32", dtypeB = "f32" } = options;
   const { bias, addend, result, scale } = options;
   const a = matrixOperand("a", m, k, !transposeA, batch > 1 && !sharedA, dtypeA);
@@ -52,7 +57,7 @@ export function gemm(options: GemmOptions, target: KernelTarget): Kernel {
     a: matrixOperand("secondA", m, options.second.k, !transposeA, false, options.second.dtypeA ?? "f32"),
     b: matrixOperand("secondB", n, options.second.k, !!transposeB, false, options.second.dtypeB ?? "f32"),
   };
-  return productKernel({ batch, m, n, k, a, b, bias, addend, result, scale, second }, target);
+  return { batch, m, n, k, a, b, bias, addend, result, scale, second };
 }
 
 function matrixOperand(

@@ -1,6 +1,8 @@
-import { ok } from "node:assert/strict";
+import { deepEqual, ok } from "node:assert/strict";
 import { runKernel, testDevice, testValues, toF16 } from "./_test_device.ts";
-import { gemm, type GemmOptions } from "./gemm.ts";
+import { gemm, type GemmOptions, gemmProduct } from "./gemm.ts";
+import { productOnCpu, tileSizes } from "./product.ts";
+import { registerTileChoices } from "./register_plan.ts";
 
 const { device, targets } = await testDevice();
 
@@ -126,3 +128,25 @@ Deno.test("gemm() for GPUs adds a second product", async () => {
   await checkPair({ m: 20, n: 36, k: 10, transposeB: true, bias: "f32" }, { k: 3, scale: 0.5 }, { gpu: true });
   await checkPair({ m: 5, n: 6, k: 19, addend: "f32" }, { k: 20, scale: 2 }, { gpu: true });
 });
+
+Deno.test("gemm() gives the same bits with tiles of all kinds of a CPU adapter", async () => {
+  const m = 34, n = 36, k = 23, inputs = [unevenValues(m * k, 1), unevenValues(n * k, 2)];
+  for (const target of targets.filter(({ cpu }) => cpu)) {
+    const product = gemmProduct({ m, n, k, transposeB: true });
+    const choices = [...registerTileChoices(tileSizes(product, target.subgroupSize))];
+    // Tiles with more rows are the same text, longer: one stands for all.
+    const tried = choices.filter(({ rows }) => rows === 8).concat(choices.find(({ rows }) => rows === 32)!);
+    const results = [];
+    for (const choice of tried) {
+      const [result] = await runKernel(device, productOnCpu(product, target, choice), inputs, [m * n]);
+      results.push(new Uint32Array(result.buffer));
+    }
+    ok(results.length > 6);
+    for (const result of results) deepEqual(result, results[0]);
+  }
+});
+
+/** Numbers in (-1, 1) whose products are rounded in f32. */
+function unevenValues(count: number, seed: number): Float32Array<ArrayBuffer> {
+  return Float32Array.from({ length: count }, (_, i) => Math.sin((i + 1) * (seed + 0.7)));
+}

@@ -1,6 +1,6 @@
 import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
 import { type FloatFormat, isHalf } from "../../graph/types.ts";
-import { chooseRegisterTile, operandsFor, tileOutputs } from "./register_plan.ts";
+import { chooseRegisterTile, operandsFor, type ProductSizes, type TileChoice, tileOutputs } from "./register_plan.ts";
 import { range, type RegisterTile, registerTiles, storedOperand, type TileOperand } from "./register_tile.ts";
 import { buffers } from "./storage.ts";
 import { divide, float } from "./wgsl.ts";
@@ -43,7 +43,9 @@ export interface Product {
 
 /** Kernel for `result = scale * a·b + second + bias + addend`; bindings in the order a, b, bias, addend, second's a and b, result. */
 export function productKernel(product: Product, target: KernelTarget): Kernel {
-  const kernel = target.cpu && target.subgroupSize > 0 ? onCpu(product, target) : onGpu(product, target);
+  const kernel = target.cpu && target.subgroupSize > 0
+    ? productOnCpu(product, target, chooseRegisterTile(tileSizes(product, target.subgroupSize)))
+    : onGpu(product, target);
   const most = target.maxWorkgroupsPerDimension;
   if (kernel.workgroups.some((count) => count > most)) {
     throw new RangeError(
@@ -56,19 +58,14 @@ export function productKernel(product: Product, target: KernelTarget): Kernel {
   return kernel;
 }
 
+/** What a CPU's tile is chosen by. */
+export function tileSizes({ m, n, k, batch, a, b, result = "f32" }: Product, lanes: number): ProductSizes {
+  return { m, n, k, batch, a, b, lanes, inFours: isHalf(result) && n % 4 === 0 };
+}
+
 /** A subgroup is a workgroup and sums a tile of the result, or of its transpose, in registers. */
-function onCpu(product: Product, target: KernelTarget): Kernel {
+export function productOnCpu(product: Product, target: KernelTarget, choice: TileChoice): Kernel {
   const { batch, m, n, k, loops } = product, lanes = target.subgroupSize;
-  const choice = chooseRegisterTile({
-    m,
-    n,
-    k,
-    batch,
-    a: product.a,
-    b: product.b,
-    lanes,
-    inFours: isHalf(product.result ?? "f32") && n % 4 === 0,
-  });
   const [rowCount, columnCount] = choice.swapped ? [n, m] : [m, n];
   const tile = { ...choice, target, lanes, rowCount, columnCount, sumLength: loops?.length ?? k, ...loops };
   const { second } = product, tiles: RegisterTile[] = [tile];

@@ -20,9 +20,9 @@ export type TileChoice = Pick<RegisterTile, "rows" | "columns" | "vectors" | "ro
 };
 
 // Nanoseconds of one core for an operation of a whole subgroup, and milliseconds of compiling one, as measured on lavapipe.
-const vectorLoad = { run: 25, compile: 18 }, scalarLoad = { run: 11, compile: 7 };
-const vectorStore = { run: 40, compile: 9 }, scalarStore = { run: 12, compile: 3 };
-const product = { run: 1.4, compile: 0.15 }, workgroup = { run: 500, compile: 30 };
+const vectorLoad = { run: 9, compile: 9 }, scalarLoad = { run: 3.5, compile: 7 };
+const vectorStore = { run: 36, compile: 9 }, scalarStore = { run: 12, compile: 3 };
+const product = { run: 0.24, compile: 0.08 }, workgroup = { run: 200, compile: 30 };
 const cores = 2;
 
 /**
@@ -31,7 +31,7 @@ const cores = 2;
  */
 export function chooseRegisterTile(sizes: ProductSizes): TileChoice {
   let best: TileChoice | null = null, least = Infinity;
-  for (const choice of choices(sizes)) {
+  for (const choice of registerTileChoices(sizes)) {
     const cost = estimate(sizes, choice);
     if (cost < least) [best, least] = [choice, cost];
   }
@@ -61,11 +61,14 @@ function columnOperandFor(operand: TileOperand): TileOperand {
   return { ...operand, vectors: operand.vectors && operand.contiguous === "sum" };
 }
 
-function* choices({ m, n, a, b, lanes, inFours = false }: ProductSizes): Generator<TileChoice> {
+/** All tiles that can compute a product. Each adds its terms in the order of the sum, so they give the same bits. */
+export function* registerTileChoices({ m, n, a, b, lanes, inFours = false }: ProductSizes): Generator<TileChoice> {
   for (const swapped of [false, true]) {
     const rowCount = swapped ? n : m, columnCount = swapped ? m : n;
     const rowOperand = swapped ? b : a, columnOperand = swapped ? a : b;
-    const rowChoices = rowCount <= 16 ? [...new Set([rowCount, 4, 8].filter((rows) => rows <= rowCount))] : [4, 8, 16];
+    const rowChoices = rowCount <= 16
+      ? [...new Set([rowCount, 4, 8].filter((rows) => rows <= rowCount))]
+      : [4, 8, 16, 24, 32];
     for (const rows of rowChoices) {
       const left = rowOperandFor(rowOperand, rows, lanes);
       // See `tileOutputs`.

@@ -87,15 +87,18 @@ function registerTile(tile: RegisterTile, { continues = false } = {}): string {
   const fours = Math.floor(sumLength / 4), rest = sumLength % 4;
   const block = (four: string, steps: number) => {
     const lines = [...left.before(four, steps), ...right.before(four, steps)];
-    for (let step = 0; step < steps; step++) {
-      lines.push(...right.at(four, step));
-      for (let row = 0; row < rows; row++) {
-        const factor = `f${step}_${row}`;
-        lines.push(`let ${factor} = ${left.value(row, step)}${tile.factor ? ` * ${tile.factor}` : ""};`);
-        if (vectors) lines.push(`sum${row} = fma(vec4f(${factor}), b${step}, sum${row});`);
-        else {for (let c = 0; c < columns; c++) {
-            lines.push(`sum${row}_${c} = fma(${factor}, b${step}_${c}, sum${row}_${c});`);
-          }}
+    lines.push(...range(steps).flatMap((step) => right.at(four, step)));
+    // A sum takes all its steps at once: there are more sums than registers, and so each goes to memory and back once in four steps.
+    for (let row = 0; row < rows; row++) {
+      for (let step = 0; step < steps; step++) {
+        lines.push(`let f${step}_${row} = ${left.value(row, step)}${tile.factor ? ` * ${tile.factor}` : ""};`);
+      }
+      const sums = vectors ? [""] : range(columns).map((c) => `_${c}`);
+      for (const c of sums) {
+        for (let step = 0; step < steps; step++) {
+          const factor = vectors ? `vec4f(f${step}_${row})` : `f${step}_${row}`;
+          lines.push(`sum${row}${c} = fma(${factor}, b${step}${c}, sum${row}${c});`);
+        }
       }
     }
     return lines.join("\n");
