@@ -1,5 +1,6 @@
 import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
 import type { DType } from "../../graph/types.ts";
+import { attentionByLanes } from "./attention_lanes.ts";
 import { type AttentionParts, maskedScore } from "./attention_parts.ts";
 import { attentionOnCpu } from "./attention_rows.ts";
 import { attentionOnGpu } from "./attention_stream.ts";
@@ -38,7 +39,8 @@ export function attentionForward(shape: AttentionShape & AttentionFormats, targe
     products: [["q", "k"]],
     gathers: [{ output: "o", weight: "p", tensor: "v" }],
     before: ({ rows }) => range(rows).flatMap((r) => [`var most${r} = ${maskedScore};`, `var total${r} = 0.0;`]),
-    weigh: ({ rows, columns, parts, max }) =>
+    keep: "keep",
+    weigh: ({ rows, columns, max }) =>
       range(rows).flatMap((r) => {
         const most = range(columns).map((c) => `score${r}_${c}`).reduce((a, b) => `max(${a}, ${b})`);
         return [
@@ -48,7 +50,6 @@ export function attentionForward(shape: AttentionShape & AttentionFormats, targe
           // The total of what this invocation sees; the others' are added at the end.
           `total${r} = total${r} * keep${r} + ${range(columns).map((c) => `p${r}_${c}`).join(" + ")};`,
           `most${r} = next${r};`,
-          ...range(parts).map((part) => `o${r}_${part} *= keep${r};`),
         ];
       }),
     after: ({ rows, sum }) =>
@@ -151,7 +152,8 @@ export function attentionKeyValueGradient(shape: AttentionShape & AttentionForma
 }
 
 function backend(parts: AttentionParts, target: KernelTarget): Kernel {
-  return target.cpu && target.subgroupSize > 0 ? attentionOnCpu(parts, target) : attentionOnGpu(parts, target);
+  if (!target.cpu || target.subgroupSize === 0) return attentionOnGpu(parts, target);
+  return attentionByLanes(parts, target) ?? attentionOnCpu(parts, target);
 }
 
 /** Formats of tensors that are not f32. */

@@ -1,5 +1,6 @@
 import type { KernelTarget } from "../../graph/kernel.ts";
 import type { DType } from "../../graph/types.ts";
+import { range } from "./register_tile.ts";
 import { buffers, Stored } from "./storage.ts";
 import { vectorType, vectorWidth } from "./wgsl.ts";
 
@@ -38,6 +39,8 @@ export interface AttentionParts {
   readonly meets?: (own: string, streamed: string) => string;
   /** WGSL before the stream. */
   readonly before?: (tile: AttentionTile) => readonly string[];
+  /** Factor `<keep><r>` on what an own row has gathered so far, set by `weigh`; none when left out. */
+  readonly keep?: string;
   /** WGSL that makes the weights. */
   readonly weigh: (tile: AttentionTile) => readonly string[];
   /** WGSL after the stream, and a factor on the gathered rows, `<factor><r>`. */
@@ -54,6 +57,14 @@ export interface AttentionTile {
   /** Maximum and sum over the invocations that share an own row's meetings. */
   readonly max: (value: string) => string;
   readonly sum: (value: string) => string;
+}
+
+/** WGSL that applies `keep` to all that was gathered. */
+export function keepGathered({ keep, gathers }: AttentionParts, { rows, parts }: AttentionTile): string[] {
+  if (!keep) return [];
+  return gathers.flatMap(({ output }) =>
+    range(rows).flatMap((r) => range(parts).map((part) => `${output}${r}_${part} *= ${keep}${r};`))
+  );
 }
 
 /** What a masked score is: far below any score, and finite, so that no difference is NaN. */

@@ -1,5 +1,12 @@
 import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
-import { type AttentionParts, type AttentionTile, boundTensors, headVectors, maskedScore } from "./attention_parts.ts";
+import {
+  type AttentionParts,
+  type AttentionTile,
+  boundTensors,
+  headVectors,
+  keepGathered,
+  maskedScore,
+} from "./attention_parts.ts";
 import { range } from "./register_tile.ts";
 import { isPacked } from "./storage.ts";
 import { divide, float, modulo } from "./wgsl.ts";
@@ -67,6 +74,7 @@ export function attentionOnCpu(parts: AttentionParts, target: KernelTarget): Ker
     ]),
     ...multiply(),
     ...parts.weigh(tile),
+    ...keepGathered(parts, tile),
     loop("j", "0u", `${lanes}u`, 1),
     ...gather(),
     "}",

@@ -1,5 +1,12 @@
 import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
-import { type AttentionParts, type AttentionTile, boundTensors, headVectors, maskedScore } from "./attention_parts.ts";
+import {
+  type AttentionParts,
+  type AttentionTile,
+  boundTensors,
+  headVectors,
+  keepGathered,
+  maskedScore,
+} from "./attention_parts.ts";
 import { range } from "./register_tile.ts";
 import { divide, float, modulo } from "./wgsl.ts";
 
@@ -71,6 +78,7 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
     "workgroupBarrier();",
     ...multiply(),
     ...parts.weigh(tile),
+    ...keepGathered(parts, tile),
     ...range(block).flatMap((j) =>
       parts.gathers.flatMap(({ output, weight, tensor }) =>
         range(elements).map((e) =>

@@ -89,6 +89,10 @@ const cases: AttentionShape[] = [
   { batch: 1, heads: 2, queries: 3, keys: 5, size: 40 },
   { batch: 1, heads: 1, queries: 130, keys: 130, size: 8, causal: true },
   { batch: 1, heads: 1, queries: 13, keys: 13, size: 10, causal: true },
+  { batch: 1, heads: 1, queries: 130, keys: 130, size: 6, causal: true },
+  { batch: 2, heads: 2, queries: 131, keys: 129, size: 12 },
+  { batch: 1, heads: 2, queries: 213, keys: 77, size: 40, scale: 0.5 },
+  { batch: 1, heads: 1, queries: 205, keys: 80, size: 80 },
 ];
 
 for (const shape of cases) {
