@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
+import { tellingDiskFull } from "./disk_full.ts";
 
 /**
  * Writes a file so that its path holds either the old content or the whole new one, also after a crash or a full disk.
@@ -10,9 +11,20 @@ import process from "node:process";
  *
  * @param path File to write; its folder must exist. An existing file is replaced.
  * @param pieces Content, in order; made and written one at a time.
- * @throws What the file system throws (no space, no permission, no such folder); the temporary file is removed first.
+ * @param options.sizeBytes Of all pieces, for the message where the disk is full, if they are made one at a time.
+ * @throws {DiskFullError} If there is no room; the temporary file is removed first.
+ * @throws What else the file system throws (no permission, no such folder).
  */
 export async function writeFileAtomically(
+  path: string,
+  pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  { sizeBytes }: { sizeBytes?: number } = {},
+): Promise<void> {
+  const known = Array.isArray(pieces) ? pieces.reduce((sum: number, { length }) => sum + length, 0) : sizeBytes ?? null;
+  await tellingDiskFull(path, () => known, () => writeAndRename(path, pieces));
+}
+
+async function writeAndRename(
   path: string,
   pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
 ): Promise<void> {
@@ -33,10 +45,26 @@ export async function writeFileAtomically(
   await syncFolder(dirname(path));
 }
 
-async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  let written = 0;
-  while (written < bytes.length) {
-    written += (await file.write(bytes, written, bytes.length - written)).bytesWritten;
+/**
+ * Writes all of some bytes.
+ *
+ * @param position Where in the file; behind what was written last when left out.
+ */
+export async function writeAll(file: FileHandle, bytes: Uint8Array, position: number | null = null): Promise<void> {
+  for (let written = 0; written < bytes.length;) {
+    const at = position === null ? null : position + written;
+    written += (await file.write(bytes, written, bytes.length - written, at)).bytesWritten;
+  }
+}
+
+/** Flushes a file that is written already. */
+export async function syncFile(path: string): Promise<void> {
+  // Windows flushes a file only for those who may write it.
+  const handle = await open(path, "r+");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
   }
 }
 

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { syncFolder } from "./atomic_file.ts";
+import { tellingDiskFull } from "./disk_full.ts";
 
 /** Names of folders on their way in, and of files and folders on their way out. */
 const [incoming, outgoing] = [".tmp-", ".tmp-del-"];
@@ -12,9 +13,14 @@ const [incoming, outgoing] = [".tmp-", ".tmp-del-"];
  *
  * @param path Folder to write; its parent must exist.
  * @param fill Writes the files into the folder it is given, each flushed.
- * @throws What `fill` and the file system throw; the hidden folder is removed first.
+ * @throws {DiskFullError} If there is no room; the hidden folder is removed first.
+ * @throws What else `fill` and the file system throw.
  */
 export async function writeFolderAtomically(path: string, fill: (folder: string) => Promise<void>): Promise<void> {
+  await tellingDiskFull(path, () => null, () => fillAndRename(path, fill));
+}
+
+async function fillAndRename(path: string, fill: (folder: string) => Promise<void>): Promise<void> {
   const hidden = join(dirname(path), `${incoming}${basename(path)}-${randomUUID()}`);
   await mkdir(hidden);
   try {

@@ -91,11 +91,12 @@ export async function writeSafetensors(
   tensors: readonly (TensorData | TensorSource)[],
   options: { metadata?: ReadonlyMap<string, string> } = {},
 ): Promise<void> {
-  const ordered = orderTensors(tensors);
-  await writeFileAtomically(path, pieces());
+  const ordered = orderTensors(tensors), header = serializeHeader(ordered, options.metadata);
+  const sizeBytes = ordered.reduce((sum, tensor) => sum + tensorSizeBytes(tensor), header.length);
+  await writeFileAtomically(path, pieces(), { sizeBytes });
 
   async function* pieces(): AsyncGenerator<Uint8Array> {
-    yield serializeHeader(ordered, options.metadata);
+    yield header;
     for (const tensor of ordered) yield await tensorBytes(tensor);
   }
 }

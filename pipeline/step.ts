@@ -1,5 +1,6 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { writeFileAtomically } from "../formats/atomic_file.ts";
 import type { DiskUse } from "./disk_space.ts";
 import { canonicalJson, hashText } from "./hash.ts";
 import type { Nothing, PlannedValues, Things, Values } from "./thing.ts";
@@ -168,7 +169,10 @@ export function defineStep<
 /** One file, `product.json`. To save a product that is not plain data is an error. */
 function jsonStore<Product>(): Store<Product> {
   return {
-    save: (product, folder) => writeFile(join(folder, "product.json"), canonicalJson(product, "product") + "\n"),
+    save: (product, folder) =>
+      writeFileAtomically(join(folder, "product.json"), [
+        new TextEncoder().encode(canonicalJson(product, "product") + "\n"),
+      ]),
     load: async (folder) => JSON.parse(await readFile(join(folder, "product.json"), "utf8")),
   };
 }

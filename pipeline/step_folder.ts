@@ -1,5 +1,7 @@
-import { mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { dirname, join, sep } from "node:path";
+import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { syncFile, writeFileAtomically } from "../formats/atomic_file.ts";
+import { removeLeftovers } from "../formats/atomic_folder.ts";
 import { canonicalJson, type FileRecord, findDamage, hashJson, recordFile, recordFolder } from "./hash.ts";
 import { folderWord } from "./step.ts";
 
@@ -70,9 +72,10 @@ export class StepFolder {
     if (started !== startedText(inputsHash)) {
       await rm(this.work, { recursive: true, force: true });
       await mkdir(this.path, { recursive: true });
-      await writeWhole(this.#started, startedText(inputsHash));
+      await writeText(this.#started, startedText(inputsHash));
     }
     await mkdir(this.work, { recursive: true });
+    await removeLeftovers(this.path, () => true);
     return (await namesIn(this.work)).length > 0;
   }
 
@@ -96,7 +99,7 @@ export class StepFolder {
       await mkdir(this.#unfinished, { recursive: true });
       await options.save(this.#unfinished);
       files = await recordFolder(this.#unfinished);
-      for (const file of files) await flush(join(this.#unfinished, file.path));
+      for (const file of files) await syncFile(join(this.#unfinished, file.path));
     }
     const artifacts: FileRecord[] = [];
     for (const path of new Set(options.artifacts)) {
@@ -107,7 +110,7 @@ export class StepFolder {
     // Stopped between here and the end, the old manifest does not fit the new files, and the step counts as damaged.
     await rm(this.product, { recursive: true, force: true });
     if (options.save) await rename(this.#unfinished, this.product);
-    await writeWhole(this.#manifest, JSON.stringify(manifest, undefined, 2) + "\n");
+    await writeText(this.#manifest, JSON.stringify(manifest, undefined, 2) + "\n");
     // Last: a run that is stopped before goes on from what is in there.
     await rm(this.work, { recursive: true, force: true });
     return manifest;
@@ -178,25 +181,8 @@ function parseManifest(text: string): Manifest | undefined {
   return whole ? manifest : undefined;
 }
 
-/** Writes a file so that it is there whole or not at all, even if the machine stops. */
-async function writeWhole(path: string, text: string): Promise<void> {
-  const unfinished = `${path}.new`;
-  await writeFile(unfinished, text);
-  await flush(unfinished);
-  await rename(unfinished, path);
-  // Windows has no way to flush a folder.
-  if (sep === "/") await flush(dirname(path), "folder");
-}
-
-/** Waits until a file or folder is on disk, not only in memory. */
-async function flush(path: string, kind: "file" | "folder" = "file"): Promise<void> {
-  // Windows flushes a file only for those who may write it.
-  const handle = await open(path, kind === "file" ? "r+" : "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+async function writeText(path: string, text: string): Promise<void> {
+  await writeFileAtomically(path, [new TextEncoder().encode(text)]);
 }
 
 async function readIfThere(path: string): Promise<string | undefined> {

@@ -1,5 +1,6 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { writeFileAtomically } from "../formats/atomic_file.ts";
 import { SafetensorsFile, writeSafetensors } from "../formats/safetensors.ts";
 import { defineStep, type StepRun, type Store, type Thing } from "../pipeline/mod.ts";
 import { bases, samples } from "./things.ts";
@@ -151,7 +152,7 @@ export const sampleStore: Store<{ readonly samples: SampleSheet }> = {
       ...column,
       pictures: pictures.map(({ pixels: _, ...picture }) => picture),
     }));
-    await writeFile(join(folder, "pictures.json"), JSON.stringify(facts));
+    await writeFileAtomically(join(folder, "pictures.json"), [new TextEncoder().encode(JSON.stringify(facts))]);
     await writeSafetensors(
       join(folder, "pictures.safetensors"),
       columns.flatMap(({ pictures }, c) =>

@@ -29,7 +29,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "engine/gpu": ["engine/graph", "engine/plan"],
   engine: engineParts,
   formats: [],
-  pipeline: [],
+  // How files are written whole.
+  pipeline: ["formats"],
   random: [],
   data: ["formats", "random"],
   models: ["engine", "formats"],

@@ -1,4 +1,3 @@
-import { writeFile } from "node:fs/promises";
 import { dirname, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { flagsByName } from "../flags/table.ts";
@@ -8,7 +7,7 @@ import { argparseWords } from "../settings/argparse_words.ts";
 import { changedValues, readSettings } from "../settings/settings.ts";
 import { writeSettingsFile } from "../settings/settings_file.ts";
 import { makeTrainCommand } from "../settings/train_command.ts";
-import { UsageError } from "../usage_error.ts";
+import { writeForUser } from "../write_new_file.ts";
 
 /** What somebody answered to the questions of `new`. */
 export interface Answers {
@@ -74,17 +73,6 @@ export async function writeAnswers(answers: Answers): Promise<string> {
   const door = relative(dirname(path), fileURLToPath(new URL("../../mod.ts", import.meta.url))).replaceAll("\\", "/");
   const place = { door: door.startsWith(".") ? door : `./${door}` };
   const script = recipeScript(await planRecipe(settings), commandText(words), place);
-  try {
-    await writeFile(path, script, { flag: "wx" });
-  } catch (error) {
-    const code = (error as { code?: string }).code;
-    if (code === "EEXIST") {
-      throw new UsageError(
-        `Cannot write the recipe to ${path}: it is there already; take it away or name another file`,
-      );
-    }
-    if (code === "ENOENT") throw new UsageError(`Cannot write the recipe to ${path}: its folder is not there`);
-    throw error;
-  }
+  await writeForUser(path, "the recipe", script);
   return `deno run -A tools/launch.ts ${path}`;
 }

@@ -1,9 +1,10 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { parse, stringify, TomlError, type TomlTable } from "smol-toml";
 import { nearestName } from "../../steps/values/nearest_name.ts";
 import { commandFlags } from "../flags/command.ts";
 import type { Flag } from "../flags/flag.ts";
 import { UsageError } from "../usage_error.ts";
+import { writeForUser } from "../write_new_file.ts";
 import { readTomlValue } from "./read_value.ts";
 
 /** Flags that say what to do with settings cannot be in a file. */
@@ -61,20 +62,11 @@ export async function readSettingsFile(path: string, flags: ReadonlyMap<string, 
 /**
  * Writes the values that differ from the defaults.
  *
- * @throws {UsageError} If there is a file already.
+ * @throws {UsageError} If there is a file already, or it cannot be written.
  */
 export async function writeSettingsFile(path: string, values: Readonly<Record<string, unknown>>): Promise<void> {
   const written = Object.entries(values).filter(([name]) => !notInFiles.includes(name) && name !== "wandb_api_key");
-  try {
-    await writeFile(path, stringify(Object.fromEntries(written) as TomlTable), { flag: "wx" });
-  } catch (error) {
-    const code = (error as { code?: string }).code;
-    if (code === "EEXIST") {
-      throw new UsageError(`Cannot write settings to ${path}: it is there already; take it away or name another file`);
-    }
-    if (code === "ENOENT") throw new UsageError(`Cannot write settings to ${path}: its folder is not there`);
-    throw error;
-  }
+  await writeForUser(path, "settings", stringify(Object.fromEntries(written) as TomlTable));
 }
 
 async function readTables(path: string): Promise<TomlTable> {

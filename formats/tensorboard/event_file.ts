@@ -1,23 +1,18 @@
-import { randomUUID } from "node:crypto";
-import { type FileHandle, open, rename } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { GrowingFile } from "../growing_file.ts";
 import { fileVersion, type ScalarEvent, scalarRecord } from "./event.ts";
 
 /** A file of events that TensorBoard reads while it grows. */
 export class EventFile {
-  private constructor(private readonly file: FileHandle) {}
+  private constructor(private readonly file: GrowingFile) {}
 
   /**
-   * Begins a file; under its name it is never without its head.
+   * Begins a file.
    *
    * @param path TensorBoard looks for `tfevents` in the name; the folder must exist, the file must not.
    * @param wallTime Seconds since 1970.
    */
   static async create(path: string, wallTime: number): Promise<EventFile> {
-    const hidden = join(dirname(path), `.${basename(path)}.tmp-${randomUUID()}`), file = await open(hidden, "wx");
-    await file.write(fileVersion(wallTime));
-    await rename(hidden, path);
-    return new EventFile(file);
+    return new EventFile(await GrowingFile.create(path, fileVersion(wallTime)));
   }
 
   /** Adds events in one go: a reader never waits for the rest of a record. */
@@ -29,9 +24,7 @@ export class EventFile {
       whole.set(piece, offset);
       offset += piece.length;
     }
-    for (let written = 0; written < whole.length;) {
-      written += (await this.file.write(whole, written, whole.length - written)).bytesWritten;
-    }
+    await this.file.append(whole);
   }
 
   /** Ends the file. */

@@ -1,7 +1,8 @@
 import type { ListFileEntry } from "@huggingface/hub";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
+import { writeFileAtomically } from "../../formats/atomic_file.ts";
 import { fetchIntoCache } from "./hub_download.ts";
 import { localFolder, type ModelFolder } from "./model_folder.ts";
 
@@ -137,7 +138,7 @@ class Repository {
     if (!commitPattern.test(commit)) throw new Error(`Cannot load ${this.id}: the hub names the commit ${commit}`);
     const file = this.refFile;
     await mkdir(dirname(file), { recursive: true });
-    await writeFile(file, commit);
+    await writeFileAtomically(file, [new TextEncoder().encode(commit)]);
     return commit;
   }
 

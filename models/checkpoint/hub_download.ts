@@ -2,6 +2,7 @@ import type { ListFileEntry } from "@huggingface/hub";
 import { createHash, type Hash } from "node:crypto";
 import { copyFile, mkdir, rename, stat, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
+import { tellingDiskFull } from "../../formats/disk_full.ts";
 import type { OnBytes } from "./model_folder.ts";
 
 /** A file of the hub to have in the cache. */
@@ -32,7 +33,8 @@ export async function fetchIntoCache(wanted: WantedFile, onBytes?: OnBytes): Pro
   const blob = join(folder, "blobs", hash);
   await mkdir(dirname(blob), { recursive: true });
   await mkdir(dirname(pointer), { recursive: true });
-  if (!await isThere(blob)) await download(wanted, blob, hash, onBytes);
+  const sizeBytes = () => entry.lfs?.size ?? entry.size;
+  if (!await isThere(blob)) await tellingDiskFull(blob, sizeBytes, () => download(wanted, blob, hash, onBytes));
   try {
     await symlink(relative(dirname(pointer), blob), pointer);
   } catch (error) {

@@ -74,8 +74,8 @@ export async function trainingDiskUse(options: TrainingOptions, planned: Planned
     sum(networks.map(({ trains, optimizerBytes }) => trains ? optimizerBytes : 0));
   const uses: DiskUse[] = [{
     what: "checkpoints, from which a run that was stopped goes on, and the trained networks",
-    // A checkpoint is whole before the one before it goes.
-    sizeBytes: (totalSteps > 2 * checkpointEvery ? 2 : 1) * state + weights + figures,
+    // Two are kept, and the next one is whole before the oldest goes.
+    sizeBytes: Math.min(3, Math.max(1, Math.floor(totalSteps / checkpointEvery))) * state + weights + figures,
     less: "--network_dim, --checkpoint_every_n_steps",
   }];
   if (save) {

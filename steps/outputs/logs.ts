@@ -1,5 +1,6 @@
-import { appendFile, mkdir, readdir } from "node:fs/promises";
+import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { GrowingFile } from "../../formats/growing_file.ts";
 import { EventFile } from "../../formats/tensorboard/event_file.ts";
 import type { Scalar, ScalarEvent } from "../../formats/tensorboard/event.ts";
 import type { StepRun } from "../../pipeline/mod.ts";
@@ -103,7 +104,7 @@ export class LogOutput implements TrainingOutput {
   readonly writes = null;
   private constructor(
     private readonly context: LogContext,
-    private readonly lines: string,
+    private readonly lines: GrowingFile,
     private readonly curves: readonly Curves[],
   ) {}
 
@@ -123,14 +124,15 @@ export class LogOutput implements TrainingOutput {
       curves.push({ number, file, losses: [] });
       context.run.artifact(place, { isPassing: true });
     }
-    return new LogOutput(context, join(own[context.numbers[0]], "figures.jsonl"), curves);
+    const lines = await GrowingFile.create(join(own[context.numbers[0]], "figures.jsonl"), new Uint8Array());
+    return new LogOutput(context, lines, curves);
   }
 
   async figures(figures: readonly StepFigures[]): Promise<void> {
     const lines = figures.map(({ step, epoch, values }) =>
       `${JSON.stringify({ step: step + 1, epoch: epoch + 1, ...values })}\n`
     );
-    await appendFile(this.lines, lines.join(""));
+    await this.lines.append(new TextEncoder().encode(lines.join("")));
     const wallTime = Date.now() / 1000;
     for (const curves of this.curves) {
       await curves.file.append(figures.flatMap((each) => this.eventsOf(curves, each, wallTime)));
@@ -151,7 +153,7 @@ export class LogOutput implements TrainingOutput {
   }
 
   async close(): Promise<void> {
-    for (const { file } of this.curves) await file.close();
+    for (const { file } of [{ file: this.lines }, ...this.curves]) await file.close();
   }
 }
 

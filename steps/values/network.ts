@@ -1,5 +1,6 @@
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { writeFileAtomically } from "../../formats/atomic_file.ts";
 import { SafetensorsFile, writeSafetensors } from "../../formats/safetensors.ts";
 import type { BlockOptions } from "../../lora/blocks.ts";
 import { checkLoraOptions } from "../../lora/module_plan.ts";
@@ -116,7 +117,7 @@ export async function saveNetwork(network: Network, folder: string): Promise<voi
     bytes: new Uint8Array(network.weights.slice().buffer as ArrayBuffer),
   }]);
   const { weights: _, ...facts } = network;
-  await writeFile(join(folder, "network.json"), JSON.stringify(facts));
+  await writeFileAtomically(join(folder, "network.json"), [new TextEncoder().encode(JSON.stringify(facts))]);
 }
 
 /** Reads what `saveNetwork` wrote. */

@@ -102,7 +102,7 @@ function phaseOf(events: readonly Record<string, string>[], hidden: readonly str
     [/^out\/\.tmp-.*-state-/, "writing a state"],
     [/^out\//, "writing a network"],
     [/^logs\//, "writing logs"],
-    [/\.new\b/, "writing a product"],
+    [/\.new\b|\/\.(manifest|started)/, "writing a product"],
   ];
   for (const [kind, phase] of kinds) if (hidden.some((path) => kind.test(path))) return phase;
   const last = events.at(-1) ?? {}, done = events.findLast(({ unit }) => unit === "steps")?.done;

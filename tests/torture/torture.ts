@@ -41,7 +41,7 @@ const aims: readonly (Pick<Moment, "event" | "hidden"> & { readonly within: numb
   { hidden: /sample\/\./, within: 2 },
   { hidden: /tfevents/, within: 2 },
   { event: /mine-state"/, within: 300 },
-  { hidden: /product\.new|manifest\.json\.new/, within: 3 },
+  { hidden: /product\.new|\/\.manifest/, within: 3 },
 ];
 
 /** A moment of a seeded stream of random numbers. */

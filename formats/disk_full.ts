@@ -1,0 +1,56 @@
+import { statfs } from "node:fs/promises";
+import { dirname } from "node:path";
+
+/** There is no room for a file, or the user's share of the disk is used up. What was under its name before is untouched, and nothing of the new one stays. */
+export class DiskFullError extends Error {
+  override name = "DiskFullError";
+  readonly code = "ENOSPC";
+
+  /**
+   * @param neededBytes What the whole file takes; null where that is not known.
+   * @param freeBytes Free in its folder, with the new one taken away again; null where the system does not tell.
+   */
+  constructor(
+    readonly path: string,
+    readonly neededBytes: number | null,
+    readonly freeBytes: number | null,
+    options?: ErrorOptions,
+  ) {
+    const needed = neededBytes === null ? "" : `: ${neededBytes} bytes are needed`;
+    const free = freeBytes === null ? "" : `${needed ? "," : ":"} ${freeBytes} are free in ${dirname(path)}`;
+    super(
+      `Cannot write ${path}, the disk is full${needed}${free}. What was there before is as it was. Make room, or name a ` +
+        "folder on another disk, and start again",
+      options,
+    );
+  }
+}
+
+/**
+ * Does something that writes a file, or a folder of files.
+ *
+ * @param path What is written, for the message.
+ * @param sizeBytes What it takes in all, asked for when it is known; null for unknown.
+ * @throws {DiskFullError} If the disk is full; what the work throws else.
+ */
+export async function tellingDiskFull<T>(
+  path: string,
+  sizeBytes: () => number | null,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof DiskFullError) {
+      // Of a file inside a folder that is still hidden: the folder is what the user knows.
+      if (error.path === path) throw error;
+      throw new DiskFullError(path, error.neededBytes, await freeBytes(path), { cause: error });
+    }
+    if (!["ENOSPC", "EDQUOT"].includes(`${(error as { code?: string }).code}`)) throw error;
+    throw new DiskFullError(path, sizeBytes(), await freeBytes(path), { cause: error });
+  }
+}
+
+async function freeBytes(path: string): Promise<number | null> {
+  return await statfs(dirname(path)).then(({ bavail, bsize }) => bavail * bsize, () => null);
+}
