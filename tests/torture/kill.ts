@@ -28,6 +28,8 @@ export interface Moment {
   /** How many of them to let pass. */
   readonly skip?: number;
   readonly milliseconds: number;
+  /** What is sent; SIGKILL when left out. */
+  readonly signals?: readonly Deno.Signal[];
 }
 
 const script = new URL("./small_run.ts", import.meta.url).pathname;
@@ -40,19 +42,22 @@ export interface KilledRun {
   readonly steps: number;
   readonly stderr: string;
   readonly code: number;
+  /** From the signal to the end. */
+  readonly seconds: number;
   readonly warnings: readonly string[];
 }
 
-/** Starts a small run and kills it with SIGKILL at a moment; without one it runs to its end. */
+/** Starts a small run and ends it at a moment; without one it runs to its end. */
 export async function smallRun(folder: string, moment?: Moment): Promise<KilledRun> {
   const before = new Set(await filesIn(folder, "hidden"));
   const child = startScript(script, folder), stderr = new Response(child.stderr).text();
-  let timer: ReturnType<typeof setTimeout> | undefined, left = moment?.skip ?? 0, killed = false;
+  let timer: ReturnType<typeof setTimeout> | undefined, left = moment?.skip ?? 0, killed = false, sentAt = 0;
   const kill = () => {
     killed = true;
+    sentAt = performance.now();
     // It may have ended in this very moment.
     try {
-      child.kill("SIGKILL");
+      for (const signal of moment?.signals ?? ["SIGKILL" as const]) child.kill(signal);
     } catch (error) {
       if (!(error instanceof TypeError)) throw error;
     }
@@ -80,7 +85,7 @@ export async function smallRun(folder: string, moment?: Moment): Promise<KilledR
     lines.push(...found);
     if (moment?.event && found.some((line) => moment.event!.test(line) && left-- === 0)) arm();
   }
-  const { code } = await child.status;
+  const { code } = await child.status, seconds = (performance.now() - sentAt) / 1000;
   clearTimeout(timer);
   watcher?.close();
   await watching;
@@ -89,7 +94,7 @@ export async function smallRun(folder: string, moment?: Moment): Promise<KilledR
   const warnings = events.flatMap(({ type, message }) => type === "warning" ? [message] : []);
   const hidden = (await filesIn(folder, "hidden")).filter((path) => !before.has(path));
   const isKilled = killed && code !== 0;
-  return { phase: isKilled ? phaseOf(events, hidden) : null, steps, stderr: await stderr, code, warnings };
+  return { phase: isKilled ? phaseOf(events, hidden) : null, steps, stderr: await stderr, code, seconds, warnings };
 }
 
 /** By what lies half-written, else by the last event. */

@@ -1,8 +1,10 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { readState } from "../../steps/outputs/state_folder.ts";
 import { inNewFolder } from "../steps/small_training.ts";
 import { smallRun } from "./kill.ts";
+import { checkPublished } from "./published.ts";
 import { checkSameEnd } from "./same_end.ts";
 import { prepareFolder, torture } from "./torture.ts";
 
@@ -13,27 +15,71 @@ async function flipByte(path: string): Promise<void> {
   await writeFile(path, bytes);
 }
 
-Deno.test("a run that is killed ten times at random moments publishes nothing half-written and ends with the same bits", () =>
-  inNewFolder(async (folder) => {
-    const whole = await prepareFolder(join(folder, "whole")), { code, stderr } = await smallRun(whole);
-    equal(code, 0, stderr);
-    const { phases } = await torture(folder, whole, 10, 7);
-    ok(new Set(phases).size >= 4, `fell into ${phases.join(", ")}`);
+/** The checkpoints of the training, by step, with what is still to be done behind that. */
+async function checkpoints(run: string): Promise<[number, readonly string[]][]> {
+  const work = join(run, "run", "steps", "04-train-both-networks", "work");
+  const names = (await readdir(work)).filter((name) => name.startsWith("checkpoint-")).sort();
+  return await Promise.all(names.map(async (name) => {
+    const { content, owed } = await readState(join(work, name));
+    return [content.state.step, owed!] as [number, readonly string[]];
+  }));
+}
 
-    // The newest checkpoint is damaged: that is told, and the one before takes its place.
-    const damaged = await prepareFolder(join(folder, "damaged"));
-    const { phase } = await smallRun(damaged, { event: /mine-step00000007-state/, milliseconds: 0 });
-    ok(phase !== null);
-    const work = join(damaged, "run", "steps", "04-train-both-networks", "work");
-    const there = (await readdir(work)).filter((name) => name.startsWith("checkpoint-"));
-    deepEqual(there.sort(), ["checkpoint-00000004", "checkpoint-00000006"]);
-    await flipByte(join(work, "checkpoint-00000006", "state.safetensors"));
-    const again = await smallRun(damaged);
-    equal(again.code, 0, again.stderr);
-    equal(again.warnings.length, 1, again.warnings.join());
-    match(
-      again.warnings[0],
-      /checkpoint-00000006: state\.safetensors is damaged: it is not what was written\. It is passed over$/,
+Deno.test("what ends a run costs it nothing but time", (t) =>
+  inNewFolder(async (folder) => {
+    const whole = await prepareFolder(join(folder, "whole"));
+    {
+      const { code, stderr } = await smallRun(whole);
+      equal(code, 0, stderr);
+    }
+
+    await t.step(
+      "killed ten times at random moments, it publishes nothing half-written and ends with the same bits",
+      async () => {
+        const { phases } = await torture(folder, whole, 10, 7);
+        ok(new Set(phases).size >= 4, `fell into ${phases.join(", ")}`);
+      },
     );
-    await checkSameEnd(damaged, whole);
+
+    await t.step("with its newest checkpoint damaged it says so and goes on from the one before", async () => {
+      const run = await prepareFolder(join(folder, "damaged"));
+      await smallRun(run, { event: /mine-step00000007-state/, milliseconds: 0 });
+      deepEqual(await checkpoints(run), [[4, []], [6, []]]);
+      const path = join(run, "run", "steps", "04-train-both-networks", "work", "checkpoint-00000006");
+      await flipByte(join(path, "state.safetensors"));
+      const { code, stderr, warnings } = await smallRun(run);
+      equal(code, 0, stderr);
+      equal(warnings.length, 1, warnings.join());
+      match(
+        warnings[0],
+        /checkpoint-00000006: state\.safetensors is damaged: it is not what was written\. It is passed/,
+      );
+      await checkSameEnd(run, whole);
+    });
+
+    await t.step({
+      name: "SIGUSR2, SIGTERM and two SIGINT end it with 75 in time; it loses no step, and makes up for pictures",
+      // Windows cannot send a signal to one process.
+      ignore: Deno.build.os === "windows",
+      fn: async () => {
+        const run = await prepareFolder(join(folder, "stopped"));
+        const stop = async (event: RegExp, ...signals: Deno.Signal[]) => {
+          const { code, seconds, stderr } = await smallRun(run, { event, milliseconds: 0, signals });
+          equal(code, 75, stderr);
+          match(stderr, /^Stopping as soon as the work is saved; press Ctrl-C (again )?to stop at once\n/);
+          ok(seconds < 30, `took ${seconds} s`);
+          await checkPublished(run);
+          return await checkpoints(run);
+        };
+        // In the middle of its first step. Schedulers send SIGTERM behind SIGUSR2: the work is saved all the same.
+        deepEqual(await stop(/"compiling"/, "SIGUSR2", "SIGTERM"), [[1, ["files"]]]);
+        // In the middle of pictures.
+        deepEqual(await stop(/mine-step00000004-state/, "SIGINT"), [[2, []], [4, ["pictures"]]]);
+        // Twice: what was saved before is there.
+        ok((await stop(/"compiling"/, "SIGINT", "SIGINT")).at(-1)![0] >= 4);
+        const { code, stderr } = await smallRun(run);
+        equal(code, 0, stderr);
+        await checkSameEnd(run, whole);
+      },
+    });
   }));

@@ -13,7 +13,7 @@ const recipe = d.pipeline("small run")
   .use(d.readDreambooth({ network1: { train: "one" }, network2: { train: "two" }, resolution: 64, batchSize: 1 }))
   .use(d.cacheLatents({ folder: "latents" }))
   .use(d.trainBoth({
-    ...{ rank: 2, parts: ["unet"], steps: 12, learningRate: 1e-3, schedule: "cosine", warmupSteps: 2, seed: 5 },
+    ...{ rank: 2, parts: ["unet"], steps: 8, learningRate: 1e-3, schedule: "cosine", warmupSteps: 2, seed: 5 },
     network2: { optimizer: "AdamW8bit", learningRate: 2e-3 },
     checkpointEvery: 2,
     save: { folder: "out", names, everySteps: 1, lastSteps: 1, everyEpochs: 2, lastEpochs: 1, state: true },
@@ -23,7 +23,8 @@ const recipe = d.pipeline("small run")
   .use(d.saveNetworks({ folder: "out", networks: { network1, network2 }, names }));
 
 const encoder = new TextEncoder();
-await recipe.run({
-  folder: "run",
-  onEvent: (event) => Deno.stdout.writeSync(encoder.encode(`${JSON.stringify(event)}\n`)),
-});
+const print = (event: d.RunEvent) => void Deno.stdout.writeSync(encoder.encode(`${JSON.stringify(event)}\n`));
+await d.runRecipe({
+  describe: () => recipe.describe(),
+  run: (options) => recipe.run({ ...options, onEvent: print }),
+}, { folder: "run", args: [] });

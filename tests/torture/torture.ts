@@ -37,7 +37,7 @@ const aims: readonly (Pick<Moment, "event" | "hidden"> & { readonly within: numb
   { hidden: /out\/\.tmp-mine.*-state/, within: 8 },
   { hidden: /work\/\.tmp-checkpoint/, within: 8 },
   { hidden: /\.tmp-del-/, within: 2 },
-  { event: /mine-step\d+(04|08|12)-state/, within: 400 },
+  { event: /mine-step\d+(04|08)-state/, within: 400 },
   { hidden: /sample\/\./, within: 2 },
   { hidden: /tfevents/, within: 2 },
   { event: /mine-state"/, within: 300 },
