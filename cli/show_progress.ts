@@ -39,6 +39,7 @@ export function showProgress({ showErrors = true } = {}): (event: RunEvent) => v
       return;
     }
     bar ??= startBar(total);
+    bar.setTotal(total);
     bar.update(done, { unit, message, left: etaSeconds === undefined ? "" : `, ${durationText(etaSeconds)} left` });
     if (isLast) stop();
   };

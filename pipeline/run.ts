@@ -235,7 +235,7 @@ class Run {
   }
 
   #stepRun(state: StepState, artifacts: string[]): StepRun {
-    const pace = new Pace();
+    let pace = new Pace(), lastUnit = "";
     return {
       folder: state.folder.work,
       signal: this.#signal,
@@ -244,6 +244,9 @@ class Run {
         seconds: madeSeconds,
       })),
       progress: (progress) => {
+        // Other work has another pace.
+        if (progress.unit !== lastUnit) pace = new Pace();
+        lastUnit = progress.unit;
         const etaSeconds = pace.secondsLeft({ ...progress, nowSeconds: performance.now() / 1000 });
         this.#emit(state, { type: "progress", ...progress, ...(etaSeconds === undefined ? {} : { etaSeconds }) });
       },

@@ -10,9 +10,11 @@ import { setUpOrExit } from "./setup.ts";
 import { countTests } from "./test_summary.ts";
 
 await setUpOrExit();
+const cache = await Deno.makeTempDir({ prefix: "dualora-cache-" });
 const child = new Deno.Command(Deno.execPath(), {
   args: ["test", "--doc", ...permissionFlags, "--allow-net=127.0.0.1", `--allow-run=${Deno.execPath()}`, ...Deno.args],
-  env: { ...launchEnvironment(), ...Deno.stdout.isTerminal() ? { FORCE_COLOR: "1" } : {} },
+  // Tests leave nothing in the user's own.
+  env: { DUALORA_CACHE: cache, ...launchEnvironment(), ...Deno.stdout.isTerminal() ? { FORCE_COLOR: "1" } : {} },
   stdin: "null",
   stdout: "piped",
 }).spawn();
@@ -26,6 +28,7 @@ for await (const bytes of child.stdout) {
 }
 const { success } = await child.status;
 stopForwarding();
+await Deno.remove(cache, { recursive: true });
 
 const { passed, failed } = countTests(output, success);
 if (passed + failed === 0) console.error("No test ran");

@@ -12,7 +12,8 @@ export interface RunLength {
   readonly peakGpuBytes?: number;
   /** Most bytes that are written to the disk. */
   readonly diskBytes?: number;
-  readonly secondsPerStep?: number;
+  /** What it takes, by steps that were measured before; null where they were not. */
+  readonly time?: { readonly seconds: number; readonly adapters: readonly string[] } | null;
 }
 
 /** A line of the table: what it is, and its value for each network, or one for the run. */
@@ -77,7 +78,7 @@ function timesText({ batchesPerEpoch }: DatasetDescription, longest: number): st
  * @param datasets Network 1's figures, or both networks'.
  */
 export function runTable(datasets: readonly DatasetDescription[], length: RunLength): RunTableRow[] {
-  const { stepsPerEpoch, epochs, totalSteps, accumulationSteps = 1, peakGpuBytes, diskBytes, secondsPerStep } = length;
+  const { stepsPerEpoch, epochs, totalSteps, accumulationSteps = 1, peakGpuBytes, diskBytes, time } = length;
   const longest = Math.max(...datasets.map(({ batchesPerEpoch }) => batchesPerEpoch)), isPair = datasets.length > 1;
   const each = (label: string, text: (of: DatasetDescription) => string) => ({ label, values: datasets.map(text) });
   const one = (label: string, text: string) => ({ label, values: [text] });
@@ -105,10 +106,16 @@ export function runTable(datasets: readonly DatasetDescription[], length: RunLen
     one("the run", `${plural(totalSteps, "step")} = ${plural(epochs, "epoch")}${last}`),
     ...peakGpuBytes === undefined ? [] : [one("memory", `${sizeText(peakGpuBytes)} on the GPU at most`)],
     ...diskBytes === undefined ? [] : [one("disk", `${sizeText(diskBytes)} written at most`)],
-    ...secondsPerStep === undefined
-      ? []
-      : [one("time", `about ${durationText(secondsPerStep * totalSteps)}, ${secondsPerStep.toFixed(2)} s a step`)],
+    ...time === undefined ? [] : [one("time", timeText(time, totalSteps))],
   ];
+}
+
+function timeText(time: NonNullable<RunLength["time"]> | null, totalSteps: number): string {
+  if (time === null) return "known after the first steps: such steps were not measured on this machine yet";
+  const { seconds, adapters } = time;
+  return `about ${durationText(seconds)}, ${(seconds / totalSteps).toPrecision(2)} s a step, as measured before on ${
+    adapters.join(" and ")
+  }`;
 }
 
 /**

@@ -21,7 +21,7 @@ Deno.test("runTable() says of two networks what is shown, what a step and an epo
   // 240 samples in fours are 60 batches, 21 in twos are 11; two batches a step make 30 steps, and 130 are 4 epochs and 10 steps.
   const rows = runTable([one, two], {
     ...{ stepsPerEpoch: 30, epochs: 5, totalSteps: 130, accumulationSteps: 2 },
-    ...{ peakGpuBytes: 3 * 2 ** 29, diskBytes: 2 ** 30, secondsPerStep: 0.5 },
+    ...{ peakGpuBytes: 3 * 2 ** 29, diskBytes: 2 ** 30, time: { seconds: 65, adapters: ["a card"] } },
   });
   deepEqual(runTableLines(rows, ["network 1", "network 2"]), [
     "                               network 1                                  network 2",
@@ -35,7 +35,7 @@ Deno.test("runTable() says of two networks what is shown, what a step and an epo
     "the run                        130 steps = 5 epochs, the last one cut off after 10 of its 30 steps",
     "memory                         1.5 GiB on the GPU at most",
     "disk                           1.0 GiB written at most",
-    "time                           about 1 min 5 s, 0.50 s a step",
+    "time                           about 1 min 5 s, 0.50 s a step, as measured before on a card",
   ]);
 });
 
@@ -56,4 +56,13 @@ Deno.test("runTable() of one network with buckets and pictures held out", () => 
   equal(text["an epoch"], `4 steps: ${data.batchesPerEpoch} batches`);
   equal(text["the run"], "8 steps = 2 epochs");
   equal("time" in text || "memory" in text, false);
+  const [{ label, values }] = runTable([describeDataset(data)], {
+    stepsPerEpoch: 4,
+    epochs: 2,
+    totalSteps: 8,
+    time: null,
+  }).slice(-1);
+  deepEqual([label, values], ["time", [
+    "known after the first steps: such steps were not measured on this machine yet",
+  ]]);
 });

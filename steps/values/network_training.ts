@@ -1,6 +1,6 @@
 import type { LoraNetwork } from "../../lora/network.ts";
 import { hashJson, type StepRun } from "../../pipeline/mod.ts";
-import type { FreezeOptions } from "../../training/phases.ts";
+import type { EpochPhase, FreezeOptions } from "../../training/phases.ts";
 import type { NetworkSettings } from "../../training/network_settings.ts";
 import type { StepFigures } from "../../training/trainer.ts";
 import { baseHash, openOutputs, readResumed, withoutOutputs } from "../outputs/open_outputs.ts";
@@ -13,6 +13,7 @@ import type { LatentProvider } from "./latents.ts";
 import { LiveLatents } from "./live_latents.ts";
 import { buildNetwork, type Network } from "./network.ts";
 import { type NetworkStart, startingWeights } from "./network_start.ts";
+import { rememberStepTime, stepTimeKeys } from "./step_times.ts";
 import { datasetOf, type NetworkData, type TrainingData } from "./training_data.ts";
 import { fixedCaptions, TextOutputs, type TextSide } from "./text_outputs.ts";
 import { runTraining, trainingLength, type TrainingSide } from "./training_loop.ts";
@@ -124,13 +125,18 @@ export async function trainNetworks(
       facts,
       run,
     });
+    const timeKey = stepTimeKeys(task, sides.map((side) => ({ ...side, hasTexts: side.texts !== null })));
+    const stepTime = async (phase: EpochPhase, secondsPerStep: number) =>
+      await rememberStepTime(timeKey(phase), { secondsPerStep, adapter: device.facts.name }).catch((error) =>
+        run.warn(`how long a step takes cannot be kept for later runs: ${error.message}`)
+      );
     const content = await runTraining(
       bases,
       sides,
       opened,
       { ...options, ...couplingOptions(task) },
       { ...freezing, orthogonality: orthogonality !== false },
-      { facts, outputs, resumed: await readResumed(options, facts, totalSteps, run) },
+      { facts, outputs, resumed: await readResumed(options, facts, totalSteps, run), stepTime },
       run,
     );
     return networksOf(content);

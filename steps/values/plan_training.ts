@@ -16,6 +16,7 @@ import { heldOutShapes, microBatchKinds } from "./micro_batch_kinds.ts";
 import { activationFormat } from "./mixed_precision.ts";
 import { buildNetwork } from "./network.ts";
 import { captionsOf, dataOf, settingsOf, type TrainingTask } from "./network_training.ts";
+import { estimatedTime, stepTimeKeys } from "./step_times.ts";
 import { datasetOf, type TrainingData } from "./training_data.ts";
 import { trainingLength, trainingNoise } from "./training_loop.ts";
 
@@ -64,8 +65,18 @@ export async function planTraining(bases: OpenedBases, data: TrainingData, task:
   });
   // They are made while all that trains stays on the device.
   const peakGpuBytes = Math.max(...planned.map(({ peakBytes }) => peakBytes)) + (pictures?.peakBytes ?? 0);
+  const timeKey = stepTimeKeys(
+    task,
+    sides.map(({ base }, k) => ({ base, dataset: datasets[k], hasTexts: captions[k] !== null })),
+  );
   const table = runTable(datasets.map(describeDataset), {
     ...{ stepsPerEpoch, epochs, totalSteps, peakGpuBytes },
+    time: await estimatedTime(
+      phases.map(({ network1Trains, orthogonalityOn }, epoch) => ({
+        key: timeKey({ network1Trains, orthogonalityOn: orthogonalityOn && orthogonality !== false }),
+        steps: Math.min(stepsPerEpoch, totalSteps - epoch * stepsPerEpoch),
+      })),
+    ),
     diskBytes: disk.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
     accumulationSteps: options.accumulationSteps ?? 1,
   });

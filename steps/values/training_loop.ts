@@ -3,7 +3,7 @@ import type { BaseModel } from "../../models/base_model.ts";
 import type { Tokenizer } from "../../models/clip/tokenizer.ts";
 import type { StepRun } from "../../pipeline/mod.ts";
 import type { TrainingNoise } from "../../training/feeds.ts";
-import { epochPhase, type FreezeOptions } from "../../training/phases.ts";
+import { type EpochPhase, epochPhase, type FreezeOptions } from "../../training/phases.ts";
 import { DivergedError, skipReason } from "../../training/not_finite.ts";
 import { type StepFigures, Trainer, type TrainerNetwork, type TrainerOptions } from "../../training/trainer.ts";
 import type { StateFacts } from "../outputs/state_facts.ts";
@@ -17,6 +17,7 @@ import {
 } from "../outputs/training_output.ts";
 import type { LoadedBases, OpenedBases } from "./bases.ts";
 import { epochSteps } from "./epoch_batches.ts";
+import { StepClock } from "./step_clock.ts";
 import { HeldOut } from "./held_out.ts";
 import { activationFormat } from "./mixed_precision.ts";
 import type { OpenedLatents } from "./latents.ts";
@@ -41,6 +42,8 @@ export interface TrainingKeeping {
   readonly outputs: readonly TrainingOutput[];
   /** The state to begin with where there is no checkpoint. */
   readonly resumed: SavedState | null;
+  /** Hears how long the steps of a phase took. */
+  readonly stepTime: (phase: EpochPhase, secondsPerStep: number) => Promise<void>;
 }
 
 /** Steps per epoch, epochs and steps in all, from the data and the options. */
@@ -78,7 +81,7 @@ export async function runTraining(
       | "stack"
     >,
   freezing: FreezeOptions & { readonly orthogonality?: boolean },
-  { facts, outputs, resumed }: TrainingKeeping,
+  { facts, outputs, resumed, stepTime }: TrainingKeeping,
   run: StepRun,
 ): Promise<TrainingContent> {
   const datasets = sides.map((side) => side.dataset);
@@ -95,7 +98,7 @@ export async function runTraining(
           `${skipped.inRow} in a row, ${skipped.total} in all`,
       ),
   });
-  const heldOut = new HeldOut(sides, latents, options);
+  const heldOut = new HeldOut(sides, latents, options), clock = new StepClock(stepTime);
   const checkpoints = new CheckpointFolder(run.folder, run.warn), log: StepFigures[] = [];
   const report = async (figures: readonly StepFigures[]) => {
     const last = figures.at(-1);
@@ -134,15 +137,18 @@ export async function runTraining(
       if (owed.length > 0) await settle(momentAt(state.step, length), log, owed);
       else await report(log);
     }
-    run.progress({ done: trainer.stepsDone, total: totalSteps, unit: "steps", message: "compiling" });
+    run.progress({ done: 0, total: 1, unit: "programs", message: "compiling" });
     for (let epoch = Math.floor(trainer.stepsDone / stepsPerEpoch); epoch < epochs; epoch++) {
       const { network1Trains, orthogonalityOn } = epochPhase(epoch, freezing);
       const phase = { network1Trains, orthogonalityOn: orthogonalityOn && freezing.orthogonality !== false };
       const time = { firstStep: epoch * stepsPerEpoch, accumulationSteps: accumulation, maxTrainSteps: totalSteps };
       const steps = epochSteps(sides, latents, epoch, time, options);
+      await clock.begin(phase, async () => await report(await trainer.readFigures()));
       for (let at = trainer.stepsDone - epoch * stepsPerEpoch; at < steps.length; at++) {
         if (trainer.stepsDone >= totalSteps) break;
         const figures = await trainer.train(epoch, phase, await steps[at]());
+        if (clock.waits) figures.push(...await trainer.readFigures());
+        clock.step();
         const moment = momentAt(trainer.stepsDone, length),
           work: OwedWork[] = [
             ...heldOut.isDue(moment) ? ["validation" as const] : [],
@@ -150,10 +156,12 @@ export async function runTraining(
           ];
         if (work.length === 0) await report(figures.splice(0));
         if (work.length === 0 && moment.step % every !== 0 && !run.signal.aborted) continue;
-        await settle(moment, [...figures, ...await trainer.readFigures()], work);
+        const told = [...figures, ...await trainer.readFigures()];
+        await clock.without(() => settle(moment, told, work));
       }
     }
     await report(await trainer.readFigures());
+    await clock.finish();
     return await content();
   } finally {
     trainer.dispose();

@@ -1,4 +1,4 @@
-import { deepEqual, equal, match } from "node:assert/strict";
+import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { readLora } from "../../formats/lora_file.ts";
@@ -221,6 +221,33 @@ Deno.test("train leaves with 2 and names the flag where something is missing or 
       const { code, stdout, stderr } = await runCommand(["train", ...line], folder);
       deepEqual({ code, stdout, stderr }, { code: 2, stdout: "", stderr: `${message}\n` });
     }
+  }));
+
+Deno.test("the table before a run has a time once such steps were measured, by the same steps in whatever folder", () =>
+  inNewFolder(async (folder) => {
+    await smallFolders(folder);
+    const line = ["--pretrained_model_name_or_path=toy", "--train_data_dir=character", ...small, "--network_dim=5"];
+    const steps = "--max_train_steps=6", runs: string[] = [];
+    for (const more of ["--output_dir=a", "--output_dir=b"]) {
+      const { code, stdout, stderr } = await runCommand(
+        ["train", ...line, steps, more, `--seed=${runs.length}`],
+        folder,
+      );
+      equal(code, 0, stderr);
+      runs.push(stdout);
+    }
+    match(runs[0], /\n {4}time +known after the first steps: such steps were not measured on this machine yet\n/);
+    const said = /\n {4}time +about ([\d.]+) s, ([\d.]+) s a step, as measured before on .*\n/.exec(runs[1])!;
+    const [, took] = /pretrain network 1: done in ([\d.]+) s\n/.exec(runs[0])!;
+    // Of the first run's time, what was compiled and the first of its six steps are left out.
+    ok(Number(said[1]) > 0 && Number(said[1]) <= Number(took) * 6 / 5, `${said[1]} s are said, ${took} s were taken`);
+    ok(Math.abs(Number(said[1]) - 6 * Number(said[2])) <= 0.05 + 6 * 0.05 * Number(said[2]), said[0]);
+    // Another seed takes the same time, other networks do not.
+    const wider = await runCommand(
+      ["train", ...line, "--network_dim=6", steps, "--output_dir=d", "--describe"],
+      folder,
+    );
+    match(wider.stdout, /time +known after the first steps/);
   }));
 
 Deno.test("train leaves with 2 where the disk has no room for what it writes, and names flags for less", () =>
