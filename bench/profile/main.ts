@@ -14,7 +14,7 @@ import { Device, Profiler, type ProgramTimes } from "../../engine/mod.ts";
 import { measureRoofline, type Roofline, rooflineText } from "../roofline.ts";
 import { flameGraphHtml } from "./flame_graph.ts";
 import { profileOf, profileText } from "./profile.ts";
-import { replayTimes } from "./replay.ts";
+import { type KnownTimes, replayTimes } from "./replay.ts";
 
 const folder = join("out", "profile"), shown = 4;
 const replayWanted = Deno.args[0] === "--replay", recipe = Deno.args[replayWanted ? 1 : 0];
@@ -59,10 +59,10 @@ async function adapter(): Promise<{ roofline: Roofline; canTime: boolean }> {
 }
 
 async function replayed(times: readonly ProgramTimes[]): Promise<ProgramTimes[]> {
-  const found: ProgramTimes[] = [];
+  const found: ProgramTimes[] = [], known: KnownTimes = new Map();
   for (const each of times) {
     console.error(`Replaying program ${found.length + 1} of ${times.length}, ${each.program.steps.length} steps`);
-    found.push({ ...each, runs: 1, stepMs: await replayTimes(each.program) });
+    found.push({ ...each, runs: 1, stepMs: await replayTimes(each.program, known) });
   }
   return found;
 }
