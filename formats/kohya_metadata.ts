@@ -57,7 +57,7 @@ export interface CaptionFacts {
 
 /** How a network was trained; null is what Python's `None` is. */
 export interface TrainingFacts {
-  readonly learningRate: number;
+  readonly learningRate: number | null;
   readonly textEncoderLearningRate: number | null;
   readonly unetLearningRate: number | null;
   readonly batchesPerEpoch: number;

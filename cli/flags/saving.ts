@@ -196,7 +196,7 @@ export const sampleFlags = flagGroup("Pictures while training", [
     default: null,
     from: "both",
     status: "works",
-    does: "file of prompts: .txt with one a line (options --n --w --h --d --l --s), .toml or .json",
+    does: "file of prompts: one a line (options --n --w --h --d --l --s), or .toml or .json",
     counts: "with --sample_every_n_epochs or --sample_every_n_steps",
   },
   {

@@ -9,10 +9,14 @@ import type {
   ModelFacts,
   NetworkFacts,
   SubsetFacts,
+  TrainingFacts,
 } from "../../formats/kohya_metadata.ts";
 import { PythonFloat, pythonStr, PythonTuple, type PythonValue } from "../../formats/python_text.ts";
 import type { Checkpoint } from "../../models/checkpoint/checkpoint.ts";
+import { ArgumentReader } from "../../training/optimizers/arguments.ts";
+import { optimizerByName } from "../../training/optimizers/optimizers.ts";
 import type { NetworkOptions } from "../values/network.ts";
+import type { OwnTrainingOptions } from "../values/training_options.ts";
 import { kohyaModelHashes } from "../values/file_hashes.ts";
 
 /** What sd-scripts' metadata say of a network's data. */
@@ -143,6 +147,29 @@ const classes: Readonly<Record<string, string>> = {
   prodigy: "prodigyopt.prodigy.Prodigy",
 };
 
+/** A network's rates and schedule as sd-scripts' metadata have them; null is Python's None. */
+export type RateFacts = Pick<
+  TrainingFacts,
+  "learningRate" | "textEncoderLearningRate" | "unetLearningRate" | "schedule"
+>;
+
+/** Rates and schedule; of an optimizer that finds its rates itself, AdaFactor with relative steps, only the one that it was given, in the schedule's name. */
+export function rateFacts(options: OwnTrainingOptions): RateFacts {
+  const { learningRate = 1e-4, textEncoderLearningRate = null, unetLearningRate = null, schedule = "constant" } =
+    options;
+  const { optimizer = "AdamW", optimizerArguments = {} } = options, { name, ownRates } = optimizerByName(optimizer);
+  if (!ownRates?.(new ArgumentReader(name, optimizerArguments))) {
+    return { learningRate, textEncoderLearningRate, unetLearningRate, schedule };
+  }
+  const given = pythonStr(new PythonFloat(learningRate));
+  return {
+    learningRate: null,
+    textEncoderLearningRate: null,
+    unetLearningRate: null,
+    schedule: `adafactor:${given}`,
+  };
+}
+
 /** Arguments that sd-scripts gives where the user gave none. */
 const usualArguments: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   sgdnesterov: { momentum: 0.9 },
@@ -153,7 +180,9 @@ const usualArguments: Readonly<Record<string, Readonly<Record<string, unknown>>>
 export function optimizerText(name: string, given: Readonly<Record<string, unknown>> = {}): string {
   const key = name.toLowerCase();
   const usual = Object.entries(usualArguments[key] ?? {}).filter(([each]) => !Object.hasOwn(given, each));
-  const all = { ...given, ...Object.fromEntries(usual) };
+  const all: Record<string, unknown> = { ...given, ...Object.fromEntries(usual) };
+  // sd-scripts turns it on wherever this asks for it.
+  if (key === "adafactor" && all.warmup_init === true) all.relative_step = true;
   const words = Object.entries(all).map(([name, value]) => `${name}=${pythonStr(asPython(value))}`);
   return `${classes[key] ?? name}${words.length ? `(${words.join(",")})` : ""}`;
 }

@@ -16,9 +16,11 @@ export interface SamplePrompt {
   /** Null: none was given. */
   readonly seed: number | null;
   readonly sampler: string | null;
+  /** Its number in the names of pictures: of its line, from 0, comments and empty ones counted; else of its place in the list. */
+  readonly place: number;
 }
 
-const usual: SamplePrompt = {
+const usual: Omit<SamplePrompt, "place"> = {
   prompt: "",
   negativePrompt: "",
   width: 512,
@@ -62,8 +64,8 @@ const keys: Readonly<Record<string, keyof SamplePrompt>> = {
 };
 
 /**
- * Reads a file of prompts as sd-scripts 0.6.4 does: `.txt` with a prompt a line, such as `a cat --n blurry --w 512 --h 768 --d 1 --l 7.5 --s 28`, lines
- * that begin with # left out; `.toml` with `[prompt]` and `[[prompt.subset]]`; `.json` with a list of either.
+ * Reads a file of prompts as sd-scripts 0.6.4 does: a prompt a line, such as `a cat --n blurry --w 512 --h 768 --d 1 --l 7.5 --s 28`, lines
+ * that begin with # left out; or, as its later releases, `.toml` with `[prompt]` and `[[prompt.subset]]`; `.json` with a list of either.
  *
  * @param check Looks at each prompt; a `RangeError` that it throws becomes one of the file, with the prompt's line.
  * @throws {PromptFileError} Naming the line or place, if an option is unknown or its value is none, or there is no prompt.
@@ -98,31 +100,30 @@ interface PlacedPrompt {
 
 function promptsOf(path: string, text: string): PlacedPrompt[] {
   switch (extname(path).toLowerCase()) {
-    case ".txt":
-      return text.split(/\r?\n/).flatMap((line, at) =>
-        line.trim() === "" || line.startsWith("#") ? [] : [linePrompt(line.trim(), path, `line ${at + 1}`)]
-      );
     case ".toml": {
       const prompt = record(parsed(path, () => parse(text)))?.prompt, { subset, ...shared } = record(prompt) ?? {};
       if (!Array.isArray(subset)) throw new PromptFileError(path, "", "it has no [[prompt.subset]]");
       const lineOf = tomlLines(text);
       return subset.map((each, at) => {
         const where = `line ${lineOf(["prompt", "subset", at])}, prompt.subset ${at + 1}`;
-        return keyedPrompt({ ...shared, ...record(each) }, path, where);
+        return keyedPrompt({ ...shared, ...record(each) }, path, where, at);
       });
     }
     case ".json": {
       const list = parsed(path, () => JSON.parse(text));
       if (!Array.isArray(list)) throw new PromptFileError(path, "", "it holds no list of prompts");
-      return list.map((each, at) => {
-        const where = `prompt ${at + 1}`;
-        if (typeof each === "string") return linePrompt(each, path, where);
+      return list.map((each, place) => {
+        const where = `prompt ${place + 1}`;
+        if (typeof each === "string") return linePrompt(each, path, where, place);
         if (!record(each)) throw new PromptFileError(path, where, "it is neither a text nor an object");
-        return keyedPrompt(each, path, where);
+        return keyedPrompt(each, path, where, place);
       });
     }
     default:
-      throw new PromptFileError(path, "", "its name must end in .txt, .toml or .json");
+      return text.split(/\r?\n/).flatMap((each, place) => {
+        const line = each.trim();
+        return line === "" || line.startsWith("#") ? [] : [linePrompt(line, path, `line ${place + 1}`, place)];
+      });
   }
 }
 
@@ -140,7 +141,7 @@ function record(value: unknown): Record<string, unknown> | null {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? value as never : null;
 }
 
-function linePrompt(line: string, path: string, where: string): PlacedPrompt {
+function linePrompt(line: string, path: string, where: string, place: number): PlacedPrompt {
   const [prompt, ...options] = line.split(" --"), found: Record<string, unknown> = { prompt: prompt.trim() };
   for (const option of options) {
     const [, word, value] = /^(\w+)\s+(.+)$/.exec(option.trim()) ?? [, option.trim(), ""];
@@ -151,10 +152,10 @@ function linePrompt(line: string, path: string, where: string): PlacedPrompt {
     const isText = name === "negativePrompt" || name === "sampler";
     found[name] = isText ? value : value === "" ? NaN : Number(value);
   }
-  return checked(found, path, where);
+  return checked(found, path, where, place);
 }
 
-function keyedPrompt(given: Record<string, unknown>, path: string, where: string): PlacedPrompt {
+function keyedPrompt(given: Record<string, unknown>, path: string, where: string, place: number): PlacedPrompt {
   const found: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(given)) {
     if (!Object.hasOwn(keys, key)) {
@@ -162,18 +163,18 @@ function keyedPrompt(given: Record<string, unknown>, path: string, where: string
     }
     found[keys[key]] = value;
   }
-  return checked(found, path, where);
+  return checked(found, path, where, place);
 }
 
 function words(options: Readonly<Record<string, unknown>>): string {
   return Object.keys(options).map((word) => `--${word}`).join(", ");
 }
 
-function checked(given: Record<string, unknown>, path: string, where: string): PlacedPrompt {
-  const whole = { ...usual, ...given };
+function checked(given: Record<string, unknown>, path: string, where: string, place: number): PlacedPrompt {
+  const whole = { ...usual, ...given, place };
   for (const [name, value] of Object.entries(given)) {
     const isWhole = ["width", "height", "steps", "seed"].includes(name);
-    const fits = typeof usual[name as keyof SamplePrompt] === "number" || name === "seed"
+    const fits = typeof usual[name as keyof typeof usual] === "number" || name === "seed"
       ? Number.isFinite(value) && (!isWhole || Number.isSafeInteger(value) && value as number >= 0)
       : typeof value === "string";
     if (fits) continue;

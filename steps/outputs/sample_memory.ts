@@ -29,7 +29,7 @@ export async function planSampleMemory(
   const named = stacks.map((stack) => stack.map((network) => ({ network })));
   const planned = groups.map(({ options, prompts }) => {
     const { negativePrompt = "" } = options;
-    const rows = new Set(prompts.map(({ prompt: { prompt } }) => promptRows(tokenizer, [negativePrompt, prompt])));
+    const rows = new Set(prompts.map(({ prompt }) => promptRows(tokenizer, [negativePrompt, prompt])));
     return planPictures(bases, options, named, 1, [...rows]);
   });
   return {

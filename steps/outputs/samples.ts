@@ -62,8 +62,7 @@ export function checkSamples(step: string, options: TrainingSampleOptions): void
 /** Prompts that one sampler serves. */
 export interface PictureGroup {
   readonly options: PictureOptions;
-  /** With each prompt's place in the file, from 0. */
-  readonly prompts: readonly { readonly at: number; readonly prompt: SamplePrompt }[];
+  readonly prompts: readonly SamplePrompt[];
 }
 
 /**
@@ -83,10 +82,10 @@ export async function planSamples(
     sampler: sampler ?? usual,
   });
   const prompts = await readPromptFile(file, (prompt) => checkPictureOptions(optionsOf(prompt)));
-  const notes: string[] = [], groups = new Map<string, { at: number; prompt: SamplePrompt }[]>();
+  const notes: string[] = [], groups = new Map<string, SamplePrompt[]>();
   for (const [at, prompt] of prompts.entries()) {
     const options = optionsOf(prompt), key = JSON.stringify(options);
-    groups.set(key, [...groups.get(key) ?? [], { at, prompt }]);
+    groups.set(key, [...groups.get(key) ?? [], prompt]);
     if (options.width === prompt.width && options.height === prompt.height) continue;
     notes.push(
       `prompt ${
@@ -100,6 +99,24 @@ export async function planSamples(
 /** As sd-scripts rounds. */
 function side(pixels: number): number {
   return Math.max(64, pixels - pixels % 8);
+}
+
+/**
+ * A picture's file, as sd-scripts names it.
+ *
+ * @param name What comes first: the network's name and `_`, or nothing.
+ * @param time As `localTime` gives it.
+ * @param moment The step, or the epoch where pictures are made after epochs.
+ */
+export function pictureFileName(
+  name: string,
+  time: string,
+  moment: { readonly step: number } | { readonly epoch: number },
+  { place, seed }: Pick<SamplePrompt, "place" | "seed">,
+): string {
+  const padded = (value: number, length: number) => `${value}`.padStart(length, "0");
+  const when = "step" in moment ? padded(moment.step, 6) : `e${padded(moment.epoch, 6)}`;
+  return `${name}${time}_${when}_${padded(place, 2)}${seed === null ? "" : `_${seed}`}.png`;
 }
 
 /** What samples know of the training that they belong to. */
@@ -140,20 +157,17 @@ export class SampleOutput implements TrainingOutput {
 
   async write({ step, epoch }: TrainingMoment, content: TrainingContent): Promise<void> {
     const { bases, seed, run } = this.context, time = localTime(new Date());
-    const place = this.options.everyEpochs === undefined
-      ? `${step}`.padStart(6, "0")
-      : `e${`${epoch}`.padStart(6, "0")}`;
+    const moment = this.options.everyEpochs === undefined ? { step } : { epoch };
     for (const { options, prompts } of this.groups) {
       using sampler = await PictureSampler.open(bases, options);
       for (const { name, stack } of this.stacks(content)) {
-        for (const { at, prompt } of prompts) {
+        for (const prompt of prompts) {
           const [{ pixels, width, height }] = await sampler.sample(
             stack.map((network) => ({ network })),
             [{ prompt: prompt.prompt, seed: prompt.seed ?? seed }],
             { signal: run.signal },
           );
-          const seeded = prompt.seed === null ? "" : `_${prompt.seed}`;
-          const path = join(this.folder, `${name}${time}_${place}_${`${at}`.padStart(2, "0")}${seeded}.png`);
+          const path = join(this.folder, pictureFileName(name, time, moment, prompt));
           const png = await sharp(pixels, { raw: { width, height, channels: 3 } }).png().toBuffer();
           await writeFileAtomically(path, [png]);
           run.artifact(path, { isPassing: true });

@@ -4,7 +4,8 @@ import { type KohyaFacts, kohyaMetadata } from "../../formats/kohya_metadata.ts"
 import type { BaseModel } from "../../models/base_model.ts";
 import type { NetworkOptions } from "../values/network.ts";
 import type { TrainingOptions } from "../values/training_options.ts";
-import { baseFacts, dataFacts, networkFacts, optimizerText, vaeFacts } from "./network_facts.ts";
+import { precisionName } from "../values/mixed_precision.ts";
+import { baseFacts, dataFacts, networkFacts, optimizerText, rateFacts, vaeFacts } from "./network_facts.ts";
 
 /** One network of a training, as far as its metadata are about it. */
 export interface MetadataNetwork {
@@ -55,17 +56,14 @@ async function factsOf(
     base: await baseFacts(base.checkpoint),
     vae: await vaeFacts(base.checkpoint),
     training: {
-      learningRate: options.learningRate ?? 1e-4,
-      textEncoderLearningRate: options.textEncoderLearningRate ?? null,
-      unetLearningRate: options.unetLearningRate ?? null,
+      ...rateFacts(options),
       batchesPerEpoch: dataset.batchesPerEpoch,
       epochs,
       steps: totalSteps,
       gradientCheckpointing: options.gradientCheckpointing ?? false,
       accumulationSteps: options.accumulationSteps ?? 1,
       warmupSteps: options.warmupSteps ?? 0,
-      schedule: options.schedule ?? "constant",
-      mixedPrecision: precision === "f16" ? "fp16" : "no",
+      mixedPrecision: options.mixedPrecision ?? precisionName(precision ?? "f32"),
       clipSkip: clipSkip === 1 ? null : clipSkip,
       maxTokenLength: maxTokenLength === 75 ? null : maxTokenLength,
       cachesLatents,

@@ -23,6 +23,11 @@ export function storageFormat(action: string, precision: MixedPrecision = "no"):
   return formats[precision];
 }
 
+/** sd-scripts' name of what numbers are stored in. */
+export function precisionName(format: FloatFormat): MixedPrecision {
+  return mixedPrecisions.find((name) => formats[name] === format)!;
+}
+
 /** What a training's activations are stored in: what its options say, else what its bases' weights are. */
 export function activationFormat(
   { network1 }: { readonly network1: { readonly precision: FloatFormat } },

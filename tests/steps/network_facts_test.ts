@@ -1,10 +1,14 @@
-import { deepEqual, equal } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { Dataset } from "../../data/dataset.ts";
 import { datasetSettings, type Subset, subsetSettings } from "../../data/subset.ts";
 import type { SubsetDefaults } from "../../data/dataset_options.ts";
-import { dataFacts, networkFacts, optimizerText } from "../../steps/outputs/network_facts.ts";
+import { dataFacts, networkFacts, optimizerText, rateFacts } from "../../steps/outputs/network_facts.ts";
+import { ownTrainingOptions } from "../../cli/recipe/training_options.ts";
 import { kohyaMetadata } from "../../formats/kohya_metadata.ts";
+import { PythonFloat, pythonStr } from "../../formats/python_text.ts";
+import { optimizerByName, optimizerNames } from "../../training/optimizers/optimizers.ts";
+import { settingsOfLine } from "../cli/parse_line.ts";
 
 /** The metadata of stated runs, by sd-scripts' own statements, and the pictures that they were made with. */
 const golden = JSON.parse(
@@ -66,13 +70,40 @@ for (
   });
 }
 
-Deno.test("optimizerText() names optimizers as sd-scripts does", () => {
-  const { rich, no_upscale } = golden.runs;
-  equal(
-    optimizerText("AdamW", { weight_decay: 0.01, betas: [0.9, 0.99] }),
-    rich.dual.network_1.ss_optimizer,
+Deno.test("every optimizer has sd-scripts' name in metadata, with its arguments, and AdaFactor's own rates are no rates", async () => {
+  const { flags, cases } = JSON.parse(
+    await readFile(new URL("../golden/files/optimizer_names.json", import.meta.url), "utf8"),
   );
-  equal(optimizerText("SGDNesterov"), no_upscale.dual.network_1.ss_optimizer);
+  const names = new Set<string>();
+  for (const { type, args, ss_optimizer, ...wanted } of cases) {
+    // As the command line makes options of the flags.
+    const { values } = await settingsOfLine([
+      `--optimizer_type=${type}`,
+      ...args.length ? ["--optimizer_args", ...args] : [],
+    ]);
+    const { optimizer = "AdamW", optimizerArguments } = ownTrainingOptions(values, 1), what = `${type} ${args}`;
+    equal(optimizerText(optimizer, optimizerArguments), ss_optimizer, what);
+    const found = rateFacts({
+      optimizer,
+      ...(optimizerArguments ? { optimizerArguments } : {}),
+      learningRate: flags.learning_rate,
+      textEncoderLearningRate: flags.text_encoder_lr,
+      unetLearningRate: flags.unet_lr,
+    });
+    const text = (rate: number | null) => pythonStr(rate === null ? null : new PythonFloat(rate));
+    deepEqual(
+      {
+        ss_learning_rate: text(found.learningRate),
+        ss_unet_lr: text(found.unetLearningRate),
+        ss_text_encoder_lr: text(found.textEncoderLearningRate),
+        ss_lr_scheduler: found.schedule,
+      },
+      wanted,
+      what,
+    );
+    names.add(optimizerByName(optimizer).name);
+  }
+  deepEqual([...names].sort(), [...optimizerNames].sort());
 });
 
 Deno.test("networkFacts() has --network_args under sd-scripts' names", () => {

@@ -1,7 +1,8 @@
-import { deepEqual, rejects } from "node:assert/strict";
-import { writeFile } from "node:fs/promises";
+import { deepStrictEqual as deepEqual, rejects } from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { readPromptFile } from "../../steps/outputs/prompt_file.ts";
+import { pictureFileName, planSamples } from "../../steps/outputs/samples.ts";
 import { inNewFolder } from "./small_training.ts";
 
 /** sd-scripts 0.6.4's values where a prompt gives none. */
@@ -9,7 +10,40 @@ const usual = {
   ...{ negativePrompt: "", width: 512, height: 512, steps: 30, guidance: 7.5, seed: null, sampler: null },
 };
 
-// The rules are those that sd-scripts reads prompts by while training (`sample_images`).
+Deno.test("prompts are read, rounded and named as sd-scripts 0.6.4 does it while training", () =>
+  inNewFolder(async (folder) => {
+    const { text, runs } = JSON.parse(
+      await readFile(new URL("../golden/files/prompts.json", import.meta.url), "utf8"),
+    );
+    // The name's ending says nothing there.
+    await writeFile(join(folder, "prompts"), text);
+    const { groups } = await planSamples({ folder, prompts: join(folder, "prompts"), everySteps: 1 });
+    const pictures = groups.flatMap(({ options, prompts }) => prompts.map((prompt) => ({ options, prompt })))
+      .toSorted((a, b) => a.prompt.place - b.prompt.place);
+    for (const { output_name, epoch, steps, pictures: wanted } of runs) {
+      const found = pictures.map(({ prompt, options }) => ({
+        prompt: prompt.prompt,
+        height: options.height,
+        width: options.width,
+        num_inference_steps: options.steps,
+        guidance_scale: options.guidance,
+        // None and nothing are the same to a model.
+        negative_prompt: options.negativePrompt || null,
+        seed: prompt.seed,
+        file: pictureFileName(
+          output_name === null ? "" : `${output_name}_`,
+          "20231112141516",
+          epoch === null ? { step: steps } : { epoch },
+          prompt,
+        ),
+      }));
+      // Our samplers take 999 steps at most.
+      const within = (each: { num_inference_steps: number }) => Math.min(999, each.num_inference_steps);
+      deepEqual(found, wanted.map((each: never) => ({ ...each as object, num_inference_steps: within(each) })));
+    }
+  }));
+
+// Its later releases have TOML and JSON, and samplers in lines.
 Deno.test("readPromptFile() reads lines, TOML and JSON as sd-scripts does", () =>
   inNewFolder(async (folder) => {
     const file = async (name: string, text: string) => {
@@ -25,22 +59,22 @@ Deno.test("readPromptFile() reads lines, TOML and JSON as sd-scripts does", () =
       "a bird --NE dull --ss euler_a",
     ].join("\r\n");
     deepEqual(await file("a.txt", lines), [
-      { ...usual, ...cat, negativePrompt: "blurry, low--quality" },
-      { ...usual, prompt: "a dog" },
-      { ...usual, prompt: "a bird", negativePrompt: "dull", sampler: "euler_a" },
+      { ...usual, ...cat, negativePrompt: "blurry, low--quality", place: 2 },
+      { ...usual, prompt: "a dog", place: 3 },
+      { ...usual, prompt: "a bird", negativePrompt: "dull", sampler: "euler_a", place: 4 },
     ]);
     const toml = '[prompt]\nwidth = 768\nscale = 4.5\n[[prompt.subset]]\nprompt = "a"\nseed = 3\n' +
       '[[prompt.subset]]\nprompt = "b"\nwidth = 64\nheight = 128\nsample_steps = 2\nnegative_prompt = "c"\nsample_sampler = "ddim"\n';
     deepEqual(await file("a.toml", toml), [
-      { ...usual, prompt: "a", width: 768, guidance: 4.5, seed: 3 },
+      { ...usual, prompt: "a", width: 768, guidance: 4.5, seed: 3, place: 0 },
       {
         ...{ ...usual, prompt: "b", width: 64, height: 128, guidance: 4.5 },
-        ...{ steps: 2, negativePrompt: "c", sampler: "ddim" },
+        ...{ steps: 2, negativePrompt: "c", sampler: "ddim", place: 1 },
       },
     ]);
     deepEqual(await file("a.json", '["a --s 5", {"prompt": "b", "scale": 1}]'), [
-      { ...usual, prompt: "a", steps: 5 },
-      { ...usual, prompt: "b", guidance: 1 },
+      { ...usual, prompt: "a", steps: 5, place: 0 },
+      { ...usual, prompt: "b", guidance: 1, place: 1 },
     ]);
   }));
 
@@ -70,7 +104,6 @@ Deno.test("readPromptFile() names the line or place that it cannot read", () =>
         /h\.json, prompt 1: unknown key steps; keys are prompt, negative_prompt, /,
       ],
       ["i.json", "[", /i\.json: .*JSON/],
-      ["j.md", "a", /j\.md: its name must end in \.txt, \.toml or \.json$/],
     ];
     for (const [name, text, message] of cases) {
       if (text !== null) await writeFile(join(folder, name), text);

@@ -11,7 +11,10 @@ const { network1, network2 } = d.things;
 Deno.test("pictures are made while training, with each network and with both, as sampling afterwards makes them", () =>
   inNewFolder(async (folder) => {
     const prompts = join(folder, "prompts.txt"), size = { width: 64, height: 72 };
-    await writeFile(prompts, "a sks person --w 64 --h 79 --s 2 --d 5\na person --w 64 --h 64 --s 2 --l 1 --ss euler\n");
+    await writeFile(
+      prompts,
+      "# the second line's number is 01\na sks person --w 64 --h 79 --s 2 --d 5\na person --w 64 --h 64 --s 2 --l 1 --ss euler\n",
+    );
     const samples = { folder, prompts, everySteps: 2, names: { network1: "mine" } };
     const trained = d.pipeline("sampled")
       .use(d.loadBases({ network1: "toy" }))
@@ -34,7 +37,7 @@ Deno.test("pictures are made while training, with each network and with both, as
     const told = events.filter((event) => event.type === "artifact" && event.path.endsWith(".png"));
     equal(told.length, 12);
     for (const stack of ["mine", "mine_2", "mine_stack"]) {
-      for (const end of ["000002_00_5", "000002_01", "000004_00_5", "000004_01"]) {
+      for (const end of ["000002_01_5", "000002_02", "000004_01_5", "000004_02"]) {
         const found = names.filter((name) => new RegExp(`^${stack}_\\d{14}_${end}\\.png$`).test(name));
         equal(found.length, 1, `${stack} ${end} in ${names}`);
       }
@@ -50,10 +53,10 @@ Deno.test("pictures are made while training, with each network and with both, as
     };
     const stacks = ["mine", "mine_2", "mine_stack"];
     for (const [at, stack] of stacks.entries()) {
-      deepEqual(await pixels(stack, "000004_00_5"), Uint8Array.from(values.samples.columns[at].pictures[0].pixels));
+      deepEqual(await pixels(stack, "000004_01_5"), Uint8Array.from(values.samples.columns[at].pictures[0].pixels));
     }
     // Two steps before they were others.
-    ok(Buffer.compare(await pixels("mine", "000002_00_5"), await pixels("mine", "000004_00_5")) !== 0);
+    ok(Buffer.compare(await pixels("mine", "000002_01_5"), await pixels("mine", "000004_01_5")) !== 0);
   }));
 
 Deno.test("prompts that cannot be used are found before the first step", () =>
