@@ -1,4 +1,6 @@
-import { join } from "node:path";
+import { mkdir, rm, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { InputError } from "./step.ts";
 
 /**
  * Keeps a second run out of a run folder until it is disposed.
@@ -7,16 +9,60 @@ import { join } from "node:path";
  * text in the file only serves the message. The file stays, as removing it could pull it from under the next holder.
  *
  * @param folder An existing folder; the lock is its file `run.lock`.
- * @throws {Error} If another run, in this process or another, holds the lock.
+ * @throws {InputError} If another run, in this process or another, holds the lock.
  */
 export async function lockFolder(folder: string): Promise<Disposable> {
-  const path = join(folder, "run.lock");
+  const path = join(folder, "run.lock"), file = await openLocked(path);
+  if (file) return file;
+  throw new InputError(
+    `Cannot run in ${folder}: another run works there (${await readHolder(path)}); wait for it or stop it`,
+  );
+}
+
+/**
+ * Keeps other runs from writing paths until it is disposed, whatever their run folders are. The locks are hidden files beside the paths; since users look
+ * into those folders, they are taken away at the end, and whoever opened one before that notices.
+ *
+ * @param paths Files or folders, there or not; their folders are made.
+ * @throws {InputError} If another run, in this process or another, holds one of them.
+ */
+export async function lockPaths(paths: readonly string[]): Promise<AsyncDisposable> {
+  await using held = new AsyncDisposableStack();
+  for (const path of new Set(paths.map((path) => resolve(path)))) {
+    await mkdir(dirname(path), { recursive: true });
+    const lock = join(dirname(path), `.${basename(path)}.lock`);
+    let file = await openLocked(lock);
+    while (file && !await isAt(file, lock)) {
+      file.close();
+      file = await openLocked(lock);
+    }
+    if (!file) {
+      throw new InputError(
+        `Cannot write ${path}: another run writes it (${await readHolder(lock)}); wait for it, stop it, or choose ` +
+          "another name or folder",
+      );
+    }
+    held.defer(async () => {
+      // Windows removes no open file, and after closing it could be somebody else's.
+      if (Deno.build.os !== "windows") await rm(lock, { force: true });
+      file.close();
+    });
+  }
+  return held.move();
+}
+
+/** Whether an open file is still the one at a path. */
+async function isAt(file: Deno.FsFile, path: string): Promise<boolean> {
+  const { ino } = await file.stat();
+  return ino === null || await stat(path).then((found) => found.ino === ino, () => false);
+}
+
+/** Opens a file, locks it and writes who holds it; null if another holds it. */
+async function openLocked(path: string): Promise<Deno.FsFile | null> {
   const file = await Deno.open(path, { read: true, write: true, create: true });
   if (!await file.tryLock(true)) {
     file.close();
-    throw new Error(
-      `Cannot run in ${folder}: another run works there (${await readHolder(path)}); wait for it or stop it`,
-    );
+    return null;
   }
   await file.truncate(0);
   const holder = { pid: Deno.pid, host: hostName(), since: new Date().toISOString() };

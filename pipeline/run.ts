@@ -7,7 +7,7 @@ import { canonicalJson } from "./hash.ts";
 import { planSteps } from "./describe.ts";
 import { HeldValues, type Slot } from "./held_values.ts";
 import { type Links, linkSteps } from "./links.ts";
-import { lockFolder } from "./lock.ts";
+import { lockFolder, lockPaths } from "./lock.ts";
 import { InputError, type Plan, type StepRun } from "./step.ts";
 import { changedInput, findStepFolders, productHash, type StepFolder, type StepInputs } from "./step_folder.ts";
 import type { AnyStep } from "./type_errors.ts";
@@ -42,6 +42,7 @@ export async function runSteps(
   const path = resolve(folder);
   await mkdir(path, { recursive: true });
   using _lock = await lockFolder(path);
+  await using _claims = await lockPaths(recipe.steps.flatMap(({ claims }) => claims));
   const folders = await findStepFolders(path, recipe.steps.map((step) => step.name));
   const run = new Run(recipe.steps, path, folders, options);
   const emit = options.onEvent ?? (() => {});

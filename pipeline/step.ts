@@ -77,6 +77,8 @@ export interface StepDefinition<Needs extends Things, Gives extends Things, Rele
   readonly gives?: Gives;
   /** Names among `needs` that no later step may use. */
   readonly releases?: readonly Released[];
+  /** Paths outside of the run folder that no other run may write while this one is at work; from its start to its end it holds them. */
+  readonly claims?: readonly string[];
   /**
    * Plain JSON data that stands for what the step reads from outside, such as hashes of files; a change redoes it.
    *
@@ -106,6 +108,7 @@ export interface Step<Needs extends Things = Things, Gives extends Things = Thin
   readonly needs: Needs;
   readonly gives: Gives;
   readonly releases: readonly Released[];
+  readonly claims: readonly string[];
   fingerprint?(signal: AbortSignal, folder: string): unknown;
   plan?(planned: PlannedValues<Needs>): MaybePromise<Plan<PlannedValues<Gives>>>;
   run(values: Values<Needs>, run: StepRun): MaybePromise<Made<Gives>>;
@@ -162,6 +165,7 @@ export function defineStep<
     needs,
     gives,
     releases,
+    claims: Object.freeze([...definition.claims ?? []]),
     store,
   });
 }

@@ -2,7 +2,6 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { defineStep } from "../pipeline/mod.ts";
 import {
-  checkFileName,
   checkLoraFileOptions,
   loraFileOptionNames,
   type LoraFileOptions,
@@ -14,6 +13,7 @@ import { bases } from "./things.ts";
 import type { LoadedBases, OpenedBases } from "./values/bases.ts";
 import { checkOptions, type OptionNames } from "./values/check_options.ts";
 import { buildNetwork, type Network, type PlannedNetwork } from "./values/network.ts";
+import { checkFileName, isPath } from "./values/file_name.ts";
 
 /** Options of `saveNetworks`. */
 export interface SaveNetworksOptions<Networks extends NetworkThings> extends LoraFileOptions {
@@ -40,6 +40,9 @@ export function saveNetworks<const Networks extends NetworkThings>(options: Save
   checkLoraFileOptions(written);
   checkOptions(stepName, names, Object.fromEntries(Object.keys(networks).map((key) => [key, true as const])), "names");
   const files = Object.keys(networks).map((key) => [key, (names as Record<string, string>)[key] ?? key] as const);
+  if (!isPath(folder)) {
+    throw new TypeError(`Cannot save networks: folder is ${JSON.stringify(folder)}, must be a path`);
+  }
   for (const [, name] of files) checkFileName(name);
   const taken = new Map<string, string>();
   for (const [key, name] of files) {
@@ -57,6 +60,7 @@ export function saveNetworks<const Networks extends NetworkThings>(options: Save
     version: 2,
     options: { folder, files, ...written },
     needs,
+    claims: files.map(([, name]) => join(folder, name)),
     plan: async (planned) => {
       const lines = files.map(([, name]) => path(name));
       const named = planned as unknown as Readonly<Record<string, PlannedNetwork>> & { readonly bases: OpenedBases };

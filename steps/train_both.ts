@@ -1,5 +1,6 @@
 import { defineStep } from "../pipeline/mod.ts";
 import { epochPhase } from "../training/phases.ts";
+import { savingClaims } from "./outputs/saving.ts";
 import { bases, data, latents, network1, network2 } from "./things.ts";
 import { coupledTrainingNames, type CoupledTrainingOptions } from "./train_network_2.ts";
 import { trainingFingerprint } from "./outputs/open_outputs.ts";
@@ -64,6 +65,7 @@ export function trainBoth(options: TrainBothOptions) {
     options: { ...options, orthogonality },
     needs: { bases, data, latents },
     gives: { network1, network2 },
+    claims: savingClaims(options.save),
     fingerprint: () => trainingFingerprint(options, built1, built2),
     plan: async ({ bases, data }) => {
       const task = await taskOf(), [network1, network2] = task.networks.map(({ start: { options } }) => ({ options }));

@@ -1,4 +1,5 @@
 import { defineStep, replacing } from "../pipeline/mod.ts";
+import { savingClaims } from "./outputs/saving.ts";
 import { bases, data, freezing, latents, network1, network2 } from "./things.ts";
 import { trainingFingerprint } from "./outputs/open_outputs.ts";
 import { checkOptions, type OptionNames } from "./values/check_options.ts";
@@ -61,6 +62,7 @@ export function trainNetwork2(options: TrainNetwork2Options) {
     options: { ...options, orthogonality },
     needs: { bases, data, latents, network1, freezing },
     gives: { network2, network1: replacing(network1) },
+    claims: savingClaims(options.save),
     fingerprint: () => trainingFingerprint(options, built),
     plan: async ({ bases, data, network1, freezing }) => {
       const start = await resolveStart(built);

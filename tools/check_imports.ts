@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { readFile, rm } from "node:fs/promises";
-import { relative, sep } from "node:path";
+import { mkdir, readFile, rm } from "node:fs/promises";
+import { join, relative, sep } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { findGpuNameViolations, findImportViolations, type ImportEdge, type Violation } from "./import_rules.ts";
 import { listSourceFiles, projectFolder } from "./project_files.ts";
@@ -37,7 +37,9 @@ Deno.exit(violations.length === 0 ? 0 : 1);
 
 /** Asks Deno once for all files, by a module that imports each of them. */
 async function readModuleGraph(files: string[]): Promise<ModuleGraph> {
-  const entry = await Deno.makeTempFile({ suffix: ".ts" });
+  const folder = join(projectFolder, "out");
+  await mkdir(folder, { recursive: true });
+  const entry = await Deno.makeTempFile({ dir: folder, suffix: ".ts" });
   try {
     await Deno.writeTextFile(entry, files.map((file) => `import "${pathToFileURL(projectFolder + file)}";\n`).join(""));
     const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
@@ -47,7 +49,9 @@ async function readModuleGraph(files: string[]): Promise<ModuleGraph> {
     if (!success) throw new Error(`deno info failed: ${decoder.decode(stderr).trim()}`);
     const graph: ModuleGraph = JSON.parse(decoder.decode(stdout));
     return {
-      modules: graph.modules.filter((module) => module.specifier.startsWith(`${pathToFileURL(projectFolder)}`)),
+      modules: graph.modules.filter(({ specifier }) =>
+        specifier.startsWith(`${pathToFileURL(projectFolder)}`) && specifier !== `${pathToFileURL(entry)}`
+      ),
     };
   } finally {
     await rm(entry);

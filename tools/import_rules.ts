@@ -42,7 +42,11 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   examples: ["mod.ts"],
   "mod.ts": ["engine", "formats", "random", "data", "models", "lora", "training", "steps", "pipeline", "cli"],
   bench: ["engine", "formats", "random", "data", "models", "lora", "training", "steps", "pipeline", "tools", "mod.ts"],
-  tools: ["engine", "formats", "random", "data", "models", "lora", "training", "steps", "pipeline", "cli", "mod.ts"],
+  // deno.json for what its sets of permissions read.
+  tools: [
+    ...["engine", "formats", "random", "data", "models", "lora", "training", "steps", "pipeline", "cli", "mod.ts"],
+    "deno.json",
+  ],
 };
 
 /** Tests look at whatever they test. */

@@ -1,24 +1,14 @@
 /**
- * Sets the machine up, then runs a script in a process of its own with the right environment and permissions:
+ * Sets the machine up, then runs a script in a process of its own with the right environment and the fewest permissions:
  * `deno run -A tools/launch.ts [flags of deno run] <script> [arguments]`. Ends with the script's exit code.
  *
  * @module
  */
-import { existsSync } from "node:fs";
+import { cacheFolder } from "../steps/values/cache_folder.ts";
 import { launchEnvironment } from "./launch_environment.ts";
-import { networkFlags } from "./network_flags.ts";
+import { permissionFlags } from "./permissions.ts";
 import { projectFolder } from "./project_files.ts";
 import { setUpOrExit } from "./setup.ts";
-
-/** What every program here may do: files, the environment, and the native code of installed packages. The network comes to it for models on the hub alone. */
-export const permissionFlags: readonly string[] = [
-  "--no-prompt",
-  "--allow-read",
-  "--allow-write",
-  "--allow-env",
-  "--allow-sys",
-  `--allow-ffi=${projectFolder}node_modules`,
-];
 
 /** Hands signals that end or change a run on to a child process, as long as it lives. */
 export function forwardSignals(child: Deno.ChildProcess): () => void {
@@ -42,12 +32,14 @@ if (import.meta.main) {
     Deno.exit(2);
   }
   await setUpOrExit();
+  const [script, ...args] = Deno.args.slice(scriptAt);
   const flags = Deno.args.slice(0, scriptAt);
   // A script that lies elsewhere finds the project's packages by it.
   const config = flags.some((flag) => /^(--config|-c)\b/.test(flag)) ? [] : [`--config=${projectFolder}deno.json`];
+  const permissions = await permissionFlags(script, args);
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", ...config, ...permissionFlags, ...await networkFlags(Deno.args, existsSync), ...Deno.args],
-    env: launchEnvironment(),
+    args: ["run", ...config, ...permissions, ...Deno.args],
+    env: { DUALORA_CACHE: cacheFolder(), ...launchEnvironment() },
     stdin: "inherit",
   }).spawn();
   const stopForwarding = forwardSignals(child);

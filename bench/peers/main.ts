@@ -9,7 +9,7 @@ import { appendFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Device, NoAdapterError } from "../../engine/mod.ts";
-import { permissionFlags } from "../../tools/launch.ts";
+import { setFlags } from "../../tools/permissions.ts";
 import { projectFolder } from "../../tools/project_files.ts";
 import { type Line, lineText } from "../line.ts";
 import { nominalBytes, nominalOperations, type Op, type Pass, passes, readOps } from "../op_list.ts";
@@ -88,7 +88,7 @@ async function startPrograms(): Promise<PeerProgram[]> {
     PeerProgram.start({ command: Deno.execPath(), args: ["run", ...flags, script], cwd });
   const library = ["--check", "--frozen", "--no-prompt", "--allow-read", "--allow-env", "--allow-sys"];
   const programs = [
-    await deno(permissionFlags, join(here, "dualora.ts"), projectFolder),
+    await deno(setFlags("peer"), join(here, "dualora.ts"), projectFolder),
     await deno(library, join(theirs, "jax_js.ts"), theirs),
     await deno(library, join(theirs, "tfjs.ts"), theirs),
   ];

@@ -121,5 +121,8 @@ function checkName(value: string): string | undefined {
 
 function checkNewFile(value: string, ending: string): string | undefined {
   if (!value.endsWith(ending)) return `It must end in ${ending}`;
+  if (Deno.permissions.querySync({ name: "write", path: value }).state !== "granted") {
+    return "It must be in the folder that you are in: nowhere else may this program write";
+  }
   return existsSync(value) ? `${value} is there already` : undefined;
 }

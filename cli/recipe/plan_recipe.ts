@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { DebugDatasetOptions } from "../../steps/debug_dataset.ts";
 import type { ReadDatasetsOptions } from "../../steps/read_datasets.ts";
+import { checkFileName, isPath } from "../../steps/values/file_name.ts";
 import type { FlagValues } from "../flags/table.ts";
 import type { Settings } from "../settings/settings.ts";
 import { UsageError } from "../usage_error.ts";
@@ -20,7 +21,10 @@ import { checkOptimizerFlags } from "./training_options.ts";
 export async function planRecipe({ values, given, isPair }: Settings): Promise<RecipePlan> {
   const { output_dir: folder, output_name } = values;
   if (!folder) throw new UsageError("--output_dir is missing: the folder that the LoRA files are written to");
+  if (!isPath(folder)) throw new UsageError(`--output_dir is ${JSON.stringify(folder)}, must be a path`);
   const name = output_name || "last";
+  // It names the run's folder as well.
+  checkFileName(name);
   if (values.debug_dataset) {
     const datasets = await datasetsOptions(values, isPair);
     const calls: StepCall[] = [["readDatasets", datasets], ["debugDataset", debugOptions(values, folder)]];

@@ -29,6 +29,8 @@ const CLIP_TOKENS: SpecialTokens = {
   unknown: "<|endoftext|>",
   padding: "<|endoftext|>",
 };
+/** No text encoder takes more; transformers writes 1e30 where the length is not known, and such rows would fill the memory. */
+const LARGEST_LENGTH = 10_000;
 /** Merges that CLIP uses of its table; longer tables are cut. */
 const MAX_MERGES = 49152 - 256 - 2;
 
@@ -113,8 +115,7 @@ export class Tokenizer {
         unknown: tokenOf("unk_token", CLIP_TOKENS.unknown),
         padding: tokenOf("pad_token", CLIP_TOKENS.padding),
       },
-      // transformers writes 1e30 where the length is not known.
-      modelMaxLength: (maxLength instanceof JsonNumber ? maxLength.asCount() : null) ?? 77,
+      modelMaxLength: knownLength(maxLength instanceof JsonNumber ? maxLength.asCount() : null) ?? 77,
     });
   }
 
@@ -239,6 +240,11 @@ function byteLetters(word: string): string[] {
   const letters = Array.from(new TextEncoder().encode(word), (byte) => BYTE_LETTERS[byte]);
   letters[letters.length - 1] += "</w>";
   return letters;
+}
+
+/** A row's length if it can be one: with BOS and EOS, and something between them. */
+function knownLength(length: number | null): number | null {
+  return length !== null && length > 2 && length <= LARGEST_LENGTH ? length : null;
 }
 
 /** The pairs of merges.txt; its first line is a version. */

@@ -17,7 +17,7 @@ import { OpenedPart } from "../../models/checkpoint/opened_part.ts";
 import type { PartFiles } from "../../models/checkpoint/part_files.ts";
 import type { Weights } from "../../models/weights.ts";
 import { baseFolder } from "../values/bases.ts";
-import { checkOutput, isTorchFile } from "./output.ts";
+import { checkOutput, checkOutputName, isTorchFile } from "./output.ts";
 import { writeLoraFile } from "./write_lora_file.ts";
 
 /** A LoRA file and how strong it is to be. */
@@ -185,6 +185,7 @@ async function readAll(loras: readonly RatedLora[]): Promise<{ lora: LoraToMerge
 
 /** A folder is written whole, so nothing that is there is replaced. */
 async function checkOutputFolder(output: string, base: string): Promise<void> {
+  checkOutputName(output);
   if (await stat(output).catch(() => null)) {
     throw new Error(`Cannot write ${output}: it is there already; give the result another name`);
   }

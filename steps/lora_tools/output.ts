@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
-import { dirname, extname } from "node:path";
+import { basename, dirname, extname } from "node:path";
+import { nameProblem } from "../values/file_name.ts";
 
 /** Endings of LoRA files, and whether they are PyTorch's, without metadata. */
 const endings: Readonly<Record<string, boolean>> = { ".safetensors": false, ".pt": true, ".ckpt": true, ".bin": true };
@@ -17,6 +18,7 @@ export function isTorchFile(path: string): boolean {
  * @throws {Error} If the folder is not there, or a folder has the file's name.
  */
 export async function checkOutput(path: string, inputs: readonly string[]): Promise<void> {
+  checkOutputName(path);
   if (!Object.hasOwn(endings, extname(path))) {
     throw new RangeError(`Cannot write ${path}: it must end in ${Object.keys(endings).join(", ")}`);
   }
@@ -26,6 +28,16 @@ export async function checkOutput(path: string, inputs: readonly string[]): Prom
     throw new Error(`Cannot write ${path}: there is no folder ${dirname(path)}; make it first`);
   }
   await refuseInput(path, inputs);
+}
+
+/**
+ * Checks the last part of a path that a tool is to write.
+ *
+ * @throws {RangeError} If it is no name that every file system takes.
+ */
+export function checkOutputName(path: string): void {
+  const problem = nameProblem(path.includes("\0") ? path : basename(path));
+  if (problem !== null) throw new RangeError(`Cannot write ${path}: the name ${problem}; choose another`);
 }
 
 /**

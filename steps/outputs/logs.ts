@@ -7,8 +7,8 @@ import type { StepRun } from "../../pipeline/mod.ts";
 import type { StepFigures } from "../../training/trainer.ts";
 import { checkOptions, type OptionNames } from "../values/check_options.ts";
 import { localTime } from "./local_time.ts";
-import { checkFileName } from "./lora_files.ts";
 import type { TrainingOutput } from "./training_output.ts";
+import { checkFileName, isPath } from "../values/file_name.ts";
 
 /** Where a training's figures are logged; sd-scripts' and the original's names in brackets. */
 export interface LogOptions {
@@ -35,7 +35,7 @@ export function checkLogs(step: string, options: LogOptions): void {
   checkOptions<LogOptions>(step, options, optionNames, "logs");
   const { folder, folder2 = folder, prefix = "", prefix2 = prefix, name = "network_train" } = options;
   for (const [option, value] of Object.entries({ folder, folder2 })) {
-    if (typeof value === "string" && value !== "") continue;
+    if (isPath(value)) continue;
     throw new TypeError(`Cannot write logs: logs.${option} is ${JSON.stringify(value)}, must be a path`);
   }
   [`${prefix}0`, `${prefix2}0`, name].forEach(checkFileName);

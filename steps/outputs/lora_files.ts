@@ -48,18 +48,6 @@ export function checkLoraFileOptions(options: LoraFileOptions, prefix = ""): voi
   if (typeof metadata !== "boolean") refuse("metadata", metadata, "true or false");
 }
 
-/**
- * Checks a file's name without its ending: it may not lead out of its folder.
- *
- * @throws {TypeError} If it is none.
- */
-export function checkFileName(name: string): void {
-  if (name === basename(name) && /^[\p{L}\p{N}_. ()-]+$/u.test(name) && /[^. ]/.test(name)) return;
-  throw new TypeError(
-    `Cannot save networks: ${JSON.stringify(name)} is no file name; use letters, digits, blanks, _, -, . and ()`,
-  );
-}
-
 /** When a network was trained, for its file's metadata. */
 export interface TrainingTime {
   /** Seconds since 1970. */

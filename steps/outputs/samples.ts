@@ -8,9 +8,9 @@ import { checkOptions, type OptionNames } from "../values/check_options.ts";
 import type { Network } from "../values/network.ts";
 import { checkPictureOptions, type PictureOptions, PictureSampler } from "../values/picture_sampler.ts";
 import { localTime } from "./local_time.ts";
-import { checkFileName } from "./lora_files.ts";
 import { readPromptFile, type SamplePrompt } from "./prompt_file.ts";
 import type { TrainingContent, TrainingMoment, TrainingOutput } from "./training_output.ts";
+import { checkFileName } from "../values/file_name.ts";
 
 /** Which pictures are made while a training runs; sd-scripts' names in brackets. */
 export interface TrainingSampleOptions {

@@ -2,17 +2,12 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { removeAtomically, removeLeftovers } from "../../formats/atomic_folder.ts";
 import { checkOptions, type OptionNames } from "../values/check_options.ts";
-import {
-  checkFileName,
-  checkLoraFileOptions,
-  loraFileOptionNames,
-  type LoraFileOptions,
-  writeNetworkFile,
-} from "./lora_files.ts";
+import { checkLoraFileOptions, loraFileOptionNames, type LoraFileOptions, writeNetworkFile } from "./lora_files.ts";
 import type { OutputContext } from "./open_outputs.ts";
 import type { StateFacts } from "./state_facts.ts";
 import { writeState } from "./state_folder.ts";
 import type { TrainingContent, TrainingMoment, TrainingOutput } from "./training_output.ts";
+import { checkFileName, isPath } from "../values/file_name.ts";
 
 /** What a training saves while it runs, and how many of it are kept; sd-scripts' names in brackets. */
 export interface SaveOptions extends LoraFileOptions {
@@ -66,7 +61,7 @@ export function checkSaving(step: string, options: SaveOptions): void {
   checkOptions(step, options.names ?? {}, { network1: true, network2: true }, "save.names");
   checkLoraFileOptions(options, "save.");
   const { folder, state = false, names: _, precision: _p, format: _f, comment: _c, metadata: _m, ...counts } = options;
-  if (typeof folder !== "string" || folder === "") {
+  if (!isPath(folder)) {
     throw new TypeError(`Cannot save networks: save.folder is ${JSON.stringify(folder)}, must be a path`);
   }
   if (typeof state !== "boolean") {
@@ -87,6 +82,11 @@ export function checkSaving(step: string, options: SaveOptions): void {
 /** Name of a network's files, without what tells the epoch or step, and without the ending. */
 function fileName({ names: { network1, network2 } = {} }: SaveOptions, number: 1 | 2, usual: string): string {
   return number === 1 ? network1 ?? usual : network2 ?? `${network1 ?? usual}_2`;
+}
+
+/** What a training's files are called, epochs, steps and endings left out: no other run may write such at the same time. */
+export function savingClaims(save: SaveOptions | undefined): string[] {
+  return save ? ([1, 2] as const).map((number) => join(save.folder, fileName(save, number, "last"))) : [];
 }
 
 /** Epochs between two saves; null for never. */

@@ -3,9 +3,11 @@ import { join } from "node:path";
 import { writeFileAtomically } from "../../formats/atomic_file.ts";
 import { removeAtomically, removeLeftovers, writeFolderAtomically } from "../../formats/atomic_folder.ts";
 import { SafetensorsFile, writeSafetensors } from "../../formats/safetensors.ts";
+import { TensorFileError } from "../../formats/tensor_file.ts";
 import { hashFile, InputError } from "../../pipeline/mod.ts";
 import type { StateArray, StepFigures } from "../../training/trainer.ts";
 import type { StateFacts } from "./state_facts.ts";
+import { isLog, manifestProblem, stateFormat, type StateManifest } from "./state_manifest.ts";
 import type { OwedWork, TrainingContent } from "./training_output.ts";
 
 /** A state as it is read back. */
@@ -16,20 +18,6 @@ export interface SavedState {
   readonly owed?: readonly OwedWork[];
 }
 
-/** What lies in a state's folder beside its tensors and its log. */
-interface Manifest {
-  readonly format: typeof format;
-  readonly step: number;
-  readonly skipped: TrainingContent["state"]["skipped"];
-  readonly facts: StateFacts;
-  readonly owed: readonly OwedWork[];
-  /** Names of the optimizers' tensors, network by network. */
-  readonly optimizers: readonly (readonly string[])[];
-  /** SHA-256 by name. */
-  readonly files: Readonly<Record<string, string>>;
-}
-
-const format = "dualora-training-state-1";
 const [tensorsName, logName, manifestName] = ["state.safetensors", "log.json", "manifest.json"];
 
 /** A state that is damaged or cannot be gone on from. */
@@ -60,7 +48,7 @@ export async function writeState(folder: string, { content, facts, owed = [] }: 
     const files: Record<string, string> = {};
     for (const name of [tensorsName, logName]) files[name] = await hashFile(join(hidden, name));
     const optimizers = networks.map(({ optimizer }) => Object.keys(optimizer));
-    const manifest: Manifest = { format, step, skipped, facts, owed, optimizers, files };
+    const manifest: StateManifest = { format: stateFormat, step, skipped, facts, owed, optimizers, files };
     await writeJson(join(hidden, manifestName), manifest);
   });
 }
@@ -86,15 +74,21 @@ export async function readState(folder: string): Promise<SavedState> {
     });
     if (found !== hash) throw new StateError(folder, `${name} is damaged: it is not what was written`);
   }
-  await using tensors = await SafetensorsFile.open(join(folder, tensorsName));
-  const networks = [];
-  for (const [k, names] of optimizers.entries()) {
-    const optimizer: Record<string, StateArray> = {};
-    for (const name of names) optimizer[name] = await readTensor(tensors, `${k}.optimizer.${name}`);
-    networks.push({ weights: await tensors.float32(`${k}.weights`), optimizer });
+  try {
+    await using tensors = await SafetensorsFile.open(join(folder, tensorsName));
+    const networks = [];
+    for (const [k, names] of optimizers.entries()) {
+      const optimizer: Record<string, StateArray> = {};
+      for (const name of names) optimizer[name] = await readTensor(tensors, `${k}.optimizer.${name}`);
+      networks.push({ weights: await tensors.float32(`${k}.weights`), optimizer });
+    }
+    const log: StepFigures[] = JSON.parse(await readFile(join(folder, logName), "utf8"));
+    if (!isLog(log)) throw new SyntaxError(`${logName} is no list of steps' figures`);
+    return { content: { state: { step, skipped, networks }, log }, facts, owed };
+  } catch (error) {
+    if (!(error instanceof TensorFileError || error instanceof SyntaxError)) throw error;
+    throw new StateError(folder, `it is damaged: ${error.message}`, { cause: error });
   }
-  const log: StepFigures[] = JSON.parse(await readFile(join(folder, logName), "utf8"));
-  return { content: { state: { step, skipped, networks }, log }, facts, owed };
 }
 
 /** What a state belongs to; its files are not read. */
@@ -108,9 +102,9 @@ export async function stateHash(folder: string): Promise<string> {
   return await hashFile(join(folder, manifestName));
 }
 
-async function readManifest(folder: string): Promise<Manifest> {
+async function readManifest(folder: string): Promise<StateManifest> {
   const path = join(folder, manifestName);
-  let manifest: Partial<Manifest> | null;
+  let manifest: unknown;
   try {
     manifest = JSON.parse(await readFile(path, "utf8"));
   } catch (error) {
@@ -121,10 +115,9 @@ async function readManifest(folder: string): Promise<Manifest> {
       : "there is no such folder";
     throw new StateError(folder, problem, { cause: error });
   }
-  if (manifest?.format !== format) {
-    throw new StateError(folder, `${path} says its format is ${JSON.stringify(manifest?.format)}, must be ${format}`);
-  }
-  return manifest as Manifest;
+  const problem = manifestProblem(manifest, [tensorsName, logName]);
+  if (problem !== null) throw new StateError(folder, `${path} ${problem}`);
+  return manifest as StateManifest;
 }
 
 async function readTensor(file: SafetensorsFile, name: string): Promise<StateArray> {

@@ -1,12 +1,11 @@
 import { mkdir, readFile } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
 import type { Dataset } from "../../data/dataset.ts";
 import { writeFileAtomically } from "../../formats/atomic_file.ts";
 import type { BaseModel } from "../../models/base_model.ts";
 import { hashJson } from "../../pipeline/mod.ts";
 import type { EpochPhase } from "../../training/phases.ts";
+import { cacheFolder } from "./cache_folder.ts";
 import { microBatchKinds } from "./micro_batch_kinds.ts";
 import type { TrainingTask } from "./network_training.ts";
 import type { TrainingOptions } from "./training_options.ts";
@@ -63,18 +62,6 @@ export function stepTimeKeys(task: TrainingTask, sides: readonly TimedSide[]): (
   };
   const text = JSON.stringify(facts);
   return (phase) => hashJson([text, JSON.stringify(phase)]);
-}
-
-/** Folder of what is kept between runs of all recipes: `DUALORA_CACHE`, else `dualora` in the system's folder of caches. */
-export function cacheFolder(): string {
-  const { DUALORA_CACHE, XDG_CACHE_HOME, LOCALAPPDATA } = process.env;
-  if (DUALORA_CACHE) return DUALORA_CACHE;
-  const usual = process.platform === "win32"
-    ? LOCALAPPDATA ?? join(homedir(), "AppData", "Local")
-    : process.platform === "darwin"
-    ? join(homedir(), "Library", "Caches")
-    : XDG_CACHE_HOME || join(homedir(), ".cache");
-  return join(usual, "dualora");
 }
 
 /** Kinds of steps that are remembered; the oldest go. */

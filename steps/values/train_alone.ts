@@ -1,3 +1,4 @@
+import { savingClaims } from "../outputs/saving.ts";
 import type { StepRun, Values } from "../../pipeline/mod.ts";
 import { bases, data, latents } from "../things.ts";
 import { trainingFingerprint } from "../outputs/open_outputs.ts";
@@ -33,7 +34,14 @@ export function trainAlone(name: string, number: 1 | 2, options: TrainAloneOptio
     stack: false,
   });
   return {
-    definition: { name, version: 3, options, needs, fingerprint: () => trainingFingerprint(options, built) },
+    definition: {
+      name,
+      version: 3,
+      options,
+      needs,
+      claims: savingClaims(options.save),
+      fingerprint: () => trainingFingerprint(options, built),
+    },
     /** The step's plan, and what is known of the network. */
     plan: async (bases: OpenedBases, data: TrainingData) => {
       const start = await resolveStart(built);

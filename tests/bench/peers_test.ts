@@ -10,7 +10,7 @@ import { prepareOp } from "../../bench/ops.ts";
 import { timeBatch } from "../../bench/timing.ts";
 import { measureRoofline, shareOfPeak } from "../../bench/roofline.ts";
 import { Device } from "../../engine/mod.ts";
-import { permissionFlags } from "../../tools/launch.ts";
+import { setFlags } from "../../tools/permissions.ts";
 import { projectFolder } from "../../tools/project_files.ts";
 
 const product: Op = { op: "matmul", shape: "2x2x2", dims: [2, 2, 2] };
@@ -113,7 +113,7 @@ Deno.test("the table of dual steps has ratios of the smallest times of all round
 
 const ourProgram = {
   command: Deno.execPath(),
-  args: ["run", ...permissionFlags, join(projectFolder, "bench", "peers", "dualora.ts")],
+  args: ["run", ...setFlags("peer"), join(projectFolder, "bench", "peers", "dualora.ts")],
   cwd: projectFolder,
 };
 

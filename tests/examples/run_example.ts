@@ -1,6 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { environmentFor } from "../../tools/launch_environment.ts";
-import { permissionFlags } from "../../tools/launch.ts";
+import { permissionFlagsWithin } from "../../tools/permissions.ts";
 
 /** How an example ended. */
 export interface ExampleResult {
@@ -17,16 +16,14 @@ export interface ExampleOptions {
   readonly env?: Record<string, string>;
 }
 
-/** Starts a script of the project as `tools/launch.ts` does, in a process of its own, in a working folder. */
+/** Starts a script as `tools/launch.ts` does, in a process of its own, in a working folder, the only one that it may write to. */
 export function startScript(path: string, folder: string, options: ExampleOptions = {}): Deno.ChildProcess {
   const { args = [], env = {} } = options;
-  // What the test run was started with; a test may not read the processor's facts itself.
-  const present = Deno.env.toObject();
-  const launched = environmentFor({ os: Deno.build.os, cpuInfo: "", present, cpuVectorBits: null });
   return new Deno.Command(Deno.execPath(), {
-    args: ["run", ...permissionFlags, `--config=${projectFile("deno.json")}`, path, ...args],
+    args: ["run", `--config=${projectFile("deno.json")}`, ...permissionFlagsWithin(folder, path, args), path, ...args],
     cwd: folder,
-    env: { ...launched, NO_COLOR: "1", ...env },
+    // What else there is was set for the tests, and goes on by itself.
+    env: { NO_COLOR: "1", ...env },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",

@@ -14,7 +14,7 @@ import { UNet2DConditionModel } from "../../models/unet/unet_2d_condition.ts";
 import { AutoencoderKL } from "../../models/vae/autoencoder_kl.ts";
 import { readVaeConfig } from "../../models/vae/config.ts";
 import { Weights } from "../../models/weights.ts";
-import { bounded, runsOf } from "./bounds.ts";
+import { fuzzTest } from "./fuzz_case.ts";
 import { mutated } from "./mutation.ts";
 
 const golden = fileURLToPath(new URL("../golden/models/", import.meta.url));
@@ -69,19 +69,19 @@ function changed(seed: string): fc.Arbitrary<Uint8Array> {
 }
 
 for (const { name, seed, build } of kinds) {
-  Deno.test(`A changed configuration of a ${name} gives it or an error that names the file, in bounded time and memory`, async () => {
-    const file = join(folder, `${name}.json`);
-    const property = fc.asyncProperty(changed(seed), async (bytes) => {
+  const file = join(folder, `${name}.json`);
+  fuzzTest(
+    `A changed configuration of a ${name} gives it or an error that names the file, in bounded time and memory`,
+    300,
+    changed(seed),
+    async (bytes) => {
       await writeFile(file, bytes);
-      await bounded(async () => {
-        try {
-          await build(file);
-        } catch (error) {
-          const isTyped = [SyntaxError, RangeError, TypeError].some((kind) => error instanceof kind);
-          ok(isTyped && (error as Error).message.includes(file), String((error as Error).stack));
-        }
-      });
-    });
-    await fc.assert(property, { numRuns: runsOf(300) });
-  });
+      try {
+        await build(file);
+      } catch (error) {
+        const isTyped = [SyntaxError, RangeError, TypeError].some((kind) => error instanceof kind);
+        ok(isTyped && (error as Error).message.includes(file), String((error as Error).stack));
+      }
+    },
+  );
 }

@@ -6,7 +6,8 @@ import { memorySource } from "../../formats/byte_source.ts";
 import { SafetensorsFile } from "../../formats/safetensors.ts";
 import { type TensorFile, TensorFileError } from "../../formats/tensor_file.ts";
 import { TorchCheckpoint } from "../../formats/torch_checkpoint/torch_checkpoint.ts";
-import { bounded, runsOf } from "./bounds.ts";
+import { fuzzTest } from "./fuzz_case.ts";
+import { anySafetensors } from "./headers.ts";
 import { mutated } from "./mutation.ts";
 import { anyCheckpoint } from "./pickles.ts";
 
@@ -25,7 +26,7 @@ function seedsIn(folder: string): Uint8Array[] {
 async function readsOrRefuses(
   open: () => Promise<TensorFile>,
   fileBytes: number,
-  check: (file: TensorFile, name: string) => Promise<void>,
+  check: (file: TensorFile, name: string) => Promise<void> = () => Promise.resolve(),
 ): Promise<void> {
   try {
     const file = await open();
@@ -43,37 +44,39 @@ async function readsOrRefuses(
 const openTorch = (bytes: Uint8Array) => TorchCheckpoint.fromSource(memorySource(bytes, "fuzzed"), "fuzzed");
 const openSafetensors = (bytes: Uint8Array) => SafetensorsFile.fromBytes(bytes, "fuzzed");
 
-async function holds(
-  bytes: Uint8Array,
-  open: (bytes: Uint8Array) => Promise<TensorFile>,
-  check: (file: TensorFile, name: string) => Promise<void> = () => Promise.resolve(),
-): Promise<void> {
-  await bounded(() => readsOrRefuses(() => open(bytes), bytes.length, check));
-}
+fuzzTest(
+  "A changed safetensors file gives a typed error or the tensors it declares, in bounded time and memory",
+  3000,
+  mutated(seedsIn("safetensors")),
+  (bytes) => readsOrRefuses(() => openSafetensors(bytes), bytes.length),
+);
 
-Deno.test("A changed safetensors file gives a typed error or the tensors it declares, in bounded time and memory", async () => {
-  const property = fc.asyncProperty(mutated(seedsIn("safetensors")), (bytes) => holds(bytes, openSafetensors));
-  await fc.assert(property, { numRuns: runsOf(1000) });
+fuzzTest(
+  "A safetensors file with any header gives a typed error or the tensors it declares, in bounded time and memory",
+  2000,
+  anySafetensors,
+  (bytes) => readsOrRefuses(() => openSafetensors(bytes), bytes.length),
+);
+
+fuzzTest(
+  "A changed checkpoint gives a typed error or the tensors it declares, in bounded time and memory",
+  3000,
+  mutated(seedsIn("checkpoints")),
+  (bytes) => readsOrRefuses(() => openTorch(bytes), bytes.length),
+);
+
+fuzzTest("Any bytes give a typed error", 1000, fc.uint8Array({ maxLength: 300 }), async (bytes) => {
+  await readsOrRefuses(() => openTorch(bytes), bytes.length);
+  await readsOrRefuses(() => openSafetensors(bytes), bytes.length);
 });
 
-Deno.test("A changed checkpoint gives a typed error or the tensors it declares, in bounded time and memory", async () => {
-  const property = fc.asyncProperty(mutated(seedsIn("checkpoints")), (bytes) => holds(bytes, openTorch));
-  await fc.assert(property, { numRuns: runsOf(1500) });
-});
-
-Deno.test("Any bytes give a typed error", async () => {
-  const property = fc.asyncProperty(fc.uint8Array({ maxLength: 300 }), async (bytes) => {
-    await holds(bytes, openTorch);
-    await holds(bytes, openSafetensors);
-  });
-  await fc.assert(property, { numRuns: runsOf(500) });
-});
-
-Deno.test("A pickle of any operations gives a typed error or parts of its storage, in bounded time and memory", async () => {
+fuzzTest(
+  "A pickle of any operations gives a typed error or parts of its storage, in bounded time and memory",
+  3000,
+  anyCheckpoint,
   // The one storage of these files holds 1, 2, 3, 4: what reads anything else has left it.
-  const staysInside = async (file: TensorFile, name: string) => {
-    for (const value of await file.float32(name)) ok([1, 2, 3, 4].includes(value), `${name} holds ${value}`);
-  };
-  const property = fc.asyncProperty(anyCheckpoint, (bytes) => holds(bytes, openTorch, staysInside));
-  await fc.assert(property, { numRuns: runsOf(1500) });
-});
+  (bytes) =>
+    readsOrRefuses(() => openTorch(bytes), bytes.length, async (file, name) => {
+      for (const value of await file.float32(name)) ok([1, 2, 3, 4].includes(value), `${name} holds ${value}`);
+    }),
+);

@@ -1,5 +1,5 @@
 import { deepEqual, equal, notDeepEqual, notEqual, rejects } from "node:assert/strict";
-import { cp, readFile, rm, stat, symlink, truncate, utimes, writeFile } from "node:fs/promises";
+import { cp, readFile, rm, stat, truncate, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { writeSafetensors } from "../../formats/safetensors.ts";
@@ -8,6 +8,7 @@ import { loadBasesOn, openBases } from "../../steps/values/bases.ts";
 import { hashLargeFile, kohyaModelHashes, withKeptHashes } from "../../steps/values/file_hashes.ts";
 import { layouts, ldmCheckpoint, toyBase, toyTensors } from "../models/checkpoint_files.ts";
 import { inNewFolder, keptNetwork, runRecorded, smallData } from "./small_training.ts";
+import { makeLink } from "../make_link.ts";
 
 const singleFiles = ["a pruned .safetensors", "a .ckpt with state_dict and EMA weights"];
 
@@ -76,7 +77,7 @@ Deno.test("openBases() opens two names of one content once, and two of different
     };
     equal(await shares("toy", copy), true);
     await writeSafetensors(file, await ldmCheckpoint());
-    await symlink(file, link);
+    await makeLink(file, link);
     equal(await shares(file, link), true);
 
     const unet = join(copy, "unet", "diffusion_pytorch_model.safetensors"), bytes = await readFile(unet);

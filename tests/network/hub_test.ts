@@ -7,7 +7,7 @@ import { type HubOptions, isHubId } from "../../models/checkpoint/hub.ts";
 import { OpenedPart } from "../../models/checkpoint/opened_part.ts";
 import type { PartFiles } from "../../models/checkpoint/part_files.ts";
 import { loadBasesOn } from "../../steps/values/bases.ts";
-import { toyBase } from "./checkpoint_files.ts";
+import { toyBase } from "../models/checkpoint_files.ts";
 import { type LocalHub, serveHub } from "./hub_server.ts";
 
 const main = "1".repeat(40), older = "2".repeat(40);

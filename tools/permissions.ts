@@ -1,0 +1,133 @@
+/**
+ * What each program here may do: a named set of `deno.json`, and beside it what its command line names.
+ *
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { dirname, join, relative, resolve, sep } from "node:path";
+import project from "../deno.json" with { type: "json" };
+import { isHubId } from "../models/checkpoint/hub.ts";
+import { cacheFolder } from "../steps/values/cache_folder.ts";
+import { projectFolder } from "./project_files.ts";
+
+const { permissions } = project;
+
+/** Folders that a program writes to, by the words behind its script, and the models it asks for. */
+type Places = (args: readonly string[]) => Promise<{ written: readonly string[]; models: readonly string[] }>;
+
+const nowhere: Places = () => Promise.resolve({ written: [], models: [] });
+const into = (...written: string[]): Places => () => Promise.resolve({ written, models: [] });
+/** A file is written beside itself first, so its folder counts. */
+const besideOption = (name: string): Places => (args) =>
+  Promise.resolve({ written: valuesOf(name, args).map(dirname), models: [] });
+
+/** What a program's set in `deno.json` is called, and the places that its command line opens. */
+interface Program {
+  readonly set: string;
+  readonly places: Places;
+}
+
+/** Scripts from elsewhere, such as recipes that somebody wrote: they say themselves what they write. */
+const ownScript: Program = { set: "recipe", places: nowhere };
+
+/** Sets of programs that write where their set says. */
+const programs: Readonly<Record<string, string>> = {
+  "bench/main.ts": "bench",
+  "bench/loading.ts": "loading",
+  "bench/peers/main.ts": "peers",
+  "bench/peers/dual_step.ts": "peers",
+  "bench/peers/dualora.ts": "peer",
+  "tests/torture/main.ts": "torture",
+};
+
+/** The program that words of `deno run` start. */
+function programOf(path: string, args: readonly string[]): Program {
+  const script = relative(projectFolder, resolve(path)).split(sep).join("/");
+  if (script === "cli/main.ts") {
+    const [command, ...rest] = args;
+    if (command === "train") return { set: "train", places: () => trainPlaces(rest) };
+    if (command === "new") return { set: "new", places: into(".") };
+    if (command === "convert") return { set: "lora", places: into(...converted(rest).map(dirname)) };
+    return { set: "lora", places: besideOption("save_to") };
+  }
+  if (script.startsWith("examples/")) return { set: "example", places: into("out", ...valuesOf("output_dir", args)) };
+  if (script === "bench/profile/main.ts") {
+    return programOf(args[0] ?? "", []).set === "example" ? { set: "example", places: into("out") } : ownScript;
+  }
+  if (script === "tools/probe/main.ts") return { set: "probe", places: besideOption("output") };
+  return Object.hasOwn(programs, script) ? { set: programs[script], places: nowhere } : ownScript;
+}
+
+async function trainPlaces(args: readonly string[]): ReturnType<Places> {
+  // Other programs start without the command line's own parts.
+  const { namedPlaces } = await import("../cli/settings/named_places.ts");
+  return await namedPlaces(args);
+}
+
+/** Values of an option, behind a blank or a `=`. */
+function valuesOf(name: string, args: readonly string[]): string[] {
+  return args.flatMap((word, at) =>
+    word === `--${name}`
+      ? args.slice(at + 1, at + 2)
+      : word.startsWith(`--${name}=`)
+      ? [word.slice(name.length + 3)]
+      : []
+  );
+}
+
+/** The file that `convert` writes: its second word that belongs to no option. */
+function converted(args: readonly string[]): string[] {
+  const plain = args.filter((word, at) => !word.startsWith("-") && !["--to", "--alpha"].includes(args[at - 1]));
+  return plain.slice(1, 2);
+}
+
+/**
+ * The flags of `deno run` that give a program its permissions: its set in `deno.json`, writing in the folders that its command line names, and the network
+ * where the command line names a model that is the hub's.
+ *
+ * @param script Path of the script.
+ * @param args What stands behind it.
+ * @param exists Whether a path is there; such a model is a folder or file, not the hub's.
+ */
+export async function permissionFlags(
+  script: string,
+  args: readonly string[],
+  exists: (path: string) => boolean = existsSync,
+): Promise<string[]> {
+  const { set, places } = programOf(script, args), { written, models } = await places(args);
+  // The hub's cache has links, and who may make links may write everywhere: Deno gives no narrower permission.
+  if (models.some((name) => isHubId(name) && !exists(name))) return setFlags(`${set}_hub`);
+  return setFlags(set, [...written, ...keptBy(set)]);
+}
+
+/** As {@linkcode permissionFlags}, for a program that writes into one folder and asks for no model of the hub's. */
+export function permissionFlagsWithin(folder: string, script: string, args: readonly string[]): string[] {
+  const { set } = programOf(script, args);
+  return setFlags(set, [folder, ...keptBy(set)]);
+}
+
+/** What programs that train keep between runs of all recipes. */
+function keptBy(set: string): string[] {
+  return ["train", "example"].includes(set) ? [cacheFolder()] : [];
+}
+
+/** Flags that give a program a set of `deno.json`, and beside it writing in folders. */
+export function setFlags(set: string, written: readonly string[] = []): string[] {
+  const { read }: { read: boolean | string[] } = permissions[set as keyof typeof permissions];
+  const list = (paths: readonly string[]) => [...new Set(paths.map(withoutComma))].join(",");
+  const readable = Array.isArray(read) ? [...read.map((path) => resolve(projectFolder, path)), ...written] : [];
+  return [
+    // Deno calls sets of permissions experimental with every start.
+    "--quiet",
+    "--no-prompt",
+    `--permission-set=${set}`,
+    ...written.length > 0 ? [`--allow-write=${list(written)}`] : [],
+    // A flag takes the place of what the set says.
+    ...written.length > 0 && readable.length > 0 ? [`--allow-read=${list(readable)}`] : [],
+  ];
+}
+
+/** Deno separates paths by commas, and knows no other way to write one: the folder above stands for such a path. */
+function withoutComma(path: string): string {
+  return path.includes(",") ? withoutComma(join(path, "..")) : path;
+}

@@ -1,0 +1,84 @@
+import { deepEqual } from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { cacheFolder } from "../steps/values/cache_folder.ts";
+import { permissionFlags } from "./permissions.ts";
+
+const base = "--pretrained_model_name_or_path";
+
+/** The set and what is given beside it, for a line such as `cli/main.ts train --output_dir out`. */
+async function given(line: string): Promise<string[]> {
+  const [script, ...args] = line.split(" ");
+  const flags = await permissionFlags(
+    new URL(`../${script}`, import.meta.url).pathname,
+    args,
+    (path) => path === "models/sd15",
+  );
+  return flags.filter((flag) => /^--(permission-set|allow-write)/.test(flag)).map((flag) =>
+    flag.replace("--permission-set=", "").replace(new RegExp(`[=,]${RegExp.escape(cacheFolder())}$`), "")
+  ).filter((flag) => flag !== "--allow-write");
+}
+
+/** Whether a line may use the network. */
+async function isOnline(line: string): Promise<boolean> {
+  return (await given(line))[0].endsWith("_hub");
+}
+
+Deno.test("A program may write where its command line says, and nowhere else", async () => {
+  deepEqual(await given(`cli/main.ts train ${base} toy --output_dir a/b`), ["train", "--allow-write=a/b"]);
+  deepEqual(
+    await given("cli/main.ts train --output_dir=a --logging_dir b --logging_dir_2 c --train_data_dir d"),
+    ["train", "--allow-write=a,b,c"],
+  );
+  deepEqual(
+    await given("cli/main.ts train --output_dir a --config_file c/d --output_config"),
+    ["train", "--allow-write=a,c"],
+  );
+  deepEqual(await given("cli/main.ts train --nonsense --output_dir a"), ["train"]);
+  deepEqual(await given("cli/main.ts train --help"), ["train"]);
+  deepEqual(await given("cli/main.ts new"), ["new", "--allow-write=."]);
+  deepEqual(await given("cli/main.ts inspect a/b.safetensors"), ["lora"]);
+  deepEqual(await given("cli/main.ts convert a/b c/d --to kohya"), ["lora", "--allow-write=c"]);
+  deepEqual(await given("cli/main.ts convert --alpha fold a/b --to=kohya c/d"), ["lora", "--allow-write=c"]);
+  for (const tool of ["merge --models a b", "resize --model a", "extract --model_org a --model_tuned b"]) {
+    deepEqual(await given(`cli/main.ts ${tool} --save_to=c/d`), ["lora", "--allow-write=c"]);
+    deepEqual(await given(`cli/main.ts ${tool} --save_to d`), ["lora", "--allow-write=."]);
+  }
+  deepEqual(await given("cli/main.ts completion bash"), ["lora"]);
+  deepEqual(await given("examples/demo.ts --quick"), ["example", "--allow-write=out"]);
+  deepEqual(await given("bench/main.ts"), ["bench"]);
+  deepEqual(await given("bench/loading.ts toy"), ["loading"]);
+  deepEqual(await given("tools/probe/main.ts unet --output a/b"), ["probe", "--allow-write=a"]);
+  deepEqual(await given("my_recipe.ts"), ["recipe"]);
+});
+
+Deno.test("A folder with a comma in its name, which Deno's flags cannot say, is stood for by the one above", async () => {
+  deepEqual(await given("cli/main.ts train --output_dir a/b,c/d"), ["train", "--allow-write=a"]);
+});
+
+Deno.test("The network is given for names of models alone that are no paths here", async () => {
+  deepEqual(await isOnline(`cli/main.ts train ${base}=owner/name --output_dir out`), true);
+  deepEqual(await isOnline(`cli/main.ts train ${base} owner/name@fp16`), true);
+  deepEqual(await isOnline(`cli/main.ts train ${base} models/sd15 ${base} owner/name`), true);
+  deepEqual(await isOnline(`cli/main.ts train ${base} models/sd15 ${base}_2 owner/name`), true);
+  deepEqual(await isOnline(`cli/main.ts train ${base} models/sd15 --vae owner/vae`), true);
+  deepEqual(await isOnline(`cli/main.ts train --pretrained_model_name_or_path_2 owner/name`), true);
+  deepEqual(await isOnline(`cli/main.ts train ${base} models/sd15 --output_dir owner/name`), false);
+  deepEqual(await isOnline(`cli/main.ts train ${base} ./owner/name --vae models/vae/vae.pt`), false);
+  deepEqual(await isOnline(`cli/main.ts train ${base}`), false);
+  deepEqual(await isOnline(`cli/main.ts train --nonsense --vae owner/vae`), false);
+  deepEqual(await isOnline(`examples/demo.ts ${base}=owner/name`), false);
+});
+
+Deno.test("What a settings file names counts as what the command line names", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const file = join(folder, "settings.toml");
+    await writeFile(file, '[model]\npretrained_model_name_or_path = "owner/name"\noutput_dir = "a"\n');
+    deepEqual(await given(`cli/main.ts train --config_file=${file}`), ["train_hub"]);
+    await writeFile(file, '[model]\npretrained_model_name_or_path = "toy"\noutput_dir = "a"\n');
+    deepEqual(await given(`cli/main.ts train --config_file=${file}`), ["train", "--allow-write=a"]);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
