@@ -1,5 +1,6 @@
 /** Static-graph tensors on WebGPU: trace, differentiate, plan, compile, replay. The engine's only door. */
 export * from "./graph/types.ts";
+export { fromQ8, toQ8 } from "./graph/q8.ts";
 export type { Kernel, KernelTarget } from "./graph/kernel.ts";
 export {
   defineMultiOp,

@@ -16,6 +16,8 @@ import { Weights } from "./weights.ts";
 export interface BaseModelOptions {
   /** What frozen weights are stored in on the device; 16 bits halve them. f32 when left out. */
   readonly precision?: FloatFormat;
+  /** `int8` stores the weights of linear layers and convolutions in 8 bits, with a scale for 32 neighbours each; as `precision` says when left out. */
+  readonly frozenWeights?: "int8";
   /** 1 takes the text encoder's last layer, 2 the one before, and so on; 1 when left out. */
   readonly clipSkip?: number;
 }
@@ -49,8 +51,9 @@ export class BaseModel {
     readonly options: BaseModelOptions,
   ) {
     this.precision = options.precision ?? "f32";
-    this.textWeights = new Weights("text_encoder", this.precision);
-    this.unetWeights = new Weights("unet", this.precision);
+    const inEightBits = options.frozenWeights === "int8";
+    this.textWeights = new Weights("text_encoder", this.precision, inEightBits);
+    this.unetWeights = new Weights("unet", this.precision, inEightBits);
     const textSource = new Source(this.textWeights), unetSource = new Source(this.unetWeights);
     new CLIPTextModel(textSource, textConfig);
     new UNet2DConditionModel(unetSource, unetConfig);

@@ -1,4 +1,4 @@
-import { byteLength, type Device } from "../engine/mod.ts";
+import { byteLength, type Device, type ReadFormat } from "../engine/mod.ts";
 import { weightByRule } from "../formats/weights_by_rule.ts";
 import type { OnBytes } from "./checkpoint/model_folder.ts";
 import { OpenedPart, readElements } from "./checkpoint/opened_part.ts";
@@ -72,7 +72,10 @@ export async function fillWeights(
 ): Promise<void> {
   let waitingBytes = 0;
   for (const spec of weights.all) {
-    device.upload(spec.variable, toEngineLayout(await read(spec), spec.shape, spec.layout, weights.dtype));
+    device.upload(
+      spec.variable,
+      toEngineLayout(await read(spec), spec.shape, spec.layout, spec.variable.dtype as ReadFormat),
+    );
     const sizeBytes = byteLength(spec.variable);
     waitingBytes += sizeBytes;
     if (waitingBytes >= waitEveryBytes) {

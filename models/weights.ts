@@ -1,4 +1,13 @@
-import { elementCount, type FloatFormat, type Shape, type Tensor, Variable } from "../engine/mod.ts";
+import {
+  elementCount,
+  type FloatFormat,
+  q8Block,
+  type ReadFormat,
+  type Shape,
+  type Tensor,
+  toQ8,
+  Variable,
+} from "../engine/mod.ts";
 import { encodeFloat32 } from "../formats/element_types.ts";
 
 /** How the engine lays a weight out, seen from the checkpoint's (PyTorch's) layout. */
@@ -25,8 +34,9 @@ export class Weights {
   /**
    * @param name The part's name in errors and in the weights by rule: `text_encoder`, `unet` or `vae`.
    * @param dtype How the weights are stored on the device.
+   * @param inEightBits Whether those of linear layers and convolutions, nearly all there are, are stored in 8 bits instead.
    */
-  constructor(readonly name: string, readonly dtype: FloatFormat = "f32") {}
+  constructor(readonly name: string, readonly dtype: FloatFormat = "f32", private readonly inEightBits = false) {}
 
   /** All weights asked for so far, in the order of the model's construction. */
   get all(): readonly WeightSpec[] {
@@ -48,11 +58,17 @@ export class Weights {
         key,
         shape,
         layout,
-        variable: new Variable(`${this.name}.${key}`, { shape: stored, dtype: this.dtype }),
+        variable: new Variable(`${this.name}.${key}`, { shape: stored, dtype: this.formatOf(key, shape) }),
       };
       this.specs.set(key, spec);
     }
     return spec.variable.tensor;
+  }
+
+  /** Tables of embeddings are looked up row by row, in windows where they are large; and 8-bit numbers come in blocks. */
+  private formatOf(key: string, shape: Shape): ReadFormat {
+    const isFactor = shape.length > 1 && !/_embedding\.weight$/.test(key);
+    return this.inEightBits && isFactor && elementCount(shape) % q8Block.elements === 0 ? "q8" : this.dtype;
   }
 }
 
@@ -60,8 +76,8 @@ export class Weights {
 type Elements = Float32Array | Float16Array;
 
 /**
- * A weight's elements in the engine's layout, from the checkpoint's, rounded to f16 where that is asked for, or to bf16, of which it gives the bits. May share the memory
- * of `data`.
+ * A weight's elements in the engine's layout, from the checkpoint's, rounded to f16 where that is asked for, or to bf16 or q8, of which it gives the
+ * bits. May share the memory of `data`.
  *
  * @param shape Shape in the checkpoint.
  */
@@ -70,9 +86,15 @@ export function toEngineLayout(
   data: Elements,
   shape: Shape,
   layout: Layout,
-  format: FloatFormat,
-): Elements | Uint16Array;
-export function toEngineLayout(data: Elements, shape: Shape, layout: Layout, format = "f32"): Elements | Uint16Array {
+  format: ReadFormat,
+): Elements | Uint16Array | Uint32Array;
+export function toEngineLayout(
+  data: Elements,
+  shape: Shape,
+  layout: Layout,
+  format: ReadFormat = "f32",
+): Elements | Uint16Array | Uint32Array {
+  if (format === "q8") return toQ8(toEngineLayout(data, shape, layout, "f32") as Float32Array);
   if (format === "bf16") {
     const values = toEngineLayout(data, shape, layout, "f32") as Float32Array<ArrayBuffer>;
     return new Uint16Array(encodeFloat32(values, "BF16").buffer);

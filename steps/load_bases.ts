@@ -13,6 +13,11 @@ import { withKeptHashes } from "./values/file_hashes.ts";
 export interface LoadBasesOptions extends BaseNames {
   /** What frozen weights are kept in on the device, and activations while networks are trained on them; `no`, f32, when left out (`--mixed_precision`). */
   readonly mixedPrecision?: MixedPrecision;
+  /**
+   * `int8` keeps the weights of linear layers and convolutions in 8 bits: a small card's memory for a small error (docs/memory.md). As
+   * `mixedPrecision` says when left out (`--frozen_weights`).
+   */
+  readonly frozenWeights?: "int8";
   /** 1 takes the text encoder's last layer; 1 when left out. */
   readonly clipSkip?: number;
 }
@@ -28,9 +33,11 @@ export function loadBases(options: LoadBasesOptions) {
     hub: true,
     merge: true,
     mixedPrecision: true,
+    frozenWeights: true,
     clipSkip: true,
   });
-  const { mixedPrecision = "no", clipSkip = 1, ...names } = options, { hub, merge = [], ...paths } = names;
+  const { mixedPrecision = "no", frozenWeights, clipSkip = 1, ...names } = options,
+    { hub, merge = [], ...paths } = names;
   if (hub !== undefined) {
     checkOptions<HubOptions>(name, hub, { revision: true, cacheFolder: true, endpoint: true, offline: true }, "hub");
   }
@@ -50,13 +57,24 @@ export function loadBases(options: LoadBasesOptions) {
   }
   if (names.network1 === undefined) throw new TypeError("Cannot load bases: network1 is missing, must be a path");
   const precision = storageFormat("Cannot load bases", mixedPrecision);
+  if (frozenWeights !== undefined && frozenWeights !== "int8") {
+    throw new RangeError(
+      `Cannot load bases: frozenWeights is ${JSON.stringify(frozenWeights)}, must be int8 or left out`,
+    );
+  }
+  const kept = { precision, clipSkip, ...frozenWeights ? { frozenWeights } : {} };
   if (!Number.isInteger(clipSkip) || clipSkip < 1) {
     throw new RangeError(`Cannot load bases: clipSkip is ${clipSkip}, must be a whole number above 0`);
   }
   return defineStep({
     name,
     version: 1,
-    options: { mixedPrecision, clipSkip, multipliers: merge.map(({ multiplier = 1 }) => multiplier) },
+    options: {
+      mixedPrecision,
+      ...frozenWeights ? { frozenWeights } : {},
+      clipSkip,
+      multipliers: merge.map(({ multiplier = 1 }) => multiplier),
+    },
     gives: { bases },
     // The VAE counts as well: latents and pictures come of it.
     fingerprint: (_, folder) =>
@@ -67,7 +85,7 @@ export function loadBases(options: LoadBasesOptions) {
         return await Promise.all([...[...distinct].map(contentOf), ...merged]);
       }),
     plan: async () => {
-      const opened = await openBases(names, { precision, clipSkip });
+      const opened = await openBases(names, kept);
       const distinct = [...new Set([opened.network1, opened.network2])];
       return {
         figures: {
@@ -99,7 +117,7 @@ export function loadBases(options: LoadBasesOptions) {
         onLoaded: (done: number, total: number) => report("loading weights", done, total),
         onFetched: (file: string, done: number, total: number) => report(`fetching ${file}`, done, total),
       };
-      return { bases: await loadBasesOn(names, { precision, clipSkip }, events) };
+      return { bases: await loadBasesOn(names, kept, events) };
     },
   });
 }

@@ -15,6 +15,15 @@ export const memoryFlags = flagGroup("Memory and speed", [
     does: "16-bit numbers to save memory",
   },
   {
+    name: "frozen_weights",
+    type: "text",
+    default: null,
+    choices: ["int8"],
+    from: "own",
+    status: "works",
+    does: "keep the base's weights in 8 bits, for small cards (docs/memory.md); left out, as --mixed_precision says",
+  },
+  {
     name: "full_fp16",
     type: "switch",
     default: false,

@@ -1,13 +1,21 @@
 import type { Kernel } from "../graph/kernel.ts";
 import type { Variable } from "../graph/tensor.ts";
-import { bufferBytes, byteLength, type DType, elementCount, type TensorType, typeText } from "../graph/types.ts";
+import {
+  bufferBytes,
+  byteLength,
+  type DType,
+  elementCount,
+  q8Block,
+  type TensorType,
+  typeText,
+} from "../graph/types.ts";
 import { checkLimits } from "../plan/limits.ts";
 import type { Program } from "../plan/plan.ts";
 import { type AdapterFacts, requestDevice } from "./adapter.ts";
 import { CompiledProgram } from "./compiled_program.ts";
 import type { SlotPool } from "./slot_pool.ts";
 
-/** Elements as the host holds them: one kind of array for each dtype. JavaScript has no bf16; of such elements it holds the bits, in a `Uint16Array`. */
+/** Elements as the host holds them: one kind of array for each dtype. JavaScript has no bf16; of such elements it holds the bits, in a `Uint16Array`, and q8's words in a `Uint32Array`. */
 export type HostArray = Float32Array | Float16Array | Uint16Array | Uint32Array | Int32Array;
 
 /** The device went away or failed: nothing on it can be read any more. A run goes on from its last saved state. */
@@ -24,6 +32,8 @@ export function hostArray(dtype: DType, bytes: ArrayBuffer, count: number): Host
       return new Float16Array(bytes, 0, count);
     case "bf16":
       return new Uint16Array(bytes, 0, count);
+    case "q8":
+      return new Uint32Array(bytes, 0, storedCount({ shape: [count], dtype }));
     case "u32":
       return new Uint32Array(bytes, 0, count);
     case "i32":
@@ -32,17 +42,20 @@ export function hostArray(dtype: DType, bytes: ArrayBuffer, count: number): Host
 }
 
 /**
- * The bytes to upload for a tensor of this type; numbers of another format are converted, but not to bf16: of that the bits are wanted.
+ * The bytes to upload for a tensor of this type; numbers of another format are converted, but not to bf16 or q8: of those the bits are wanted.
  *
  * @throws {TypeError} If the number of elements differs: `Cannot upload latents: 12 elements, f32 [2, 3] wants 6`.
  */
 export function uploadBytes(name: string, type: TensorType, data: ArrayLike<number>): Uint8Array<ArrayBuffer> {
-  const count = elementCount(type.shape);
+  const count = storedCount(type);
   if (data.length !== count) {
     throw new TypeError(`Cannot upload ${name}: ${data.length} elements, ${typeText(type)} wants ${count}`);
   }
   if (type.dtype === "bf16" && !(data instanceof Uint16Array)) {
     throw new TypeError(`Cannot upload ${name}: ${typeText(type)} wants the elements' bits, in a Uint16Array`);
+  }
+  if (type.dtype === "q8" && !(data instanceof Uint32Array)) {
+    throw new TypeError(`Cannot upload ${name}: ${typeText(type)} wants its words, in a Uint32Array`);
   }
   const sizeBytes = byteLength(type);
   // Large weights are not copied once more; a length that is no multiple of 4 has to be padded.
@@ -50,8 +63,13 @@ export function uploadBytes(name: string, type: TensorType, data: ArrayLike<numb
     return new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, sizeBytes);
   }
   const buffer = new ArrayBuffer(sizeBytes);
-  hostArray(type.dtype, buffer, count).set(data);
+  hostArray(type.dtype, buffer, elementCount(type.shape)).set(data);
   return new Uint8Array(buffer);
+}
+
+/** Elements as the host holds them: words, of a q8 tensor. */
+function storedCount({ shape, dtype }: TensorType): number {
+  return dtype === "q8" ? elementCount(shape) / q8Block.elements * q8Block.words : elementCount(shape);
 }
 
 function isKindOf(dtype: DType, data: ArrayLike<number>): data is HostArray {

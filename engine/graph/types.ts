@@ -1,8 +1,16 @@
-/** Number formats that a tensor's elements can have. `f16` and `bf16` are storage only: kernels widen them to f32 before computing. */
-export type DType = "f32" | "f16" | "bf16" | "u32" | "i32";
+/**
+ * Number formats that a tensor's elements can have. `f16`, `bf16` and `q8` are storage only: kernels widen them to f32 before computing.
+ *
+ * `q8` is for weights that never change: 32 neighbours share an f32, the largest absolute value among them, of which each is a number of 127ths.
+ * See `toQ8`.
+ */
+export type DType = "f32" | "f16" | "bf16" | "q8" | "u32" | "i32";
 
-/** Formats of numbers with a fraction. */
-export type FloatFormat = Exclude<DType, "u32" | "i32">;
+/** Formats of numbers with a fraction that kernels read and write. */
+export type FloatFormat = "f32" | "f16" | "bf16";
+
+/** Formats of numbers with a fraction that kernels read. */
+export type ReadFormat = FloatFormat | "q8";
 
 /** Sizes of a tensor's axes, outermost first; `[]` is a scalar. Tensors are always contiguous, row-major. */
 export type Shape = readonly number[];
@@ -13,8 +21,18 @@ export interface TensorType {
   readonly dtype: DType;
 }
 
-/** Bytes of one element. */
-export const bytesPerElement: Readonly<Record<DType, number>> = { f32: 4, f16: 2, bf16: 2, u32: 4, i32: 4 };
+/** Neighbours of a `q8` tensor that share a scale, and the u32 words that they take together with it. */
+export const q8Block = { elements: 32, words: 9 } as const;
+
+/** Bytes of one element; of `q8` with its share of the scale. */
+export const bytesPerElement: Readonly<Record<DType, number>> = {
+  f32: 4,
+  f16: 2,
+  bf16: 2,
+  q8: 4 * q8Block.words / q8Block.elements,
+  u32: 4,
+  i32: 4,
+};
 
 /** Whether elements of this format take 16 bits. */
 export function isHalf(dtype: DType): boolean {

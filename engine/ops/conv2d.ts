@@ -6,7 +6,7 @@ import {
   type Conv2dShape,
   conv2dWeightGradient as conv2dWeightGradientKernel,
 } from "./kernels/conv2d.ts";
-import { floatType } from "./kernels/wgsl.ts";
+import { factorType, floatType } from "./kernels/wgsl.ts";
 import { sum } from "./reduce_sum.ts";
 
 /** Stride, and zeros added around the picture. */
@@ -69,8 +69,8 @@ export const conv2d = defineOp<readonly ["x", "weight", "bias?", "addend?"], Con
   kernel: ({ inputs: { x, weight, bias, addend }, output, attributes, target }) =>
     conv2dForward({
       ...sizesOf(x.shape, weight.shape, attributes),
-      dtypeX: floatType(x),
-      dtypeWeight: floatType(weight),
+      dtypeX: factorType(x),
+      dtypeWeight: factorType(weight),
       bias: bias && floatType(bias),
       addend: addend && floatType(addend),
       result: floatType(output),
@@ -129,8 +129,8 @@ export const conv2dInputGradient = defineOp<readonly ["dy", "weight"], GradientA
   kernel: ({ inputs: { dy, weight }, attributes, target }) =>
     conv2dInputGradientKernel({
       ...sizesOf(attributes.shape, weight.shape, attributes),
-      dtypeGradient: floatType(dy),
-      dtypeWeight: floatType(weight),
+      dtypeGradient: factorType(dy),
+      dtypeWeight: factorType(weight),
     }, target),
   samples: [{
     inputs: { dy: [1, 1, 1, 1], weight: [3, 3, 1, 1] },
@@ -147,8 +147,8 @@ export const conv2dWeightGradient = defineOp<readonly ["x", "dy"], GradientAttri
   kernel: ({ inputs: { x, dy }, attributes, target }) =>
     conv2dWeightGradientKernel({
       ...sizesOf(x.shape, attributes.shape, attributes),
-      dtypeX: floatType(x),
-      dtypeGradient: floatType(dy),
+      dtypeX: factorType(x),
+      dtypeGradient: factorType(dy),
     }, target),
   samples: [{
     inputs: { x: [1, 1, 1, 1], dy: [1, 1, 1, 1] },

@@ -2,7 +2,7 @@ import { defineOp, type Gradients } from "../graph/op.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { TensorType } from "../graph/types.ts";
 import { gemm } from "./kernels/gemm.ts";
-import { floatType } from "./kernels/wgsl.ts";
+import { factorType, floatType } from "./kernels/wgsl.ts";
 import { matmulPair } from "./matmul_pair.ts";
 import { sum } from "./reduce_sum.ts";
 
@@ -68,8 +68,8 @@ export const matmul = defineOp<readonly ["a", "b", "bias?", "addend?"], MatmulAt
       transposeA,
       transposeB,
       scale,
-      dtypeA: floatType(a),
-      dtypeB: floatType(b),
+      dtypeA: factorType(a),
+      dtypeB: factorType(b),
       bias: bias && floatType(bias),
       addend: addend && floatType(addend),
       result: floatType(output),

@@ -1,6 +1,6 @@
 import { defineOp } from "../graph/op.ts";
 import { gemm } from "./kernels/gemm.ts";
-import { floatType } from "./kernels/wgsl.ts";
+import { factorType, floatType } from "./kernels/wgsl.ts";
 
 /** How the operands of both products lie, and their factors. */
 export interface MatmulPairAttributes {
@@ -42,12 +42,12 @@ export const matmulPair = defineOp<readonly ["a", "b", "bias?", "addend?", "a2",
       transposeA,
       transposeB,
       scale,
-      dtypeA: floatType(a),
-      dtypeB: floatType(b),
+      dtypeA: factorType(a),
+      dtypeB: factorType(b),
       bias: bias && floatType(bias),
       addend: addend && floatType(addend),
       result: floatType(output),
-      second: { k: a2.shape[sumAxis], dtypeA: floatType(a2), dtypeB: floatType(b2), scale: scale2 },
+      second: { k: a2.shape[sumAxis], dtypeA: factorType(a2), dtypeB: factorType(b2), scale: scale2 },
     }, target);
   },
   samples: [

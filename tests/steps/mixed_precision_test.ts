@@ -64,6 +64,31 @@ Deno.test("mixedPrecision halves the bases, makes a training's peak smaller, and
     equal((await readdir(join(folder, "latents"))).length, 4);
   }));
 
+Deno.test("frozenWeights int8 makes the bases smaller than 16 bits do, and moves a training's losses a little", () =>
+  inNewFolder(async (folder) => {
+    const data = await smallData(folder);
+    const recipe = (options: Omit<d.LoadBasesOptions, "network1">) =>
+      d.pipeline("eight bits")
+        .use(d.loadBases({ network1: "toy", ...options }))
+        .use(d.readDreambooth({ ...data, resolution: 64, batchSize: 1 }))
+        .use(d.cacheLatents({ folder: join(folder, "latents") }))
+        .use(d.trainBoth({ rank: 4, steps: 3, learningRate: 1e-3 }));
+    const bytes = async (options: Omit<d.LoadBasesOptions, "network1">) =>
+      Number((await recipe(options).describe()).steps[0].figures.baseBytes);
+    ok(await bytes({ frozenWeights: "int8", mixedPrecision: "fp16" }) < 0.62 * await bytes({ mixedPrecision: "fp16" }));
+    const train = async (name: string, options: Omit<d.LoadBasesOptions, "network1">) => {
+      const { values } = await recipe(options).run({ folder: join(folder, name), keep: ["network2"] });
+      return values.network2.log.map(({ values }) => values);
+    };
+    const expected = await train("whole", {}), found = await train("int8", { frozenWeights: "int8" });
+    for (const [i, { loss_2, norm_2 }] of found.entries()) {
+      ok(Math.abs(loss_2 - expected[i].loss_2) <= 5e-3 * expected[i].loss_2, `step ${i + 1}: loss ${loss_2}`);
+      ok(Math.abs(norm_2 - expected[i].norm_2) <= 2e-2 * expected[i].norm_2, `step ${i + 1}: norm ${norm_2}`);
+    }
+    // What is rounded is not the same number: else nothing was stored in 8 bits.
+    ok(found[0].loss_2 !== expected[0].loss_2);
+  }));
+
 Deno.test("cacheLatents() keeps latents of a VAE in 16 bits apart, and they are close to those in f32", () =>
   inNewFolder(async (folder) => {
     const { network1 } = await smallData(folder);
@@ -97,6 +122,9 @@ Deno.test("cacheLatents() keeps latents of a VAE in 16 bits apart, and they are 
 Deno.test("a precision that there is not is refused by name, before anything runs", () => {
   const wrong = untyped("fp8"), wanted = 'mixedPrecision is "fp8", must be one of no, fp16, bf16';
   throws(() => d.loadBases({ network1: "toy", mixedPrecision: wrong }), { message: `Cannot load bases: ${wanted}` });
+  throws(() => d.loadBases({ network1: "toy", frozenWeights: wrong }), {
+    message: 'Cannot load bases: frozenWeights is "fp8", must be int8 or left out',
+  });
   throws(() => d.cacheLatents({ mixedPrecision: wrong }), { message: `Cannot cache latents: ${wanted}` });
   throws(() => d.encodeLatents({ mixedPrecision: wrong }), { message: `Cannot encode latents: ${wanted}` });
   throws(() => d.trainBoth({ rank: 4, mixedPrecision: wrong }), { message: `Cannot train: ${wanted}` });

@@ -15,6 +15,8 @@ export interface DualTraining {
   readonly bases: 1 | 2;
   /** Of frozen weights. */
   readonly precision: Precision;
+  /** Those of layers in 8 bits. */
+  readonly frozenWeights?: "int8";
   readonly activations: Precision;
   readonly network1Trains: boolean;
   readonly gradientCheckpointing: boolean;
@@ -38,8 +40,9 @@ export interface TrainingBytes {
 /** What a dual training takes, from its plan. */
 export async function trainingBytes(training: DualTraining): Promise<TrainingBytes> {
   const { precision, activations, network1Trains, gradientCheckpointing, pixels, batch, rank } = training;
-  const base = await openStableDiffusion({ precision });
-  const base2 = training.bases === 1 ? base : await openStableDiffusion({ precision });
+  const stored = { precision, ...training.frozenWeights ? { frozenWeights: training.frozenWeights } : {} };
+  const base = await openStableDiffusion(stored);
+  const base2 = training.bases === 1 ? base : await openStableDiffusion(stored);
   const resident = [...new Set([base, base2])].flatMap(({ variables }) => variables);
   const cells = pixels / 8, shape = { batch, height: cells, width: cells, tokenRows: 1 };
   const { peakBytes, programs: [{ variables }] } = planPhase(

@@ -34,6 +34,11 @@ Two networks, 512×512 pixels, batch 1, rank 64, AdamW. \`--mixed_precision\` fp
 
 ${await precisionTable()}
 
+With \`--frozen_weights int8\`, weights of linear layers and convolutions in 8 bits, all other weights and activations in 16. What
+the error is: [0056](decisions/0056-eight-bit-weights.md).
+
+${await eightBitTable()}
+
 Larger pictures and batches: both networks train on one base, weights and activations in 16 bits, rank 64.
 
 ${await sizeTable()}
@@ -77,6 +82,17 @@ async function precisionTable(): Promise<string> {
     }
   }
   return table(["Bases", "Network 1", "In 16 bits", "Kept", "With gradient checkpointing"], rows);
+}
+
+async function eightBitTable(): Promise<string> {
+  const rows = [];
+  for (const bases of [1, 2] as const) {
+    for (const network1Trains of [true, false]) {
+      const cells = await bothWays({ ...ordinary, bases, network1Trains, frozenWeights: "int8" });
+      rows.push([bases === 1 ? "one" : "two", network1Trains ? "trains" : "frozen", ...cells]);
+    }
+  }
+  return table(["Bases", "Network 1", "Kept", "With gradient checkpointing"], rows);
 }
 
 async function sizeTable(): Promise<string> {

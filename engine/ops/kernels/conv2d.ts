@@ -1,6 +1,6 @@
 import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
 import { productKernel } from "./product.ts";
-import type { FloatFormat } from "../../graph/types.ts";
+import type { FloatFormat, ReadFormat } from "../../graph/types.ts";
 import type { TileOperand } from "./register_tile.ts";
 import { divide, modulo } from "./wgsl.ts";
 
@@ -41,8 +41,8 @@ const less = (minuend: string, n: number) => n === 0 ? minuend : `${minuend} - $
  */
 export function conv2dForward(
   options: Conv2dShape & {
-    readonly dtypeX?: FloatFormat;
-    readonly dtypeWeight?: FloatFormat;
+    readonly dtypeX?: ReadFormat;
+    readonly dtypeWeight?: ReadFormat;
     readonly bias?: FloatFormat | null;
     readonly addend?: FloatFormat | null;
     readonly result?: FloatFormat;
@@ -107,7 +107,7 @@ for (var kx = 0u; kx < ${bound(kernelWidth)}; kx++) {`,
  * Bindings: dy `[batch, outHeight, outWidth, outChannels]`, weight `[kernelHeight, kernelWidth, inChannels, outChannels]`, result.
  */
 export function conv2dInputGradient(
-  options: Conv2dShape & { readonly dtypeGradient?: FloatFormat; readonly dtypeWeight?: FloatFormat },
+  options: Conv2dShape & { readonly dtypeGradient?: ReadFormat; readonly dtypeWeight?: ReadFormat },
   target: KernelTarget,
 ): Kernel {
   const { batch, height, width, inChannels, outChannels, kernelHeight, kernelWidth, stride, padding } = options;
@@ -182,7 +182,7 @@ for (var kx = firstKx; kx < ${bound(kernelWidth)}; kx += ${stride}u) {`,
  * Bindings: x `[batch, height, width, inChannels]`, dy `[batch, outHeight, outWidth, outChannels]`, result.
  */
 export function conv2dWeightGradient(
-  options: Conv2dShape & { readonly dtypeX?: FloatFormat; readonly dtypeGradient?: FloatFormat },
+  options: Conv2dShape & { readonly dtypeX?: ReadFormat; readonly dtypeGradient?: ReadFormat },
   target: KernelTarget,
 ): Kernel {
   const { batch, height, width, inChannels, outChannels, kernelHeight, kernelWidth, stride, padding } = options;

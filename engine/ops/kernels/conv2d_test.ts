@@ -1,4 +1,5 @@
 import { ok } from "node:assert/strict";
+import { fromQ8, toQ8 } from "../../graph/q8.ts";
 import { runKernel, testDevice, testValues, toF16 } from "./_test_device.ts";
 import {
   conv2dForward,
@@ -43,11 +44,12 @@ function close(result: Float32Array, expected: Float32Array, what: string) {
 }
 
 /** The kernels for GPUs compile slowly on a CPU adapter, so only some cases run them. */
-async function check(shape: Conv2dShape, { f16 = false, bias = false, addend = false, gpu = false } = {}) {
+async function check(shape: Conv2dShape, { f16 = false, q8 = false, bias = false, addend = false, gpu = false } = {}) {
   const { batch, height, width, inChannels, outChannels, kernelHeight, kernelWidth } = shape;
   const { outHeight, outWidth } = conv2dOutputSize(shape);
   const x = testValues(batch * height * width * inChannels, 1);
-  const weight = testValues(kernelHeight * kernelWidth * inChannels * outChannels, 2);
+  const drawn = testValues(kernelHeight * kernelWidth * inChannels * outChannels, 2);
+  const words = q8 ? toQ8(drawn) : null, weight = words ? fromQ8(words) : drawn;
   const dy = testValues(batch * outHeight * outWidth * outChannels, 3);
   const extra = testValues(dy.length, 4), offsets = testValues(outChannels, 5);
   const y = new Float32Array(dy.length), dx = new Float32Array(x.length), dweight = new Float32Array(weight.length);
@@ -57,7 +59,8 @@ async function check(shape: Conv2dShape, { f16 = false, bias = false, addend = f
     dweight[w] += x[i] * dy[o];
   });
   for (const i of y.keys()) y[i] += (bias ? offsets[i % outChannels] : 0) + (addend ? extra[i] : 0);
-  const stored = f16 ? toF16(weight) : weight, dtypeWeight = f16 ? "f16" as const : "f32" as const;
+  const stored = words ? new Float32Array(words.buffer) : f16 ? toF16(weight) : weight;
+  const dtypeWeight = q8 ? "q8" as const : f16 ? "f16" as const : "f32" as const;
   for (const target of targets.filter(({ cpu }) => cpu || gpu)) {
     const what = (name: string) => `${name} of ${JSON.stringify(shape)}, cpu ${target.cpu}`;
     const forward = conv2dForward(
@@ -107,4 +110,8 @@ Deno.test("conv2d kernels agree with the definition for a 1 × 1 kernel", async 
 Deno.test("conv2d kernels widen f16 weights", async () => {
   await check({ batch: 1, height: 4, width: 5, inChannels: 8, outChannels: 8, ...three }, { f16: true });
   await check({ batch: 1, height: 4, width: 4, inChannels: 3, outChannels: 5, ...three }, { f16: true, addend: true });
+});
+
+Deno.test("conv2d kernels read 8-bit weights", async () => {
+  await check({ batch: 1, height: 4, width: 5, inChannels: 8, outChannels: 8, ...three }, { q8: true, gpu: true });
 });

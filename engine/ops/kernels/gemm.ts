@@ -1,6 +1,6 @@
 import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
 import { type Product, productKernel } from "./product.ts";
-import type { FloatFormat } from "../../graph/types.ts";
+import type { FloatFormat, ReadFormat } from "../../graph/types.ts";
 import type { TileOperand } from "./register_tile.ts";
 
 /** Sizes and layout of a batch of matrix products. */
@@ -18,8 +18,8 @@ export interface GemmOptions {
   readonly sharedA?: boolean;
   readonly sharedB?: boolean;
   /** Element formats; `f32` when left out. */
-  readonly dtypeA?: FloatFormat;
-  readonly dtypeB?: FloatFormat;
+  readonly dtypeA?: ReadFormat;
+  readonly dtypeB?: ReadFormat;
   /** Element format of the bias `[n]`; there is none when left out. */
   readonly bias?: FloatFormat | null;
   /** Element format of the addend `[batch, m, n]`; there is none when left out. */
@@ -31,8 +31,8 @@ export interface GemmOptions {
   /** A second product of matrices that lie alike, `scale · a·b` with a sum of its own length `k`; not for batches. */
   readonly second?: {
     readonly k: number;
-    readonly dtypeA?: FloatFormat;
-    readonly dtypeB?: FloatFormat;
+    readonly dtypeA?: ReadFormat;
+    readonly dtypeB?: ReadFormat;
     readonly scale?: number;
   };
 }
@@ -66,7 +66,7 @@ function matrixOperand(
   k: number,
   sumContiguous: boolean,
   batched: boolean,
-  dtype: FloatFormat,
+  dtype: ReadFormat,
 ): TileOperand {
   const base = batched ? `matrix * ${size * k}u + ` : "";
   return {

@@ -1,4 +1,5 @@
 import { deepEqual, ok } from "node:assert/strict";
+import { fromQ8, toQ8 } from "../../graph/q8.ts";
 import { runKernel, testDevice, testValues, toF16 } from "./_test_device.ts";
 import { gemm, type GemmOptions, gemmProduct } from "./gemm.ts";
 import { productOnCpu, tileSizes } from "./product.ts";
@@ -51,11 +52,15 @@ async function checkPair(
 /** The kernels for GPUs compile slowly on a CPU adapter, so only some cases run them. */
 async function check(options: GemmOptions, { gpu = false } = {}) {
   const { batch = 1, m, n, k, sharedA, sharedB, dtypeA, dtypeB } = options;
-  const a = testValues((sharedA ? 1 : batch) * m * k, 1), b = testValues((sharedB ? 1 : batch) * n * k, 2);
+  const a = testValues((sharedA ? 1 : batch) * m * k, 1), drawn = testValues((sharedB ? 1 : batch) * n * k, 2);
+  const words = dtypeB === "q8" ? toQ8(drawn) : null, b = words ? fromQ8(words) : drawn;
   const bias = options.bias ? testValues(n, 3) : undefined,
     addend = options.addend ? testValues(batch * m * n, 4) : undefined;
   const expected = reference(options, a, b, bias, addend);
-  const inputs = [dtypeA === "f16" ? toF16(a) : a, dtypeB === "f16" ? toF16(b) : b];
+  const inputs = [
+    dtypeA === "f16" ? toF16(a) : a,
+    words ? new Float32Array(words.buffer) : dtypeB === "f16" ? toF16(b) : b,
+  ];
   if (bias) inputs.push(options.bias === "f16" ? toF16(bias) : bias);
   if (addend) inputs.push(options.addend === "f16" ? toF16(addend) : addend);
   for (const target of targets.filter(({ cpu }) => cpu || gpu)) {
@@ -95,6 +100,16 @@ Deno.test("gemm() widens f16 operands", async () => {
     await check({ m: 17, n: 40, k: 24, transposeA, transposeB, dtypeB: "f16", bias: "f16" });
   }
   await check({ m: 6, n: 5, k: 7, dtypeA: "f16", dtypeB: "f16" }, { gpu: true });
+});
+
+Deno.test("gemm() reads 8-bit weights, in fours and not", async () => {
+  for (const [transposeA, transposeB] of layouts) {
+    await check({ m: 17, n: 40, k: 24, transposeA, transposeB, dtypeB: "q8", bias: "f16" }, {
+      gpu: !transposeA && transposeB,
+    });
+  }
+  await check({ m: 6, n: 32, k: 7, dtypeB: "q8" });
+  await check({ m: 6, n: 32, k: 7, dtypeB: "q8", transposeB: true });
 });
 
 Deno.test("gemm() runs a batch, with one operand for each product or one for all", async () => {

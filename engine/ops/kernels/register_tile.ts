@@ -1,5 +1,5 @@
 import type { KernelTarget } from "../../graph/kernel.ts";
-import type { FloatFormat } from "../../graph/types.ts";
+import type { ReadFormat } from "../../graph/types.ts";
 import { Stored } from "./storage.ts";
 import { divide, modulo } from "./wgsl.ts";
 
@@ -7,7 +7,7 @@ import { divide, modulo } from "./wgsl.ts";
 export interface TileOperand {
   /** Name of the buffer. */
   readonly name: string;
-  readonly dtype: FloatFormat;
+  readonly dtype: ReadFormat;
   /** Axis along which neighbours lie side by side in the buffer: the summed one, or the tile's own. */
   readonly contiguous: "sum" | "tile";
   /** The buffer is bound as four-vectors along the contiguous axis. */

@@ -1,6 +1,6 @@
 import type { KernelTarget } from "../../graph/kernel.ts";
-import { computedIn, type DType, isHalf, type TensorType } from "../../graph/types.ts";
-import { vectorType } from "./wgsl.ts";
+import { computedIn, type DType, isHalf, q8Block, type TensorType } from "../../graph/types.ts";
+import { divide, modulo, vectorType } from "./wgsl.ts";
 
 /** Largest finite f16. */
 const largestF16 = "65504.0f";
@@ -12,11 +12,11 @@ const exponentBits = "0x7f800000u";
  *
  * f16 is WGSL's own where the adapter has it. Without it, and for bf16, which WGSL lacks, elements lie in pairs in u32 words, so that one alone cannot
  * be stored. What is stored in 16 bits is rounded to nearest, ties to even; a finite number beyond f16's range becomes the largest that f16 has;
- * what is not finite stays so.
+ * what is not finite stays so. `q8` is only read: see `toQ8`.
  */
 export class Stored {
   readonly dtype: DType;
-  /** Elements lie in pairs in u32 words. */
+  /** Elements lie in pairs or fours in u32 words. */
   readonly isPacked: boolean;
 
   constructor(
@@ -37,7 +37,8 @@ export class Stored {
   /** The declaration of the buffer. */
   binding(at: number, access: "read" | "read_write"): string {
     const { width } = this, dtype = this.dtype === "f16" ? "f16" : computedIn(this.dtype);
-    const type = this.isPacked ? vectorType("u32", width === 4 ? 2 : 1) : vectorType(dtype, width);
+    const words = width === 4 && this.dtype !== "q8" ? 2 : 1;
+    const type = this.isPacked ? vectorType("u32", words) : vectorType(dtype, width);
     return `@group(0) @binding(${at}) var<storage, ${access}> ${this.name}: array<${type}>;`;
   }
 
@@ -55,6 +56,7 @@ export class Stored {
   /** The WGSL function behind `load`, where there is one. */
   loadFunction(): string {
     if (!this.isPacked) return "";
+    if (this.dtype === "q8") return this.q8Load();
     const { name, width } = this, words = width === 4 ? ["words.x", "words.y"] : ["words"];
     const pairs = words.map((word) =>
       this.dtype === "f16" ? `unpack2x16float(${word})` : `bitcast<vec2f>(vec2u(${word} << 16u, ${word} & 0xffff0000u))`
@@ -68,8 +70,21 @@ export class Stored {
 }`;
   }
 
+  private q8Load(): string {
+    const { name, width } = this, { elements, words } = q8Block;
+    const word = divide("i", 4 / width), block = divide("word", elements / 4);
+    const part = width === 4 ? "four" : width === 2 ? "select(four.xy, four.zw, (i & 1u) == 1u)" : "four[i & 3u]";
+    return `fn load_${name}(i: u32) -> ${this.type} {
+  let word = ${word};
+  let block = ${block} * ${words}u;
+  let four = unpack4x8snorm(${name}[block + 1u + ${modulo("word", elements / 4)}]) * bitcast<f32>(${name}[block]);
+  return ${part};
+}`;
+  }
+
   /** The WGSL function behind `store`, where there is one. */
   storeFunction(): string {
+    if (this.dtype === "q8") throw new TypeError(`Cannot store ${this.name}: q8 is for weights that never change`);
     if (!isHalf(this.dtype)) return "";
     const { name, width } = this;
     if (this.isPacked && width === 1) {
@@ -103,9 +118,9 @@ export class Stored {
   }
 }
 
-/** Whether elements of this format lie in pairs in u32 words on such an adapter. */
+/** Whether elements of this format lie in pairs or fours in u32 words on such an adapter. */
 export function isPacked(dtype: DType, target: Pick<KernelTarget, "f16">): boolean {
-  return dtype === "bf16" || (dtype === "f16" && !target.f16);
+  return dtype === "bf16" || dtype === "q8" || (dtype === "f16" && !target.f16);
 }
 
 /** The format of a copy that is written `width` elements at a time: in 16 bits only in fours. */

@@ -1,5 +1,6 @@
 import { equal, ok, throws } from "node:assert/strict";
 import { decodeFloat32, encodeFloat32 } from "../../../formats/element_types.ts";
+import { fromQ8, toQ8 } from "../../graph/q8.ts";
 import { runKernel, testDevice } from "./_test_device.ts";
 import { buffers, Stored } from "./storage.ts";
 
@@ -11,8 +12,14 @@ const formats = [
 ] as const;
 
 /** Copies `count` elements from one buffer into another, formats as they are. */
-async function copied(from: Stored, to: Stored, input: Float32Array | Uint16Array, bytes: number) {
-  const count = input.length / from.width;
+async function copied(
+  from: Stored,
+  to: Stored,
+  input: Float32Array | Uint16Array,
+  bytes: number,
+  elements = input.length,
+) {
+  const count = elements / from.width;
   const kernel = {
     workgroups: [Math.ceil(count / 64), 1, 1] as const,
     wgsl: `${buffers([from], [to])}
@@ -88,6 +95,29 @@ for (const { dtype, f16 } of formats) {
     }
   });
 }
+
+Deno.test("q8 numbers are read as the host reads them, one, two or four at a time", async () => {
+  const words = toQ8(Float32Array.from({ length: 320 }, (_, i) => Math.sin(i * i) * 3 ** (i >> 5)));
+  const expected = fromQ8(words), target = { f16: true };
+  for (const width of [1, 2, 4] as const) {
+    const found = await copied(
+      new Stored("x", { dtype: "q8" }, width, target),
+      new Stored("result", { dtype: "f32" }, width, target),
+      new Float32Array(words.buffer),
+      4 * expected.length,
+      expected.length,
+    );
+    const wrong = expected.findIndex((value, i) => !(Math.abs(found[i] - value) <= 2e-7 * Math.abs(value)));
+    equal(wrong, -1, `${width} at a time: number ${wrong} is ${found[wrong]}, wanted ${expected[wrong]}`);
+  }
+});
+
+Deno.test("q8 is not written by kernels", () => {
+  throws(() => buffers([], [new Stored("y", { dtype: "q8" }, 4, { f16: true })]), {
+    name: "TypeError",
+    message: "Cannot store y: q8 is for weights that never change",
+  });
+});
 
 Deno.test("a single element that is stored in pairs is refused", () => {
   throws(() => buffers([], [new Stored("y", { dtype: "bf16" }, 1, { f16: true })]), {

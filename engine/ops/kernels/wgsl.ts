@@ -2,6 +2,7 @@ import {
   type DType,
   elementCount,
   type FloatFormat,
+  type ReadFormat,
   type Shape,
   stridesOf,
   type TensorType,
@@ -87,7 +88,7 @@ export function broadcastIndex(i: string, from: Shape, to: Shape): string {
 }
 
 /** `f32` or `vec4<f32>`: the type of `width` elements side by side. */
-export function vectorType(dtype: Exclude<DType, "bf16">, width: number): string {
+export function vectorType(dtype: Exclude<DType, "bf16" | "q8">, width: number): string {
   return width === 1 ? dtype : `vec${width}<${dtype}>`;
 }
 
@@ -96,8 +97,15 @@ export function vectorWidth(...sizes: number[]): 4 | 2 | 1 {
   return sizes.every((size) => size % 4 === 0) ? 4 : sizes.every((size) => size % 2 === 0) ? 2 : 1;
 }
 
-/** The format of an operand of a product or convolution. */
+/** The format of what is added to a product or convolution, or of its result. */
 export function floatType({ dtype }: TensorType): FloatFormat {
-  if (dtype === "u32" || dtype === "i32") throw new TypeError(`an operand is ${dtype}, wanted f32, f16 or bf16`);
+  if (dtype !== "f32" && dtype !== "f16" && dtype !== "bf16") {
+    throw new TypeError(`an operand is ${dtype}, wanted f32, f16 or bf16`);
+  }
   return dtype;
+}
+
+/** The format of a factor of a product or convolution. */
+export function factorType(type: TensorType): ReadFormat {
+  return type.dtype === "q8" ? "q8" : floatType(type);
 }
