@@ -146,6 +146,7 @@ Deno.test("errors name the flag, what was found, and what to do", () => {
     ],
     [["--learning_rate=fast"], '--learning_rate is "fast", must be a number'],
     [["--mixed_precision=fp8"], '--mixed_precision is "fp8", must be no, fp16 or bf16'],
+    [["--frozen_weights=int4"], '--frozen_weights is "int4", must be int8'],
     [["--enable_bucket=1"], "--enable_bucket is there or not and takes no value: found --enable_bucket=1"],
     [["--enable_bucket", "true"], '"true" belongs to no flag: --enable_bucket is there or not and takes no value'],
     [["word"], '"word" belongs to no flag: values stand behind their flags'],

@@ -39,6 +39,7 @@ const cases: readonly Case[] = [
   [["--clip_skip=2"], "loadBases", { clipSkip: 2 }],
   [["--mixed_precision=fp16"], "loadBases", { mixedPrecision: "fp16" }],
   [["--mixed_precision=bf16"], "loadBases", { mixedPrecision: "bf16" }],
+  [["--frozen_weights=int8"], "loadBases", { frozenWeights: "int8" }],
   [["--train_data_dir=a"], "readDatasets", { network1: [{ trainDataDir: "a", ...size }], network2: [two] }],
   [["--train_data_dir_2=b"], "readDatasets", { network1: [one], network2: [{ trainDataDir: "b", ...size }] }],
   [["--reg_data_dir=a"], "readDatasets", { network1: [{ ...one, regDataDir: "a" }], network2: [two] }],
