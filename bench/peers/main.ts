@@ -142,14 +142,16 @@ async function keep(lines: readonly Line[]): Promise<void> {
   if (options.out !== undefined) await appendFile(options.out, lines.map((line) => `${lineText(line)}\n`).join(""));
 }
 
-/** The table of lines that were kept; of lines of the same pass of the same op and peer the last. */
+/** The table of lines that were kept, in the order of the list; of lines of the same pass of the same op and peer the last. */
 async function printKept(files: readonly string[]): Promise<void> {
   const texts = await Promise.all(files.map((file) => readFile(file, "utf8")));
   const lines: Line[] = texts.flatMap((text) => text.split("\n").filter(Boolean).map((line) => JSON.parse(line)));
   const ops = lines.filter(({ peer }) => peer !== undefined),
     peers = [...new Set(ops.map(({ peer }) => peer as string))];
-  const rows = Object.values(Object.groupBy(ops, ({ op, shape, pass }) => `${op} ${shape} ${pass}`))
-    .map((group) => compareLines(group!));
+  const order = (await readOps()).flatMap(({ op, shape }) => passes.map((pass) => `${op} ${shape} ${pass}`));
+  const rows = Object.entries(Object.groupBy(ops, ({ op, shape, pass }) => `${op} ${shape} ${pass}`))
+    .toSorted(([one], [other]) => order.indexOf(one) - order.indexOf(other))
+    .map(([_, group]) => compareLines(group!));
   console.log(tableHead(peers));
   for (const row of rows) console.log(tableRow(row, peers));
   console.log(`\n${tableSummary(rows)}`);
