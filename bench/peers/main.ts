@@ -1,6 +1,6 @@
 /**
  * Runs the ops in dualora, jax-js, TensorFlow.js, and PyTorch where it is installed, a batch of each in turn, and prints one table:
- * `deno task bench:peers [--only=text] [--pass=forward] [--seconds=4] [--large] [--python=python3] [--threads=1] [--out=lines.jsonl]`;
+ * `deno task bench:peers [--only=text] [--pass=forward] [--seconds=4] [--large] [--without=tfjs] [--python=python3] [--threads=1] [--out=lines.jsonl]`;
  * of lines that were kept, `deno task bench:peers lines.jsonl …`. bench/README.md says more.
  *
  * @module
@@ -28,10 +28,13 @@ const { values: options, positionals: files } = parseArgs({
     large: { type: "boolean", default: false },
     python: { type: "string", default: "python3" },
     threads: { type: "string", default: "1" },
+    without: { type: "string", default: "" },
     out: { type: "string" },
   },
 });
-const seconds = Number(options.seconds);
+const seconds = Number(options.seconds), without = options.without.split(",").filter(Boolean);
+const unknown = without.find((name) => !["jax-js", "tfjs", "torch"].includes(name));
+if (unknown !== undefined) stop(`--without has ${unknown}, must be of jax-js, tfjs and torch, with commas`);
 if (!(seconds > 0 && seconds < Infinity)) stop(`--seconds is ${options.seconds}, must be a number above 0`);
 if (options.pass !== undefined && !passes.includes(options.pass as Pass)) {
   stop(`--pass is ${options.pass}, must be ${passes.join(" or ")}`);
