@@ -38,7 +38,14 @@ export { type CoupledTrainingOptions, trainNetwork2, type TrainNetwork2Options }
 export { trainNetwork2WithoutOrthogonality } from "./steps/train_network_2_without_orthogonality.ts";
 export { type HubOptions } from "./models/checkpoint/hub.ts";
 export { writeReport, type WriteReportOptions } from "./steps/write_report.ts";
-export { type BaseNames, type LoadedBases, NoAdapterError, type OpenedBases } from "./steps/values/bases.ts";
+export {
+  type BaseNames,
+  DeviceLostError,
+  type LoadedBases,
+  NoAdapterError,
+  type OpenedBases,
+  OutOfMemoryError,
+} from "./steps/values/bases.ts";
 export { checkOptions, type OptionNames } from "./steps/values/check_options.ts";
 export { type LatentProvider, LatentStore, type OpenedLatents, type PictureLatents } from "./steps/values/latents.ts";
 export {

@@ -19,7 +19,7 @@ export { dependsOn, type GradientOptions, gradients } from "./autodiff/gradients
 export { type BufferLimits, checkLimits } from "./plan/limits.ts";
 export { plan, type PlanOptions, pooledBytes, type Program, programText, variableBytes } from "./plan/plan.ts";
 export { type AdapterFacts, adapterLimits, NoAdapterError } from "./gpu/adapter.ts";
-export { Device, DeviceLostError, type HostArray } from "./gpu/device.ts";
+export { Device, DeviceLostError, type HostArray, OutOfMemoryError } from "./gpu/device.ts";
 export { CompiledProgram, Recorder } from "./gpu/compiled_program.ts";
 export { Profiler, type ProgramTimes } from "./gpu/profiler.ts";
 export { absMax } from "./ops/abs_max.ts";

@@ -11,6 +11,7 @@ import { defineStep, type DiskUse, type Plan, type StepRun } from "../pipeline/m
 import { existingBytes } from "./outputs/disk_use.ts";
 import { bases, data, latents } from "./things.ts";
 import type { LoadedBases, OpenedBases } from "./values/bases.ts";
+import { checkOnAdapter } from "./values/check_adapter.ts";
 import { checkOptions } from "./values/check_options.ts";
 import { checkCacheable, type LatentWork, latentWork } from "./values/latent_work.ts";
 import { type MixedPrecision, storageFormat } from "./values/mixed_precision.ts";
@@ -96,6 +97,7 @@ function planCaching(bases: OpenedBases, data: TrainingData, options: CachingOpt
       ...fromFiles > 0 ? [`latents of ${fromFiles} are read from files (.npz), made by whatever VAE made them`] : [],
     ],
     gives: { latents: { count: all.length } },
+    check: () => checkOnAdapter(encodings.map(({ program }) => program), peakGpuBytes),
   };
 }
 

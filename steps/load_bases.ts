@@ -87,18 +87,15 @@ export function loadBases(options: LoadBasesOptions) {
     plan: async () => {
       const opened = await openBases(names, kept);
       const distinct = [...new Set([opened.network1, opened.network2])];
+      const baseBytes = distinct.reduce((total, base) => total + base.weightBytes, 0);
       return {
-        figures: {
-          baseParameters: opened.network1.parameterCount,
-          baseBytes: distinct.reduce((total, base) => total + base.weightBytes, 0),
-        },
+        figures: { baseParameters: opened.network1.parameterCount, baseBytes },
         lines: [
           distinct.length === 1 ? "both networks share one base" : "each network has its own base",
           ...merge.map(({ weights, multiplier = 1 }) => `${weights} is merged into it, times ${multiplier}`),
         ],
         gives: { bases: opened },
-        // That there is an adapter at all.
-        check: () => checkOnAdapter([]),
+        check: () => checkOnAdapter([], baseBytes),
       };
     },
     run: async (_, run) => {

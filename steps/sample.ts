@@ -109,7 +109,7 @@ export function sample<const Networks extends NetworkThings>(options: SampleOpti
       return {
         figures: { pictures: columns.length * options.rows.length, peakGpuBytes: peakBytes },
         lines: [`${columns.map((column) => column.name).join(", ")}: ${options.rows.length} pictures each`],
-        check: () => checkOnAdapter(programs),
+        check: () => checkOnAdapter(programs, peakBytes),
       };
     },
     run: async (values, run) => {

@@ -22,9 +22,17 @@ async function requestAdapter(): Promise<GPUAdapter> {
   );
 }
 
-function limitsOf({ info, limits }: GPUAdapter): BufferLimits {
+/** What an adapter has to give, known before there is a device. */
+export interface AdapterLimits extends BufferLimits {
+  /** Whether it is a CPU that stands in for a GPU: its memory is the machine's. */
+  readonly cpu: boolean;
+}
+
+function limitsOf({ info, limits }: GPUAdapter): AdapterLimits {
+  const name = info.description || info.device || info.vendor || "unnamed adapter";
   return {
-    name: info.description || info.device || info.vendor || "unnamed adapter",
+    name,
+    cpu: /llvmpipe|lavapipe|swiftshader|software|basic render/i.test(name),
     maxBindingBytes: limits.maxStorageBufferBindingSize,
     maxBufferBytes: limits.maxBufferSize,
   };
@@ -35,7 +43,7 @@ function limitsOf({ info, limits }: GPUAdapter): BufferLimits {
  *
  * @throws {NoAdapterError} If there is none.
  */
-export async function adapterLimits(): Promise<BufferLimits> {
+export async function adapterLimits(): Promise<AdapterLimits> {
   return limitsOf(await requestAdapter());
 }
 
@@ -55,8 +63,7 @@ const raisedLimits = [
  * @throws {NoAdapterError} If there is none, saying what to install.
  */
 export async function requestDevice(): Promise<{ gpu: GPUDevice; facts: AdapterFacts }> {
-  const adapter = await requestAdapter(), { info, limits } = adapter, { name, ...bytes } = limitsOf(adapter);
-  const cpu = /llvmpipe|lavapipe|swiftshader|software|basic render/i.test(name);
+  const adapter = await requestAdapter(), { info, limits } = adapter, { name, cpu, ...bytes } = limitsOf(adapter);
   const f16 = adapter.features.has("shader-f16");
   const wanted: string[] = f16 ? ["shader-f16"] : [];
   if (adapter.features.has("timestamp-query")) wanted.push("timestamp-query");

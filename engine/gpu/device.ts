@@ -18,9 +18,14 @@ import type { SlotPool } from "./slot_pool.ts";
 /** Elements as the host holds them: one kind of array for each dtype. JavaScript has no bf16; of such elements it holds the bits, in a `Uint16Array`, and q8's words in a `Uint32Array`. */
 export type HostArray = Float32Array | Float16Array | Uint16Array | Uint32Array | Int32Array;
 
-/** The device went away or failed: nothing on it can be read any more. A run goes on from its last saved state. */
+/** The device went away: nothing on it can be read any more. A run goes on from its last saved state. */
 export class DeviceLostError extends Error {
   override name = "DeviceLostError";
+}
+
+/** The device has no room for a buffer. */
+export class OutOfMemoryError extends Error {
+  override name = "OutOfMemoryError";
 }
 
 /** Bytes as an array of the dtype's kind. */
@@ -86,21 +91,46 @@ export class Device {
   private readonly pipelines = new Map<string, GPUComputePipeline>();
   private readonly layouts = new Map<string, GPUBindGroupLayout>();
   private readonly compiled = new Set<CompiledProgram>();
+  private readonly allocated = new Map<GPUBuffer, { readonly label: string; readonly sizeBytes: number }>();
   private failure: Error | null = null;
-  private bytes = 0;
-  private buffers = 0;
+  private isDisposed = false;
 
   private constructor(readonly gpu: GPUDevice, readonly facts: AdapterFacts) {
-    gpu.lost.then(({ message, reason }) => {
-      if (reason === "destroyed") return;
-      this.failure ??= new DeviceLostError(`The GPU device was lost: ${message || reason}. Start again to resume`);
+    gpu.lost.then(({ message }) => {
+      if (this.isDisposed) return;
+      this.fail(
+        new DeviceLostError(
+          `The GPU device was lost: ${message}. Start again: the run goes on from its last checkpoint`,
+        ),
+      );
     });
     gpu.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
-      this.failure ??= new DeviceLostError(
-        `The GPU device failed: ${(event as GPUUncapturedErrorEvent).error.message}`,
+      const { error } = event as GPUUncapturedErrorEvent;
+      this.fail(
+        error instanceof GPUOutOfMemoryError
+          ? this.outOfMemory("what it is to compute")
+          : new Error(`The GPU device failed: ${error.message}`),
       );
     });
+  }
+
+  /** Keeps what went wrong first; that memory was short or the device went counts before what came of it. */
+  private fail(error: Error): void {
+    const isCause = (error: Error | null) => error instanceof OutOfMemoryError || error instanceof DeviceLostError;
+    if (this.failure === null || (isCause(error) && !isCause(this.failure))) this.failure = error;
+  }
+
+  private outOfMemory(what: string): OutOfMemoryError {
+    const all = [...this.allocated.values()].toSorted((a, b) => b.sizeBytes - a.sizeBytes);
+    const largest = all.slice(0, 5).map(({ label, sizeBytes }) => `${label}, ${sizeBytes} bytes`);
+    return new OutOfMemoryError(
+      `${this.facts.name} has no memory left for ${what}: ${this.statistics.bytes} bytes are taken or asked for in ` +
+        `${all.length} buffers. The largest are ${
+          largest.join("; ")
+        }. Use a smaller batch, smaller pictures, gradient ` +
+        "checkpointing, 16-bit weights or a lower rank, or end other programs that use it",
+    );
   }
 
   /** Opens the machine's adapter. Throws `NoAdapterError` where there is none. */
@@ -111,7 +141,8 @@ export class Device {
 
   /** Figures for leak tests and reports. */
   get statistics(): { buffers: number; bytes: number; pipelines: number } {
-    return { buffers: this.buffers, bytes: this.bytes, pipelines: this.pipelines.size };
+    const bytes = this.allocated.values().reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    return { buffers: this.allocated.size, bytes, pipelines: this.pipelines.size };
   }
 
   /** Throws what the device reported since the last check, if anything. */
@@ -124,12 +155,14 @@ export class Device {
    *
    * @param options.pool Buffers that the program shares with others; it has its own when left out.
    * @throws {RangeError} If a tensor is larger than the adapter binds or holds, see `checkLimits`.
+   * @throws {OutOfMemoryError} If the device has no room for its buffers.
    */
   async compile(program: Program, { pool = null }: { pool?: SlotPool | null } = {}): Promise<CompiledProgram> {
     this.check();
     checkLimits(program, this.facts);
     const compiled = await CompiledProgram.make(this, program, pool);
     this.compiled.add(compiled);
+    this.check();
     return compiled;
   }
 
@@ -140,6 +173,7 @@ export class Device {
 
   /** Writes a variable's elements, making its buffer if it has none yet. f32 numbers are converted to the variable's dtype. */
   upload(variable: Variable, data: ArrayLike<number>): void {
+    this.check();
     const bytes = uploadBytes(variable.name, variable, data);
     this.gpu.queue.writeBuffer(this.bufferOf(variable), 0, bytes);
   }
@@ -163,6 +197,7 @@ export class Device {
 
   /** Frees everything and gives the device back. */
   dispose(): void {
+    this.isDisposed = true;
     for (const compiled of this.compiled) compiled.destroyBuffers();
     this.compiled.clear();
     this.free([...this.variables.keys()]);
@@ -196,19 +231,25 @@ export class Device {
       );
     }
     const size = bufferBytes(sizeBytes);
-    this.buffers++;
-    this.bytes += size;
-    return this.gpu.createBuffer({
+    this.gpu.pushErrorScope("out-of-memory");
+    const buffer = this.gpu.createBuffer({
       label,
       size,
       usage: usage | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
     });
+    this.allocated.set(buffer, { label, sizeBytes: size });
+    // Told at the next check: whoever asked for the buffer does not wait.
+    this.gpu.popErrorScope().then(
+      (error) => error && this.fail(this.outOfMemory(`${label} of ${size} bytes`)),
+      // Scopes of a device that is lost end so, and that is told.
+      (error) => this.fail(error),
+    );
+    return buffer;
   }
 
   /** Frees a buffer that `makeBuffer` made. */
   destroyBuffer(buffer: GPUBuffer): void {
-    this.buffers--;
-    this.bytes -= buffer.size;
+    this.allocated.delete(buffer);
     buffer.destroy();
   }
 
@@ -232,6 +273,8 @@ export class Device {
     try {
       await staging.mapAsync(GPUMapMode.READ);
     } catch (error) {
+      // Why it failed may be told a moment later.
+      await Promise.race([this.gpu.lost, new Promise((done) => setTimeout(done, 100))]);
       this.check();
       throw new DeviceLostError(`The GPU device failed while reading back: ${(error as Error).message}`);
     }

@@ -1,5 +1,5 @@
 import { dirname } from "node:path";
-import { Device, DeviceLostError, NoAdapterError } from "../../engine/mod.ts";
+import { Device, DeviceLostError, NoAdapterError, OutOfMemoryError } from "../../engine/mod.ts";
 import { readLora } from "../../formats/lora_file.ts";
 import { type LoraToMerge, mergeInto } from "../../lora/merge.ts";
 import { BaseModel, type BaseModelOptions } from "../../models/base_model.ts";
@@ -12,7 +12,7 @@ import { VaeModel } from "../../models/vae_model.ts";
 import { haveSameContent } from "./checkpoint_content.ts";
 import { toy } from "./toy.ts";
 
-export { DeviceLostError, NoAdapterError };
+export { DeviceLostError, NoAdapterError, OutOfMemoryError };
 
 /** Base models with their configurations read: what can be planned with. */
 export interface OpenedBases {

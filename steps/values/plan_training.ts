@@ -102,7 +102,8 @@ export async function planTraining(bases: OpenedBases, data: TrainingData, task:
       ...count > kinds.length ? [`peak gpu is of the ${kinds.length} largest of ${count} kinds of micro-batches`] : [],
     ],
     disk,
-    check: () => checkOnAdapter([...planned.flatMap(({ programs }) => programs), ...pictures?.programs ?? []]),
+    check: () =>
+      checkOnAdapter([...planned.flatMap(({ programs }) => programs), ...pictures?.programs ?? []], peakGpuBytes),
   };
 }
 
