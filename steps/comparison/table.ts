@@ -90,10 +90,15 @@ function markdown(header: readonly string[], rows: readonly (readonly string[])[
 }
 
 function figureText({ mean, half, test }: RowFigure): string {
-  const interval = Number.isNaN(half) ? mean.toFixed(3) : `${mean.toFixed(3)} ± ${half.toFixed(3)}`;
+  const interval = Number.isNaN(half) ? fixedText(mean) : `${fixedText(mean)} ± ${fixedText(half)}`;
   if (!test) return interval;
-  const change = `${test.mean < 0 ? "−" : "+"}${Math.abs(test.mean).toFixed(3)}`;
+  const change = `${test.mean < 0 ? "−" : "+"}${fixedText(Math.abs(test.mean))}`;
   return `${interval} (${change}${Number.isNaN(test.p) ? "" : `, p ${pText(test.p)}`})`;
+}
+
+/** Three places, or two figures where they would all be zeros. */
+function fixedText(value: number): string {
+  return value !== 0 && Math.abs(value) < 0.0005 ? value.toExponential(1) : value.toFixed(3);
 }
 
 function pText(p: number): string {

@@ -41,6 +41,13 @@ Deno.test("tableText() shows mean ± half of the interval, and the difference to
   ok(text.includes("| new |  | 3.0e-7 |"), text);
 });
 
+Deno.test("tableText() keeps figures that are too small for three places", () => {
+  const small = [cell("sequential", 1, { additivity: 6.56e-6 }), cell("new", 1, { additivity: 6.29e-6 })];
+  const [, , first, second] = tableText(comparisonRows(variants, small)).split("\n");
+  equal(first, "| sequential | 1 | 6.6e-6 |");
+  equal(second, "| new | 1 | 6.3e-6 (−2.7e-7) |");
+});
+
 Deno.test("comparisonPlots() draws a plot for each figure that there is", async () => {
   const plots = await comparisonPlots(comparisonRows(variants, cells));
   deepEqual(plots.map(({ name }) => name), ["identity_stack", "outfit_stack", "additivity"]);
