@@ -90,11 +90,10 @@ async function startPrograms(): Promise<PeerProgram[]> {
   const deno = (flags: readonly string[], script: string, cwd: string) =>
     PeerProgram.start({ command: Deno.execPath(), args: ["run", ...flags, script], cwd });
   const library = ["--check", "--frozen", "--no-prompt", "--allow-read", "--allow-env", "--allow-sys"];
-  const programs = [
-    await deno(setFlags("peer"), join(here, "dualora.ts"), projectFolder),
-    await deno(library, join(theirs, "jax_js.ts"), theirs),
-    await deno(library, join(theirs, "tfjs.ts"), theirs),
-  ];
+  const programs = [await deno(setFlags("peer"), join(here, "dualora.ts"), projectFolder)];
+  if (!without.includes("jax-js")) programs.push(await deno(library, join(theirs, "jax_js.ts"), theirs));
+  if (!without.includes("tfjs")) programs.push(await deno(library, join(theirs, "tfjs.ts"), theirs));
+  if (without.includes("torch")) return programs;
   if (await hasPyTorch(options.python)) {
     const args = [join(theirs, "torch_ops.py"), `--threads=${options.threads}`];
     programs.push(await PeerProgram.start({ command: options.python, args, cwd: theirs }));
