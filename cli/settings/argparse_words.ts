@@ -78,7 +78,7 @@ function strayWord(word: string, before: Flag | undefined, flags: ReadonlyMap<st
     const name = word.replace(/^-+/, "").split("=")[0];
     return new UsageError(
       `Unknown flag ${word.split("=")[0]}; did you mean --${
-        nearestName(name, [...flags.keys()])
+        nearestName(name, [...flags.keys(), "help"])
       }? --help lists all flags`,
     );
   }

@@ -46,22 +46,30 @@ export async function openOutputs(
 }
 
 /** What a training leaves behind, in sentences for `describe()`. */
-export function outputLines({ save, samples, logs, resume }: OutputOptions, epochs: number): string[] {
-  const often = (everyEpochs: number | null | undefined, everySteps: number | undefined) =>
-    [
-      ...everyEpochs ? [everyEpochs === 1 ? "every epoch" : `every ${everyEpochs} epochs`] : [],
-      ...everySteps ? [everySteps === 1 ? "every step" : `every ${everySteps} steps`] : [],
-    ].join(" and ");
+export function outputLines(
+  { save, samples, logs, resume }: OutputOptions,
+  { epochs, totalSteps }: { readonly epochs: number; readonly totalSteps: number },
+): string[] {
+  const time = (every: number | null | undefined, unit: string, last: number) => {
+    if (!every) return [];
+    const text = every === 1 ? `every ${unit}` : `every ${every} ${unit}s`;
+    return [every > last ? `${text} (not reached before the end of this run)` : text];
+  };
+  const often = (
+    everyEpochs: number | null | undefined,
+    everySteps: number | undefined,
+    lastEpoch: number,
+  ) => [...time(everyEpochs, "epoch", lastEpoch), ...time(everySteps, "step", totalSteps)].join(" and ");
   const lines: string[] = [];
   if (resume !== undefined) lines.push(`goes on from the state ${resume}`);
   if (save) {
-    const when = often(savingEpochs(save, epochs), save.everySteps);
+    const when = often(savingEpochs(save, epochs), save.everySteps, epochs - 1);
     const what = [...when === "" ? [] : [`after ${when}`], ...save.state ? ["with states, and one at the end"] : []];
     if (what.length) lines.push(`saves into ${save.folder} ${what.join(", ")}`);
   }
   if (samples) {
     const { everyEpochs, everySteps, prompts, folder } = samples;
-    const when = often(everyEpochs, everyEpochs === undefined ? everySteps : undefined);
+    const when = often(everyEpochs, everyEpochs === undefined ? everySteps : undefined, epochs);
     if (when !== "") lines.push(`makes pictures of ${prompts} after ${when}, in ${folder}/sample`);
   }
   if (logs) lines.push(`logs into ${logs.folder}`);

@@ -97,7 +97,7 @@ export async function planTraining(bases: OpenedBases, data: TrainingData, task:
       ...captions.flatMap((known, k) =>
         known ? [`the text encoder reads ${known.length} captions of ${datasets[k].name} once, before training`] : []
       ),
-      ...outputLines(options, epochs),
+      ...outputLines(options, { epochs, totalSteps }),
       ...pictures ? [`making these pictures takes ${sizeText(pictures.peakBytes)} of the memory`] : [],
       ...count > kinds.length ? [`peak gpu is of the ${kinds.length} largest of ${count} kinds of micro-batches`] : [],
     ],

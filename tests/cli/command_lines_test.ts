@@ -139,6 +139,7 @@ Deno.test("defaults follow the data: sd-scripts' for one network, the original's
 
 Deno.test("errors name the flag, what was found, and what to do", () => {
   const cases: [string[], string][] = [
+    [["--hlep"], "Unknown flag --hlep; did you mean --help? --help lists all flags"],
     [["--lerning_rate=1"], "Unknown flag --lerning_rate; did you mean --learning_rate? --help lists all flags"],
     [
       ["--max_train_steps", "1e3"],

@@ -74,11 +74,21 @@ Deno.test("describe() says what a training leaves behind, and when", () => {
     ]],
     // Ten epochs, three times at least: after every third.
     [{ save: { folder, timesPerRun: 3 } }, ["saves into out after every 3 epochs"]],
+    // The tenth epoch's end is the run's: it is saved anyway.
+    [{ save: { folder, everyEpochs: 10, everySteps: 101 } }, [
+      "saves into out after every 10 epochs (not reached before the end of this run) and every 101 steps (not reached before the end of this run)",
+    ]],
+    [{ samples: { folder, prompts, everySteps: 500 } }, [
+      "makes pictures of prompts.txt after every 500 steps (not reached before the end of this run), in out/sample",
+    ]],
+    [{ samples: { folder, prompts, everyEpochs: 10 } }, [
+      "makes pictures of prompts.txt after every 10 epochs, in out/sample",
+    ]],
     [{ resume: "state", logs: { folder: "logs" }, samples: { folder, prompts, everyEpochs: 2, everySteps: 5 } }, [
       "goes on from the state state",
       "makes pictures of prompts.txt after every 2 epochs, in out/sample",
       "logs into logs",
     ]],
   ];
-  for (const [options, lines] of cases) deepEqual(outputLines(options, 10), lines);
+  for (const [options, lines] of cases) deepEqual(outputLines(options, { epochs: 10, totalSteps: 100 }), lines);
 });
