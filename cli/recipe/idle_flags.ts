@@ -44,7 +44,7 @@ function isAboutCommand(name: FlagName): boolean {
 function otherValue({ choices }: Flag, value: FlagValues[FlagName]): unknown {
   if (choices) return choices.find((choice) => choice !== value);
   if (typeof value === "boolean") return !value;
-  if (typeof value === "number") return value + 1;
+  if (typeof value === "number") return value === 0 ? 1 : value / 2;
   return typeof value === "string" ? `${value}1` : [...value ?? [], "1"];
 }
 

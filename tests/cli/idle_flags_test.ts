@@ -85,6 +85,8 @@ const cases: readonly Case[] = [
   // Training.
   ["--max_train_steps=9", ["--max_train_epochs=2"], []],
   ["--learning_rate=1e-3", ["--unet_lr=1e-4", "--text_encoder_lr=1e-5"], ["--unet_lr=1e-4"]],
+  // A number that is the same one more.
+  ["--learning_rate=1e30", ["--unet_lr=1e-4", "--text_encoder_lr=1e-5"], []],
   ["--learning_rate=1e-3", ["--unet_lr=1e-4", "--network_train_unet_only"], ["--network_train_unet_only"]],
   ["--learning_rate=1e-3", ["--optimizer_type=AdaFactor"], [
     ...["--optimizer_type=AdaFactor", "--optimizer_args", "relative_step=False"],
