@@ -24,7 +24,8 @@ const quiet = new Set(["run-started", "run-finished", "step-unchanged", "step-lo
  * Variants × seeds: each cell makes its two networks, pictures of them alone and stacked, and is measured. What variants share is made once: the base's own answers,
  * latents, and the pretrained network 1 of each seed. Seeds come first: after each the table is whole for all variants.
  *
- * A cell that is finished is never run again; one that was stopped goes on from its last checkpoint. After each cell the results are written anew: see `writeResults`.
+ * A cell that is finished is never run again; one that was stopped goes on from its last checkpoint. At the start and after each cell the results of all that are finished
+ * are written: see `writeResults`.
  *
  * @throws {RangeError} As {@linkcode checkComparison}.
  */
@@ -49,23 +50,22 @@ class Comparison {
     const { variants, seeds, network1, network2 } = this.options, done: Cell[] = [];
     const folders = [network1.train, network1.reg, network2.train, network2.reg].filter((each) => each !== undefined);
     this.data = await Promise.all(folders.map((folder) => recordFolder(folder, { followLinks: true })));
-    const total = variants.length * seeds.length;
-    for (const seed of seeds) {
-      for (const variant of variants) {
-        const found = await readCell(this.cellFolder(variant, seed), this.settingsOf(variant, seed));
-        if (found) {
-          done.push(found);
-          continue;
-        }
-        this.say(`cell ${done.length + 1} of ${total}: ${variant.name}, seed ${seed}`);
-        const cell = await this.make(variant, seed);
-        done.push(cell);
-        const figures = Object.entries(cell.figures).map(([name, value]) => `${name} ${Number(value.toPrecision(3))}`);
-        this.say(`cell ${done.length} of ${total} took ${cell.seconds.toFixed(0)} s: ${figures.join(", ")}`);
-        await writeResults(this.options, done);
-      }
+    const asked = seeds.flatMap((seed) => variants.map((variant) => ({ variant, seed })));
+    const missing: typeof asked = [], total = asked.length;
+    for (const each of asked) {
+      const found = await readCell(this.cellFolder(each.variant, each.seed), this.settingsOf(each.variant, each.seed));
+      if (found) done.push(found);
+      else missing.push(each);
     }
-    await writeResults(this.options, done);
+    if (done.length > 0) await writeResults(this.options, done);
+    for (const { variant, seed } of missing) {
+      this.say(`cell ${done.length + 1} of ${total}: ${variant.name}, seed ${seed}`);
+      const cell = await this.make(variant, seed);
+      done.push(cell);
+      const figures = Object.entries(cell.figures).map(([name, value]) => `${name} ${Number(value.toPrecision(3))}`);
+      this.say(`cell ${done.length} of ${total} took ${cell.seconds.toFixed(0)} s: ${figures.join(", ")}`);
+      await writeResults(this.options, done);
+    }
     this.say(`all ${total} cells are done: ${join(this.options.folder, "results.md")}`);
     return done;
   }
