@@ -2,8 +2,9 @@ import { deepEqual, ok } from "node:assert/strict";
 import { fromQ8, toQ8 } from "../../graph/q8.ts";
 import { runKernel, testDevice, testValues, toF16 } from "./_test_device.ts";
 import { gemm, type GemmOptions, gemmProduct } from "./gemm.ts";
-import { productOnCpu, tileSizes } from "./product.ts";
+import { productOnCpu, productOnGpu, tileSizes } from "./product.ts";
 import { registerTileChoices } from "./register_plan.ts";
+import { chooseWorkgroupTile } from "./workgroup_tile.ts";
 
 const { device, targets } = await testDevice();
 
@@ -87,6 +88,41 @@ Deno.test("gemm() for GPUs agrees with its definition, in fours and not", async 
   await check({ m: 5, n: 6, k: 19, transposeA: true, transposeB: true }, { gpu: true });
   await check({ m: 20, n: 36, k: 12, transposeB: true }, { gpu: true });
   await check({ m: 20, n: 36, k: 12, transposeA: true }, { gpu: true });
+});
+
+Deno.test("gemm() for GPUs agrees with its definition in tiles of 128 rows, and with a split sum", async () => {
+  const shapes = [{ rows: 128, columns: 64, depth: 16, splits: 1 }, { rows: 16, columns: 16, depth: 16, splits: 4 }];
+  const m = 135, n = 72, k = 38, a = testValues(m * k, 1), b = testValues(n * k, 2);
+  const expected = reference({ m, n, k, transposeB: true }, a, b), [gpu] = targets.filter(({ cpu }) => !cpu);
+  for (const shape of shapes) {
+    const kernel = productOnGpu(gemmProduct({ m, n, k, transposeB: true }), gpu, shape);
+    const [result] = await runKernel(device, kernel, [a, b], [m * n]);
+    // Eighths: all sums are exact.
+    deepEqual(result, expected);
+  }
+});
+
+Deno.test("a GPU's tiles are large where there are many, and split the sum where there are few", () => {
+  const target = {
+    cpu: false,
+    subgroupSize: 32,
+    f16: true,
+    maxInvocations: 1024,
+    maxWorkgroupStorageBytes: 49152,
+    maxWorkgroupsPerDimension: 65535,
+  };
+  const tile = (rows: number, columns: number, sum: number) => {
+    const { depth: _, ...shape } = chooseWorkgroupTile({ rows, columns, sum, batch: 1 }, target);
+    return shape;
+  };
+  deepEqual(tile(2048, 2048, 2048), { rows: 128, columns: 64, splits: 1 });
+  // The 3×3 convolutions of SD v1.5's four levels at 512 pixels.
+  deepEqual(tile(4096, 320, 2880), { rows: 128, columns: 64, splits: 1 });
+  deepEqual(tile(1024, 640, 5760), { rows: 64, columns: 64, splits: 1 });
+  deepEqual(tile(256, 1280, 11520), { rows: 64, columns: 64, splits: 2 });
+  deepEqual(tile(64, 1280, 11520), { rows: 32, columns: 64, splits: 4 });
+  // Nothing to split, and nothing to fill.
+  deepEqual(tile(16, 16, 8), { rows: 16, columns: 16, splits: 1 });
 });
 
 Deno.test("gemm() adds bias and addend after scaling", async () => {

@@ -4,7 +4,14 @@ import { chooseRegisterTile, operandsFor, type ProductSizes, type TileChoice, ti
 import { range, type RegisterTile, registerTiles, storedOperand, type TileOperand } from "./register_tile.ts";
 import { buffers } from "./storage.ts";
 import { divide, float } from "./wgsl.ts";
-import { chooseWorkgroupTile, guardedStore, workgroupMemory, workgroupSize, workgroupTile } from "./workgroup_tile.ts";
+import {
+  chooseWorkgroupTile,
+  guardedStore,
+  workgroupMemory,
+  workgroupSize,
+  workgroupTile,
+  type WorkgroupTileShape,
+} from "./workgroup_tile.ts";
 
 /** How a sum over several axes runs: outer loops around the inner sum, or one index along all of them. */
 export interface ProductLoops {
@@ -45,7 +52,7 @@ export interface Product {
 export function productKernel(product: Product, target: KernelTarget): Kernel {
   const kernel = target.cpu && target.subgroupSize > 0
     ? productOnCpu(product, target, chooseRegisterTile(tileSizes(product, target.subgroupSize)))
-    : onGpu(product, target);
+    : productOnGpu(product, target, chooseWorkgroupTile(workgroupSizes(product), target));
   const most = target.maxWorkgroupsPerDimension;
   if (kernel.workgroups.some((count) => count > most)) {
     throw new RangeError(
@@ -102,13 +109,22 @@ ${stores.join("\n")}
   };
 }
 
+/** Where the second sum begins: at a multiple of four, so that no four-vector reads from both. */
+function secondBegin({ k }: Product): number {
+  return Math.ceil(k / 4) * 4;
+}
+
+/** What a GPU's tile is chosen by. */
+function workgroupSizes(product: Product) {
+  const { batch, m, n, k, second } = product;
+  return { rows: m, columns: n, sum: second ? secondBegin(product) + second.k : k, batch };
+}
+
 /** A workgroup sums a tile by way of workgroup memory, each invocation a few rows and columns of it. */
-function onGpu(product: Product, target: KernelTarget): Kernel {
-  const { batch, m, n, k, a, b, second } = product, vectors = n % 4 === 0;
+export function productOnGpu(product: Product, target: KernelTarget, shape: WorkgroupTileShape): Kernel {
+  const { batch, m, n, a, b, second } = product, vectors = n % 4 === 0;
   const bound = boundBuffers(product, vectors, target);
-  // The second sum begins at a multiple of four, so that no four-vector reads from both.
-  const begin = Math.ceil(k / 4) * 4, length = second ? begin + second.k : k;
-  const shape = chooseWorkgroupTile({ rows: m, columns: n, sum: length, batch }, target);
+  const begin = secondBegin(product), { sum: length } = workgroupSizes(product);
   const load = (name: string, first: TileOperand, other: TileOperand | undefined, size: number) =>
     other
       ? loadFunctions(name, [first, other], size, begin, product, target)

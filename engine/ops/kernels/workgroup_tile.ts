@@ -40,31 +40,35 @@ export function workgroupSize(shape: WorkgroupTileShape): number {
 }
 
 /**
- * Tile for a product of these sizes: as large as leaves enough workgroups to fill a GPU. A long sum of few tiles is split between
- * invocations of a workgroup.
+ * Tile for a product of these sizes: the largest that keeps a GPU busy, for a value that lies in workgroup memory is used as often as the tile is
+ * wide. A long sum of few tiles is split between invocations of a workgroup rather than made of small tiles.
  */
 export function chooseWorkgroupTile(
   sizes: { rows: number; columns: number; sum: number; batch: number },
   target: KernelTarget,
 ): WorkgroupTileShape {
   const fits = (shape: WorkgroupTileShape) =>
-    workgroupSize(shape) <= target.maxInvocations && workgroupBytes(shape) <= target.maxWorkgroupStorageBytes;
-  const tiles = ([rows, columns]: readonly [number, number]) =>
+    workgroupSize(shape) <= Math.min(target.maxInvocations, mostInvocations) &&
+    workgroupBytes(shape) <= target.maxWorkgroupStorageBytes;
+  const tiles = ({ rows, columns }: WorkgroupTileShape) =>
     Math.ceil(sizes.rows / rows) * Math.ceil(sizes.columns / columns) * sizes.batch;
-  const waste = ([rows, columns]: readonly [number, number]) =>
+  const waste = ({ rows, columns }: WorkgroupTileShape) =>
     Math.ceil(sizes.rows / rows) * rows * Math.ceil(sizes.columns / columns) * columns / (sizes.rows * sizes.columns);
-  const candidates = ([[64, 64], [64, 32], [32, 64], [64, 16], [16, 64], [32, 32], [16, 16]] as const)
-    .filter((size) => fits({ rows: size[0], columns: size[1], depth: 16, splits: 1 }));
-  const full = candidates.find((size) => tiles(size) >= enoughWorkgroups && waste(size) < 1.3);
-  const [rows, columns] = full ?? candidates.toSorted((a, b) => waste(a) / tiles(a) - waste(b) / tiles(b))[0];
-  let shape: WorkgroupTileShape = { rows, columns, depth: 16, splits: 1 };
-  while (tiles([rows, columns]) * shape.splits < enoughWorkgroups && sizes.sum >= shape.splits * 256) {
+  const split = (shape: WorkgroupTileShape): WorkgroupTileShape => {
     const next = { ...shape, splits: shape.splits * 2 };
-    if (!fits(next) || workgroupSize(next) > 256) break;
-    shape = next;
-  }
-  return shape;
+    const isWanted = tiles(shape) * shape.splits < enoughWorkgroups && sizes.sum >= shape.splits * 256;
+    return isWanted && fits(next) ? split(next) : shape;
+  };
+  const candidates = ([[128, 64], [64, 64], [64, 32], [32, 64], [64, 16], [16, 64], [32, 32], [16, 16]] as const)
+    .map(([rows, columns]) => ({ rows, columns, depth: 16, splits: 1 }))
+    .filter(fits)
+    .map(split);
+  return candidates.find((shape) => tiles(shape) * shape.splits >= enoughWorkgroups && waste(shape) < 1.3) ??
+    candidates.toSorted((a, b) => waste(a) / tiles(a) - waste(b) / tiles(b))[0];
 }
+
+/** More invocations in a workgroup leave too few registers to each. */
+const mostInvocations = 256;
 
 /** Below this many workgroups smaller tiles do better: a card has some 20 to 130 processors. */
 const enoughWorkgroups = 96;
