@@ -96,7 +96,7 @@ function planCaching(bases: OpenedBases, data: TrainingData, options: CachingOpt
       ...inTiles,
       ...fromFiles > 0 ? [`latents of ${fromFiles} are read from files (.npz), made by whatever VAE made them`] : [],
     ],
-    gives: { latents: { count: all.length } },
+    gives: { latents: {} },
     check: () => checkOnAdapter(encodings.map(({ program }) => program), peakGpuBytes),
   };
 }

@@ -2,7 +2,7 @@ import type { ImageSize } from "../data/resize.ts";
 import { type FloatFormat, pooledBytes } from "../engine/mod.ts";
 import { planEncoding } from "../models/vae/encoding.ts";
 import { buildVae } from "../models/vae_model.ts";
-import { defineStep } from "../pipeline/mod.ts";
+import { defineStep, sizeText } from "../pipeline/mod.ts";
 import { bases, data, latents } from "./things.ts";
 import type { OpenedBases } from "./values/bases.ts";
 import { checkEncodable, latentWork } from "./values/latent_work.ts";
@@ -34,12 +34,15 @@ export function encodeLatents(options: EncodeLatentsOptions = {}) {
     gives: { latents },
     plan: ({ bases, data }) => {
       checkEncodable(data);
+      const gpuBytes = vaeBytes(bases, data, stored);
       return {
-        figures: { vaeGpuBytes: vaeBytes(bases, data, stored) },
+        figures: { vaeGpuBytes: gpuBytes },
         lines: [
-          "every picture is encoded each time it is shown: the VAE stays on the device, beside what training takes",
+          `every picture is encoded each time it is shown: the VAE stays on the device, and takes ${
+            sizeText(gpuBytes)
+          } of it`,
         ],
-        gives: { latents: {} },
+        gives: { latents: { gpuBytes } },
       };
     },
     run: ({ data }) => {

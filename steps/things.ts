@@ -1,6 +1,6 @@
 import type { LoadedBases, OpenedBases } from "./values/bases.ts";
 import type { TrainingData } from "./values/training_data.ts";
-import type { LatentProvider } from "./values/latents.ts";
+import type { LatentProvider, PlannedLatents } from "./values/latents.ts";
 import type { Network, PlannedNetwork } from "./values/network.ts";
 import type { FreezeOptions } from "../training/phases.ts";
 import type { SampleSheet } from "./values/sample_sheet.ts";
@@ -12,8 +12,8 @@ import { thing } from "../pipeline/mod.ts";
 export const bases = thing<LoadedBases, OpenedBases>();
 /** Pictures and captions of each network; known before a run as well. */
 export const data = thing<TrainingData, TrainingData>();
-/** The pictures' latents. */
-export const latents = thing<LatentProvider, unknown>();
+/** The pictures' latents; planned: what it takes to have them while networks train. */
+export const latents = thing<LatentProvider, PlannedLatents>();
 /** The network that is pretrained and then frozen, or trained beside the other. */
 export const network1 = thing<Network, PlannedNetwork>();
 /** The network that learns against network 1. */

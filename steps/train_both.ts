@@ -67,9 +67,9 @@ export function trainBoth(options: TrainBothOptions) {
     gives: { network1, network2 },
     claims: savingClaims(options.save),
     fingerprint: () => trainingFingerprint(options, built1, built2),
-    plan: async ({ bases, data }) => {
+    plan: async ({ bases, data, latents }) => {
       const task = await taskOf(), [network1, network2] = task.networks.map(({ start: { options } }) => ({ options }));
-      return { ...await planTraining(bases, data, task), gives: { network1, network2 } };
+      return { ...await planTraining(bases, data, latents, task), gives: { network1, network2 } };
     },
     run: async ({ bases, data, latents }, run) => {
       const [network1, network2] = await trainNetworks(bases, data, latents, await taskOf(), run);

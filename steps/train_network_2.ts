@@ -64,11 +64,11 @@ export function trainNetwork2(options: TrainNetwork2Options) {
     gives: { network2, network1: replacing(network1) },
     claims: savingClaims(options.save),
     fingerprint: () => trainingFingerprint(options, built),
-    plan: async ({ bases, data, network1, freezing }) => {
+    plan: async ({ bases, data, latents, network1, freezing }) => {
       const start = await resolveStart(built);
       const networks = [{ number: 1, start: { options: network1.options }, own }, { number: 2, start }] as const;
       return {
-        ...await planTraining(bases, data, { networks, options: coupled, freezing, orthogonality, stack }),
+        ...await planTraining(bases, data, latents, { networks, options: coupled, freezing, orthogonality, stack }),
         gives: { network1, network2: { options: start.options } },
       };
     },

@@ -21,6 +21,12 @@ export interface LatentProvider {
   open(bases: LoadedBases): Promise<OpenedLatents>;
 }
 
+/** What is known of latents before a run. */
+export interface PlannedLatents {
+  /** Bytes on the device that they take while they are opened, such as the VAE's where pictures are encoded in every step; none when left out. */
+  readonly gpuBytes?: number;
+}
+
 /** A picture's latents, or what reads them from where they are kept. */
 export type KeptLatents = PictureLatents | (() => Promise<PictureLatents>);
 

@@ -12,6 +12,7 @@ import { runTable, runTableLines } from "../report/run_table.ts";
 import type { OpenedBases } from "./bases.ts";
 import { checkOnAdapter } from "./check_adapter.ts";
 import { couplingOptions, type OrthogonalitySetting } from "./coupling_options.ts";
+import type { PlannedLatents } from "./latents.ts";
 import { heldOutShapes, microBatchKinds } from "./micro_batch_kinds.ts";
 import { activationFormat } from "./mixed_precision.ts";
 import { buildNetwork } from "./network.ts";
@@ -21,7 +22,12 @@ import { datasetOf, type TrainingData } from "./training_data.ts";
 import { trainingLength, trainingNoise } from "./training_loop.ts";
 
 /** Figures and sentences for `describe()`: steps, parameters, bytes; no GPU is asked. */
-export async function planTraining(bases: OpenedBases, data: TrainingData, task: TrainingTask): Promise<Plan> {
+export async function planTraining(
+  bases: OpenedBases,
+  data: TrainingData,
+  latents: PlannedLatents,
+  task: TrainingTask,
+): Promise<Plan> {
   const { networks, options, freezing, orthogonality } = task;
   const sides = networks.map((network) => {
     const { number, start } = network, base = bases[`network${number}`];
@@ -63,8 +69,9 @@ export async function planTraining(bases: OpenedBases, data: TrainingData, task:
     networks: sides.map((side) => ({ ...side, trains: trained.includes(side), optimizerBytes: optimizerBytes(side) })),
     ...pictures ? { groups: pictures.groups } : {},
   });
-  // They are made while all that trains stays on the device.
-  const peakGpuBytes = Math.max(...planned.map(({ peakBytes }) => peakBytes)) + (pictures?.peakBytes ?? 0);
+  // Pictures are made, and others encoded, while all that trains stays on the device.
+  const besides = (pictures?.peakBytes ?? 0) + (latents.gpuBytes ?? 0);
+  const peakGpuBytes = Math.max(...planned.map(({ peakBytes }) => peakBytes)) + besides;
   const timeKey = stepTimeKeys(
     task,
     sides.map(({ base }, k) => ({ base, dataset: datasets[k], hasTexts: captions[k] !== null })),

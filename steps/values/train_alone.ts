@@ -1,14 +1,12 @@
 import { savingClaims } from "../outputs/saving.ts";
-import type { StepRun, Values } from "../../pipeline/mod.ts";
+import type { PlannedValues, StepRun, Values } from "../../pipeline/mod.ts";
 import { bases, data, latents } from "../things.ts";
 import { trainingFingerprint } from "../outputs/open_outputs.ts";
-import type { OpenedBases } from "./bases.ts";
 import { checkOptions } from "./check_options.ts";
 import { networkOptionNames, networkOptions, type NetworkStartOptions } from "./network.ts";
 import { type NetworkStart, resolveStart } from "./network_start.ts";
 import { planTraining } from "./plan_training.ts";
 import { type TrainingTask, trainNetworks } from "./network_training.ts";
-import type { TrainingData } from "./training_data.ts";
 import { checkTraining, trainingOptionNames, type TrainingOptions } from "./training_options.ts";
 
 /** Options of the steps that train one network alone. */
@@ -43,9 +41,9 @@ export function trainAlone(name: string, number: 1 | 2, options: TrainAloneOptio
       fingerprint: () => trainingFingerprint(options, built),
     },
     /** The step's plan, and what is known of the network. */
-    plan: async (bases: OpenedBases, data: TrainingData) => {
+    plan: async ({ bases, data, latents }: PlannedValues<typeof needs>) => {
       const start = await resolveStart(built);
-      return { plan: await planTraining(bases, data, taskOf(start)), planned: { options: start.options } };
+      return { plan: await planTraining(bases, data, latents, taskOf(start)), planned: { options: start.options } };
     },
     train: async ({ bases, data, latents }: Values<typeof needs>, run: StepRun) =>
       (await trainNetworks(bases, data, latents, taskOf(await resolveStart(built)), run))[0],

@@ -83,6 +83,21 @@ Deno.test("describe() says how many bytes training takes while it makes pictures
     ok(lines.some((line) => /^making these pictures takes \d+\.\d MiB of the memory$/.test(line)), lines.join("\n"));
   }));
 
+Deno.test("describe() counts the VAE that stays on the device where pictures are encoded in every step", () =>
+  inNewFolder(async (folder) => {
+    const meter = new Meter(), { network1: { train } } = await smallData(folder);
+    const recipe = d.pipeline("encoding")
+      .use(d.loadBases({ network1: "toy" }))
+      .use(d.readDatasets({ network1: [{ trainDataDir: train, resolution: 64, randomCrop: true }] }))
+      .use(meter.step)
+      .use(d.encodeLatents())
+      .use(d.pretrainNetwork1({ rank: 4, steps: 2, learningRate: 1e-3 }));
+    const { steps } = await recipe.describe();
+    await recipe.run({ folder: join(folder, "run"), onEvent: meter.onEvent });
+    const planned = steps.find(({ name }) => name === "pretrain network 1")!.figures.peakGpuBytes;
+    equal(meter.peaks.get("pretrain network 1"), planned);
+  }));
+
 Deno.test("describe() says how many bytes sampling takes on the device, with stacks of networks that take turns", () =>
   inNewFolder(async (folder) => {
     const meter = new Meter(), { network1, network2 } = d.things, training = { rank: 4, steps: 1, learningRate: 1e-3 };
