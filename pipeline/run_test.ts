@@ -330,3 +330,21 @@ Deno.test("a fingerprint that is not plain data is refused by the step's name", 
     const step = defineStep({ name: "s", fingerprint: () => ({ size: Infinity }), run() {} });
     await rejects(() => pipeline("p").use(step).run({ folder }), /Cannot write fingerprint.size of step 's' as JSON/);
   }));
+
+Deno.test("time left is that of the work at hand: work in another unit, such as compiling, is not in its pace", () =>
+  inNewFolder(async ({ folder }) => {
+    const events: RunEvent[] = [];
+    const work = defineStep({
+      name: "work",
+      run: async (_, { progress }) => {
+        progress({ done: 0, total: 1, unit: "programs" });
+        await new Promise((done) => setTimeout(done, 30));
+        for (let step = 1; step <= 3; step++) progress({ done: step, total: 1000, unit: "steps" });
+      },
+    });
+    await pipeline("p").use(work).run({ folder, onEvent: (event) => events.push(event) });
+    const left = events.flatMap((event) => event.type === "progress" ? [event.etaSeconds] : []);
+    deepEqual(left.map((seconds) => seconds === undefined), [true, true, false, false]);
+    // Thirty thousandths of a second for each of a thousand steps, if they counted.
+    ok(left[3]! < 10, `${left[3]} s`);
+  }));
