@@ -118,6 +118,11 @@ export class Dataset {
     return this.#context.name;
   }
 
+  /** Seed of order, captions, cuts and colours. */
+  get seed(): number {
+    return this.#context.seed;
+  }
+
   /** Seed that chooses the held-out pictures. */
   get validationSeed(): number {
     return this.#context.validationSeed ?? this.#context.seed;

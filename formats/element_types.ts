@@ -124,6 +124,27 @@ export function encodeFloat32(values: Float32Array<ArrayBuffer>, type: FloatType
   }
 }
 
+/**
+ * As {@link encodeFloat32}, for files of weights.
+ *
+ * @param name Of the tensor, for messages.
+ * @throws {RangeError} If a value is NaN or infinite, or becomes so in this type.
+ */
+export function encodeFinite(
+  values: Float32Array<ArrayBuffer>,
+  type: FloatType,
+  name: string,
+): Uint8Array<ArrayBuffer> {
+  const bytes = encodeFloat32(values, type),
+    at = decodeFloat32(bytes, type).findIndex((value) => !Number.isFinite(value));
+  if (at < 0) return bytes;
+  const value = values[at];
+  const reason = Number.isFinite(value)
+    ? `number ${at} is ${value}, beyond what ${type} can hold; save it as float or bf16`
+    : `number ${at} is ${value}, must be finite`;
+  throw new RangeError(`Cannot write ${name}: ${reason}`);
+}
+
 /** A copy of the bytes that starts at offset 0 of its own buffer: typed arrays need aligned offsets, files do not. */
 function aligned(bytes: Uint8Array): ArrayBuffer {
   return new Uint8Array(bytes).buffer;

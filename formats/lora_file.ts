@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { encodeFloat32, type FloatType } from "./element_types.ts";
+import { encodeFinite, type FloatType } from "./element_types.ts";
 import { writeFileAtomically } from "./atomic_file.ts";
 import { openTensorFile } from "./open_tensor_file.ts";
 import { checkTensorBytes, type TensorData } from "./tensor_data.ts";
@@ -61,6 +61,7 @@ const FLOAT_TYPES: Record<SavePrecision, FloatType> = { float: "F32", fp16: "F16
  * of the SHA-256 over bytes 0x100000 to 0x10FFFF of the file as it would be with the `ss_` metadata alone.
  *
  * @throws {TypeError} If a module's name or shapes do not fit the format, or a name is taken twice.
+ * @throws {RangeError} If a number is NaN or infinite, or becomes so in the precision.
  */
 export function serializeLora(
   modules: readonly LoraFileModule[],
@@ -146,11 +147,11 @@ function moduleTensors(module: LoraFileModule, options: WriteLoraOptions): Tenso
   const type = FLOAT_TYPES[precision];
   const alphaTensor = integerAlpha
     ? { type: "I64", bytes: new Uint8Array(new BigInt64Array([BigInt(alpha)]).buffer) } as const
-    : { type, bytes: encodeFloat32(new Float32Array([alpha]), type) };
+    : { type, bytes: encodeFinite(new Float32Array([alpha]), type, name + ALPHA) };
   return [
     { name: name + ALPHA, shape: [], ...alphaTensor },
-    { name: name + DOWN, shape: down.shape, type, bytes: encodeFloat32(down.values, type) },
-    { name: name + UP, shape: up.shape, type, bytes: encodeFloat32(up.values, type) },
+    { name: name + DOWN, shape: down.shape, type, bytes: encodeFinite(down.values, type, name + DOWN) },
+    { name: name + UP, shape: up.shape, type, bytes: encodeFinite(up.values, type, name + UP) },
   ];
 }
 

@@ -22,15 +22,26 @@ export function skipReason({ figure, value, origin }: Pick<SkippedStep, "figure"
   return `${figure} is ${value}${origin ? `, first in ${origin}` : ""}`;
 }
 
-/** Training produced NaN or infinity, several steps in a row: the weights will not recover. Nothing after the last checkpoint is kept. */
+/** Training produced NaN, infinity or huge losses, several steps in a row: the weights will not recover. Nothing after the last checkpoint is kept. */
 export class DivergedError extends Error {
   override name = "DivergedError";
-  constructor(readonly step: number, reason: string, inRow: number) {
-    const skipped = inRow > 1 ? `; the ${inRow - 1} before it had to be skipped as well` : "";
+
+  /** From 0, the first of the bad steps: what was before it is good. */
+  readonly firstStep: number;
+
+  /**
+   * @param step From 0.
+   * @param options.inRow Bad steps up to this one.
+   * @param options.kept What is left to go on from, as a sentence.
+   */
+  constructor(readonly step: number, readonly reason: string, { inRow = 1, kept = "" } = {}) {
     super(
-      `Training diverged in step ${step + 1}: ${reason}${skipped}. ` +
-        "Lower the learning rate, or look for damaged pictures",
+      `Training diverged in step ${step + 1}: ${reason}. Try a lower learning rate, more warm-up steps or a lower ` +
+        `maxGradNorm, 32 bits or bf16 in the place of fp16, and look for damaged pictures${
+          kept === "" ? "" : `. ${kept}`
+        }`,
     );
+    this.firstStep = step - inRow + 1;
   }
 }
 

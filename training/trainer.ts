@@ -227,7 +227,8 @@ export class Trainer {
     this.skipped = { total: this.skipped.total + 1, inRow: this.skipped.inRow + 1 };
     const skipped: SkippedStep = { step, epoch, ...wrong, origin, ...this.skipped };
     if (skipped.inRow >= (this.options.maxSkippedInRow ?? 5)) {
-      throw new DivergedError(step, skipReason(skipped), skipped.inRow);
+      const before = skipped.inRow > 1 ? `; the ${skipped.inRow - 1} before it had to be skipped as well` : "";
+      throw new DivergedError(step, skipReason(skipped) + before, { inRow: skipped.inRow });
     }
     this.options.onSkip?.(skipped);
   }

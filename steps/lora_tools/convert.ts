@@ -91,6 +91,11 @@ export async function convertLora(input: string, output: string, options: Conver
     const named = (role: Role, tensor: TensorData) => ({ ...tensor, name: name + endings[to][role][0] });
     return [named("down", down), named("up", scaled), ...(alphaTensor ? [named("alpha", alphaTensor)] : [])];
   });
+  for (const { name, type, bytes } of tensors) {
+    if (/^B?F/.test(type) && !decodeFloat32(bytes, type).every(Number.isFinite)) {
+      throw new RangeError(`Cannot convert ${input}: ${name} holds NaN or infinite numbers`);
+    }
+  }
   if (Object.keys(noted).length) metadata.set(alphasKey, JSON.stringify(noted));
   if (isTorchFile(output)) await writeTorchCheckpoint(output, tensors);
   else if (to === "kohya") await writeFileAtomically(output, serializeLoraTensors(tensors, metadata));

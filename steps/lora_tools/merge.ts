@@ -1,7 +1,7 @@
 import { copyFile, cp, mkdir, readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { writeFolderAtomically } from "../../formats/atomic_folder.ts";
-import { decodeFloat32, encodeFloat32, type FloatType } from "../../formats/element_types.ts";
+import { decodeFloat32, encodeFinite, type FloatType } from "../../formats/element_types.ts";
 import { type LoraFile, readLora, type SavePrecision } from "../../formats/lora_file.ts";
 import { openTensorFile } from "../../formats/open_tensor_file.ts";
 import { writeSafetensors } from "../../formats/safetensors_writer.ts";
@@ -166,7 +166,7 @@ function changed(
   }
   const read = async () => {
     const values = decodeFloat32(await file.bytes(name), type);
-    return encodeFloat32(change ? Float32Array.from(change(values)) : values, to);
+    return encodeFinite(change ? Float32Array.from(change(values)) : values, to, name);
   };
   return { name, type: to, shape, read };
 }

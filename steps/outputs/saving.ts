@@ -5,7 +5,7 @@ import { checkOptions, type OptionNames } from "../values/check_options.ts";
 import { checkLoraFileOptions, loraFileOptionNames, type LoraFileOptions, writeNetworkFile } from "./lora_files.ts";
 import type { OutputContext } from "./open_outputs.ts";
 import type { StateFacts } from "./state_facts.ts";
-import { writeState } from "./state_folder.ts";
+import { type SavedState, writeState } from "./state_folder.ts";
 import type { TrainingContent, TrainingMoment, TrainingOutput } from "./training_output.ts";
 import { checkFileName, isPath } from "../values/file_name.ts";
 
@@ -139,6 +139,12 @@ export class SavingOutput implements TrainingOutput {
       for (const each of oldStates) await removeAtomically(this.statePath(usual, each));
     }
     if (state && moment.isLast) await this.writeState(this.statePath("last", ""), content, facts);
+  }
+
+  async rescue(state: SavedState): Promise<string> {
+    const path = this.statePath("last", "-before-divergence");
+    await this.writeState(path, state.content, state.facts);
+    return path;
   }
 
   private async writeState(path: string, content: TrainingContent, facts: StateFacts): Promise<void> {

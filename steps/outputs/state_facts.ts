@@ -1,4 +1,5 @@
 import type { Network } from "../values/network.ts";
+import { settingEffect } from "./setting_effects.ts";
 import { StateError } from "./state_folder.ts";
 
 /** One network of a state, as far as its numbers mean something only for what is equal in this. */
@@ -42,7 +43,7 @@ const advice: Readonly<
  * @param folder The state's, for messages.
  * @param found What the state belongs to.
  * @param wanted What the training is.
- * @returns A sentence for each other setting that is not as it was.
+ * @returns A sentence for each other setting that is not as it was, and what that means.
  * @throws {StateError} If it is of other networks, another base model, rank, shape or optimizer.
  */
 export function compareState(folder: string, found: StateFacts, wanted: StateFacts): string[] {
@@ -62,8 +63,16 @@ export function compareState(folder: string, found: StateFacts, wanted: StateFac
     }
   }
   return differences(found.settings, wanted.settings).map(({ name, was, is }) =>
-    `going on from ${folder} with another ${name}: it was ${text(was)}, now it is ${text(is)}`
+    `going on from ${folder} with another ${name}: ${changeText(name, was, is)}; ` +
+    settingEffect(name, wanted.settings).meaning
   );
+}
+
+/** Hashes say nothing to a reader, and states of older versions do not name all. */
+function changeText(name: string, was: unknown, is: unknown): string {
+  return name.endsWith(".pictures")
+    ? "files or captions were added, taken away or changed"
+    : `it was ${text(was)}, now it is ${text(is)}`;
 }
 
 function text(value: unknown): string {

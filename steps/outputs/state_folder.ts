@@ -31,9 +31,18 @@ export class StateError extends InputError {
 /**
  * Writes all that a training needs to go on into a folder of its own: `state.safetensors` with weights and optimizers, `log.json` with every step's
  * figures, `manifest.json` with what it belongs to and the hashes of both. The path holds the whole state or none.
+ *
+ * @throws {RangeError} If a number is NaN or infinite.
  */
 export async function writeState(folder: string, { content, facts, owed = [] }: SavedState): Promise<void> {
   const { state: { step, skipped, networks }, log } = content;
+  for (const { weights, optimizer } of networks) {
+    for (const [name, values] of [["weights", weights] as const, ...optimizerTensors(optimizer)]) {
+      if (!values.every(Number.isFinite)) {
+        throw new RangeError(`Cannot write the state ${folder}: ${name} holds NaN or infinity`);
+      }
+    }
+  }
   await writeFolderAtomically(folder, async (hidden) => {
     const tensors = networks.flatMap(({ weights, optimizer }, k) =>
       [["weights", weights] as const, ...optimizerTensors(optimizer)].map(([name, values]) => ({
@@ -126,6 +135,10 @@ async function readTensor(file: SafetensorsFile, name: string): Promise<StateArr
 
 const checkpointName = /^checkpoint-\d{8}$/;
 
+function stepOf(checkpoint: string): number {
+  return Number(checkpoint.slice(-8));
+}
+
 /** How many checkpoints lie beside each other: one that a disk has damaged costs no more than the steps since the one before. */
 const keptCheckpoints = 2;
 
@@ -133,10 +146,14 @@ const keptCheckpoints = 2;
 export class CheckpointFolder {
   constructor(private readonly folder: string, private readonly warn: (message: string) => void) {}
 
-  /** The newest whole checkpoint; one that is damaged is told of and passed over. */
-  async newest(): Promise<SavedState | null> {
+  /**
+   * The newest whole checkpoint; one that is damaged is told of and passed over.
+   *
+   * @param before Of those of so many steps or fewer.
+   */
+  async newest(before = Infinity): Promise<SavedState | null> {
     await removeLeftovers(this.folder, (name) => checkpointName.test(name));
-    for (const name of (await this.names()).toReversed()) {
+    for (const name of (await this.names()).filter((name) => stepOf(name) <= before).toReversed()) {
       try {
         return await readState(join(this.folder, name));
       } catch (error) {

@@ -1,5 +1,6 @@
 import type { TrainerState } from "../../training/trainer.ts";
 import type { StepFigures } from "../../training/trainer.ts";
+import type { SavedState } from "./state_folder.ts";
 
 /** A place in a training, just behind an optimizer step. */
 export interface TrainingMoment {
@@ -46,6 +47,12 @@ export interface TrainingOutput {
   isDue?(moment: TrainingMoment): boolean;
   /** Must come to the same when a run that was stopped does the step again. Throws the reason of the run's signal if it is stopped in between. */
   write?(moment: TrainingMoment, content: TrainingContent): Promise<void>;
+  /**
+   * The training diverged: keeps the last good state where the user finds it, and gives back its path. The step's own checkpoints go with changed settings.
+   *
+   * @param state As its checkpoint has it.
+   */
+  rescue?(state: SavedState): Promise<string>;
   /** The training is over, or stops. */
   close?(): void | Promise<void>;
 }

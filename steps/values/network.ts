@@ -109,6 +109,9 @@ export function buildNetwork(
 
 /** Writes a network into a step's folder. */
 export async function saveNetwork(network: Network, folder: string): Promise<void> {
+  if (!network.weights.every(Number.isFinite)) {
+    throw new RangeError("Cannot keep a network: it has NaN or infinite weights");
+  }
   await mkdir(folder, { recursive: true });
   await writeSafetensors(join(folder, "weights.safetensors"), [{
     name: "weights",

@@ -1,3 +1,5 @@
+import { basename } from "node:path";
+import type { Dataset } from "../../data/dataset.ts";
 import type { LoraNetwork } from "../../lora/network.ts";
 import { hashJson, type StepRun } from "../../pipeline/mod.ts";
 import type { EpochPhase, FreezeOptions } from "../../training/phases.ts";
@@ -84,7 +86,7 @@ export async function trainNetworks(
       sides.push({ number, base, lora, settings: settingsOf(network, options), dataset, tokenizer, texts });
     }
     const length = trainingLength(sides.map(({ dataset }) => dataset), options);
-    const { epochs, totalSteps } = length, facts = await stateFacts(task, sides, bases.merged);
+    const { epochs, totalSteps } = length, facts = await stateFacts(task, sides, bases);
     const metadata = await trainingMetadata(
       sides.map(({ number, base, dataset }, k) => {
         const { start: { options: built }, own } = networks[k];
@@ -154,7 +156,7 @@ function stackOf({ stack }: TrainingTask) {
 async function stateFacts(
   task: TrainingTask,
   sides: readonly TrainingSide[],
-  merged: LoadedBases["merged"],
+  { merged, device: { facts: { name: adapter } } }: LoadedBases,
 ): Promise<StateFacts> {
   const { networks, options, freezing, orthogonality } = task, found: StateNetwork[] = [];
   for (const [k, { number, base, lora }] of sides.entries()) {
@@ -169,16 +171,29 @@ async function stateFacts(
   const settings = Object.fromEntries(
     networks.map(({ number, start: { options: built }, own }, k) => {
       const { rank: _r, convRank: _c, parts: _p, modules: _m, ...rest } = built;
-      const { batchesPerEpoch, images } = sides[k].dataset, { precision, clipSkip } = sides[k].base.options;
-      const data = { images: images.length, batchesPerEpoch };
+      const { precision, clipSkip } = sides[k].base.options, data = dataOfState(sides[k].dataset);
       return [`network${number}`, { ...rest, precision, clipSkip, ...own, data }];
     }),
   );
   // A step's options are those of its network too, which stand above.
   const shared = Object.entries(withoutOutputs(options)).filter(([name]) => name in trainingOptionNames);
-  const whole = { ...Object.fromEntries(shared), ...settings, freezing, orthogonality, ...stackOf(task) };
+  const whole = { ...Object.fromEntries(shared), ...settings, freezing, orthogonality, ...stackOf(task), adapter };
   // As it is read back.
   return { networks: found, settings: JSON.parse(JSON.stringify(whole)) };
+}
+
+/** What a state knows of a data set: enough to tell that it is another one. Pictures are known by name, size and caption. */
+function dataOfState({ parts, images, batchesPerEpoch, seed }: Dataset): Record<string, unknown> {
+  const pictures = images.map((
+    { path, caption, repeats, bucket },
+  ) => [basename(path), caption, repeats, bucket.width, bucket.height]);
+  const sizes = parts.map(({ source: { settings: { resolution } } }) =>
+    resolution && [resolution.width, resolution.height]
+  );
+  return {
+    ...{ images: images.length, batchesPerEpoch, seed, pictures: hashJson(pictures) },
+    ...{ batchSize: parts.map(({ source }) => source.settings.batchSize), resolution: sizes },
+  };
 }
 
 /** The steps in which a network trained, with its own figures and the terms that both share. */

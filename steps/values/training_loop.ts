@@ -5,8 +5,15 @@ import type { StepRun } from "../../pipeline/mod.ts";
 import type { TrainingNoise } from "../../training/feeds.ts";
 import { type EpochPhase, epochPhase, type FreezeOptions } from "../../training/phases.ts";
 import { DivergedError, skipReason } from "../../training/not_finite.ts";
-import { type StepFigures, Trainer, type TrainerNetwork, type TrainerOptions } from "../../training/trainer.ts";
-import type { StateFacts } from "../outputs/state_facts.ts";
+import { ExplosionWatch } from "../../training/explosion_watch.ts";
+import {
+  type StateArray,
+  type StepFigures,
+  Trainer,
+  type TrainerNetwork,
+  type TrainerOptions,
+} from "../../training/trainer.ts";
+import { compareState, type StateFacts } from "../outputs/state_facts.ts";
 import { CheckpointFolder, type SavedState } from "../outputs/state_folder.ts";
 import {
   momentAt,
@@ -60,7 +67,7 @@ export function trainingLength(
 /**
  * Trains until the last step, with checkpoints in the step's folder: stopped and started again, it goes on as if it had never stopped.
  *
- * @throws {DivergedError} If figures become NaN or infinite in `maxSkippedInRow` steps in a row; nothing after the last checkpoint is kept.
+ * @throws {DivergedError} If figures become NaN, infinite or huge in `maxSkippedInRow` steps in a row; the last checkpoint is kept.
  */
 export async function runTraining(
   bases: LoadedBases,
@@ -99,10 +106,12 @@ export async function runTraining(
       ),
   });
   const heldOut = new HeldOut(sides, latents, options), clock = new StepClock(stepTime);
+  const watch = new ExplosionWatch(options.maxSkippedInRow ?? 5);
   const checkpoints = new CheckpointFolder(run.folder, run.warn), log: StepFigures[] = [];
   const report = async (figures: readonly StepFigures[]) => {
     const last = figures.at(-1);
     if (!last) return;
+    figures.forEach((each) => watch.look(each));
     log.push(...figures);
     for (const output of outputs) await output.figures?.(figures);
     run.figures(last.values);
@@ -130,7 +139,9 @@ export async function runTraining(
     signal.throwIfAborted();
   };
   try {
-    const saved = await checkpoints.newest() ?? resumed;
+    const kept = await checkpoints.newest(), saved = kept ?? resumed;
+    // Of all settings only the adapter can be another here: with other options the step's folder is emptied.
+    if (kept) compareState("the last checkpoint", kept.facts, facts).forEach(run.warn);
     if (saved) {
       const { content: { state, log }, owed = [] } = saved;
       trainer.restore(state);
@@ -163,6 +174,13 @@ export async function runTraining(
     await report(await trainer.readFigures());
     await clock.finish();
     return await content();
+  } catch (error) {
+    if (!(error instanceof DivergedError)) throw error;
+    const { step, reason, firstStep } = error;
+    throw new DivergedError(step, reason, {
+      inRow: step - firstStep + 1,
+      kept: await rescueText(await checkpoints.newest(firstStep) ?? resumed, outputs),
+    });
   } finally {
     trainer.dispose();
     for (const output of outputs) await output.close?.();
@@ -183,9 +201,23 @@ async function wasDone(signal: AbortSignal, work: () => Promise<void>): Promise<
 
 /** What is not finite is never kept as if it were good. */
 function checkFinite({ state: { step, networks } }: TrainingContent): void {
-  for (const { weights } of networks) {
-    if (!weights.every(Number.isFinite)) throw new DivergedError(step - 1, "a weight is not finite", 1);
+  for (const { weights, optimizer } of networks) {
+    for (const [name, values] of Object.entries<StateArray>({ "a weight": weights, ...optimizer })) {
+      if (values.every(Number.isFinite)) continue;
+      throw new DivergedError(
+        step - 1,
+        name === "a weight" ? "a weight is not finite" : `the optimizer's ${name} is not finite`,
+      );
+    }
   }
+}
+
+/** Where a training that diverged can be gone on from. */
+async function rescueText(good: SavedState | null, outputs: readonly TrainingOutput[]): Promise<string> {
+  if (!good) return "It came before the first checkpoint (checkpointEvery), so there is nothing to go on from";
+  const { step } = good.content.state, rescuer = outputs.find((output) => output.rescue);
+  if (!rescuer) return `The state after step ${step} is in the run folder until settings are changed`;
+  return `The state after step ${step} is kept in ${await rescuer.rescue!(good)}: resume goes on from it`;
 }
 
 /** The figures that say most; a step that was skipped has no loss. */

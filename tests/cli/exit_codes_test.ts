@@ -8,7 +8,7 @@ Deno.test("a command leaves with 75 where the same goes on, 3 where training div
   const cases: [Error, number][] = [
     [new d.InterruptedError("train", "in"), 75],
     [new DeviceLostError("The GPU device was lost"), 75],
-    [new d.DivergedError(3, "loss_1 is NaN", 5), 3],
+    [new d.DivergedError(3, "loss_1 is NaN"), 3],
     [new DiskFullError("a.safetensors", 10, 5), 2],
     [new d.InputError("Cannot read prompts.txt: there is no such file"), 2],
     [new RangeError("Cannot train: steps is 0, must be a whole number above 0"), 2],

@@ -248,9 +248,9 @@ Deno.test("a state that does not fit is refused by name, and other settings are 
     const { error, events } = await tried({ steps: 3, learningRate: 5e-4, network2: { learningRate: 1e-4 } });
     equal(error, null);
     deepEqual(events.flatMap((event) => event.type === "warning" ? [event.message] : []), [
-      `going on from ${resume} with another learningRate: it was 0.001, now it is 0.0005`,
-      `going on from ${resume} with another steps: it was 2, now it is 3`,
-      `going on from ${resume} with another network2.learningRate: it was left out, now it is 0.0001`,
+      `going on from ${resume} with another learningRate: it was 0.001, now it is 0.0005; it counts from here on`,
+      `going on from ${resume} with another steps: it was 2, now it is 3; the end alone is another`,
+      `going on from ${resume} with another network2.learningRate: it was left out, now it is 0.0001; it counts from here on`,
     ]);
 
     // One byte of it is another.
