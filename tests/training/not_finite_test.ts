@@ -87,7 +87,10 @@ Deno.test("a run stops at so many skipped steps in a row, also when it was stopp
   await rejects(train(1, [[batch(0)], bad(1), bad(2), bad(3), [batch(4)]], stopAt3), (error) => {
     ok(error instanceof DivergedError);
     equal(error.step, 3);
-    match(error.message, /^Training diverged in step 4: .*; the 2 before it had to be skipped as well\. Try a lower learning rate/);
+    match(
+      error.message,
+      /^Training diverged in step 4: .*; the 2 before it had to be skipped as well\. Try a lower learning rate/,
+    );
     return true;
   });
   // A good step in between starts the count again.
