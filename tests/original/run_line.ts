@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { readFile } from "node:fs/promises";
+import { mkdir, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import sharp from "sharp";
 import { type LoraFile, readLora } from "../../formats/lora_file.ts";
 import * as d from "../../mod.ts";
 import { planRecipe } from "../../cli/recipe/plan_recipe.ts";
@@ -26,11 +27,18 @@ export interface LineResult {
   readonly events: readonly d.RunEvent[];
 }
 
-/** Two pictures for each network, in folders `one` and `two`, and two of other people in `people`. */
+/** Two pictures for each network, in folders `one` and `two`, two of other people in `people`, a high and a wide one in `shapes`. */
 export async function makeData(folder: string): Promise<void> {
   await copyPictures(d.toy.character, join(folder, "one"), 2);
   await copyPictures(d.toy.outfit, join(folder, "two"), 2);
   await copyPictures(d.toy.priors, join(folder, "people"), 2);
+  const shapes = join(folder, "shapes", "1_sks person"), [subfolder] = await readdir(join(folder, "one"));
+  await mkdir(shapes, { recursive: true });
+  for (const [at, [width, height]] of [[40, 120], [120, 40]].entries()) {
+    const [picture] = (await readdir(join(folder, "one", subfolder))).filter((name) => name.endsWith(".png"));
+    await sharp(join(folder, "one", subfolder, picture)).resize(width, height, { fit: "fill" })
+      .toFile(join(shapes, `${at}.png`));
+  }
 }
 
 /** Flags of a small training of two networks on the data of {@linkcode makeData}. */
