@@ -4,6 +4,8 @@ import type { Variant } from "./variant.ts";
 
 /** One figure of a variant over its seeds. */
 export interface RowFigure extends MeanInterval {
+  /** Of each seed, in the seeds' order. */
+  readonly values: readonly number[];
   /** Against the baseline, over the seeds that both have; absent for the baseline itself and where they have none in common. */
   readonly test?: PairedTest;
 }
@@ -49,9 +51,11 @@ export function comparisonRows(variants: readonly Pick<Variant, "name">[], cells
         const before = baseline.find((cell) => cell.seed === seed)?.figures[figure];
         return before === undefined ? [] : [[figures[figure], before] as const];
       });
-      const isTested = at > 0 && pairs.length > 0 && figure in judged;
+      const values = own.map(({ figures }) => figures[figure]),
+        isTested = at > 0 && pairs.length > 0 && figure in judged;
       return [figure, {
-        ...meanInterval(own.map(({ figures }) => figures[figure])),
+        ...meanInterval(values),
+        values,
         ...(isTested ? { test: pairedTest(pairs.map(([after]) => after), pairs.map(([, before]) => before)) } : {}),
       }];
     }));
@@ -59,7 +63,10 @@ export function comparisonRows(variants: readonly Pick<Variant, "name">[], cells
   });
 }
 
-/** The table in Markdown: `mean ± half of the 95 % interval`, then the mean difference to the baseline with its p. */
+/** Seeds from which on an interval and a p say something: with two, Student's t has one degree of freedom, and nearly everything is within 12.7 deviations. */
+export const enoughSeeds = 3;
+
+/** The table in Markdown: `mean ± half of the 95 % interval`, then the mean difference to the baseline with its p; of too few seeds the means alone. */
 export function tableText(rows: readonly ComparisonRow[]): string {
   const has = (name: string) => rows.some(({ figures }) => name in figures);
   const tested = Object.entries(judged).filter(([name]) => has(name));
@@ -89,11 +96,11 @@ function markdown(header: readonly string[], rows: readonly (readonly string[])[
   return [line(header), line(header.map(() => "---")), ...rows.map(line)].join("\n");
 }
 
-function figureText({ mean, half, test }: RowFigure): string {
-  const interval = Number.isNaN(half) ? fixedText(mean) : `${fixedText(mean)} ± ${fixedText(half)}`;
+function figureText({ mean, half, count, test }: RowFigure): string {
+  const interval = count < enoughSeeds ? fixedText(mean) : `${fixedText(mean)} ± ${fixedText(half)}`;
   if (!test) return interval;
   const change = `${test.mean < 0 ? "−" : "+"}${fixedText(Math.abs(test.mean))}`;
-  return `${interval} (${change}${Number.isNaN(test.p) ? "" : `, p ${pText(test.p)}`})`;
+  return `${interval} (${change}${test.count < enoughSeeds ? "" : `, p ${pText(test.p)}`})`;
 }
 
 /** Three places, or two figures where they would all be zeros. */
