@@ -2,7 +2,7 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { SavePrecision } from "../../formats/lora_file.ts";
 import type { LoraNetwork } from "../../lora/network.ts";
-import type { DiskUse } from "../../pipeline/mod.ts";
+import { type DiskUse, InputError } from "../../pipeline/mod.ts";
 import type { LoraFileOptions } from "./lora_files.ts";
 import { plannedSaves } from "./planned_saves.ts";
 import type { PictureGroup } from "./samples.ts";
@@ -28,15 +28,17 @@ export function loraFileBytes(
 }
 
 /**
- * Bytes of what lies in a folder, with all folders inside of it.
+ * Bytes of what lies in a folder, with all folders inside of it; none where it is not there.
  *
  * @param isMeant Which of the folder's own entries count.
+ * @throws {InputError} If it is a file.
  */
 export async function existingBytes(folder: string, isMeant: (path: string) => boolean = () => true): Promise<number> {
   let total = 0;
   const entries = await readdir(folder, { withFileTypes: true }).catch((error) => {
     if (error.code === "ENOENT") return [];
-    throw error;
+    if (error.code !== "ENOTDIR") throw error;
+    throw new InputError(`Cannot write into ${folder}: it is a file, must be a folder`, { cause: error });
   });
   for (const entry of entries) {
     const path = join(folder, entry.name);

@@ -205,6 +205,10 @@ Deno.test("train leaves with 2 and names the flag where something is missing or 
         base.slice(0, 3),
         "--resolution: Cannot make the data set of network 1: resolution is missing; give width and height in pixels",
       ],
+      [
+        [...base, "--output_dir=character/1_sks person/000.txt"],
+        "Cannot write into character/1_sks person/000.txt: it is a file, must be a folder",
+      ],
       [[...base, "--learning_rate=0"], "--learning_rate: Cannot train: learningRate is 0, must be a number above 0"],
       [[...base, "--network_dim=0"], "--network_dim: Cannot make a network: rank is 0, must be a whole number above 0"],
       [
