@@ -62,9 +62,8 @@ async function listImages(
 
 /** Sizes of pictures, or of those that latents stand for. */
 async function imageSizes(images: readonly MetadataImage[]): Promise<ImageSize[]> {
-  const read = await readImageSizes(images.flatMap(({ path, latentsOf }) => latentsOf ? [] : [path])),
-    queue = [...read];
-  return images.map(({ latentsOf }) => latentsOf ?? queue.shift()!);
+  const read = (await readImageSizes(images.flatMap(({ path, latentsOf }) => latentsOf ? [] : [path]))).values();
+  return images.map(({ latentsOf }) => latentsOf ?? read.next().value!);
 }
 
 /**

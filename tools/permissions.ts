@@ -37,6 +37,7 @@ const programs: Readonly<Record<string, string>> = {
   "bench/peers/main.ts": "peers",
   "bench/peers/dual_step.ts": "peers",
   "bench/peers/dualora.ts": "peer",
+  "tests/soak/main.ts": "soak",
   "tests/torture/main.ts": "torture",
 };
 
@@ -108,22 +109,24 @@ export function permissionFlagsWithin(folder: string, script: string, args: read
 
 /** What programs that train keep between runs of all recipes. */
 function keptBy(set: string): string[] {
-  return ["train", "example"].includes(set) ? [cacheFolder()] : [];
+  return ["train", "example", "soak"].includes(set) ? [cacheFolder()] : [];
 }
 
 /** Flags that give a program a set of `deno.json`, and beside it writing in folders. */
 export function setFlags(set: string, written: readonly string[] = []): string[] {
-  const { read }: { read: boolean | string[] } = permissions[set as keyof typeof permissions];
+  const given: { read: boolean | string[]; write?: boolean | string[] } = permissions[set as keyof typeof permissions];
+  const own = (paths: boolean | string[] | undefined) =>
+    Array.isArray(paths) ? paths.map((path) => resolve(projectFolder, path)) : [];
   const list = (paths: readonly string[]) => [...new Set(paths.map(withoutComma))].join(",");
-  const readable = Array.isArray(read) ? [...read.map((path) => resolve(projectFolder, path)), ...written] : [];
+  const [readable, writable] = [[...own(given.read), ...written], [...own(given.write), ...written]];
   return [
     // Deno calls sets of permissions experimental with every start.
     "--quiet",
     "--no-prompt",
     `--permission-set=${set}`,
-    ...written.length > 0 ? [`--allow-write=${list(written)}`] : [],
     // A flag takes the place of what the set says.
-    ...written.length > 0 && readable.length > 0 ? [`--allow-read=${list(readable)}`] : [],
+    ...written.length > 0 && given.write !== true ? [`--allow-write=${list(writable)}`] : [],
+    ...written.length > 0 && given.read !== true ? [`--allow-read=${list(readable)}`] : [],
   ];
 }
 

@@ -36,16 +36,31 @@ const reviewed = {
     sys: ["homedir", "uid"],
     run: true,
   },
-  train: { read: true, env: kept, sys: ["hostname", "statfs"], ffi },
-  train_hub: { read: true, write: true, env: hub, net: true, sys: ["homedir", "hostname", "statfs"], ffi },
+  train: { read: true, env: kept, sys: ["hostname", "statfs", "systemMemoryInfo"], ffi },
+  train_hub: {
+    read: true,
+    write: true,
+    env: hub,
+    net: true,
+    sys: ["homedir", "hostname", "statfs", "systemMemoryInfo"],
+    ffi,
+  },
   lora: { read: true, env: nothing, ffi },
   new: { read: true, env: nothing, ffi },
-  recipe: { read: true, write: true, env: hub, sys: ["homedir", "hostname", "statfs"], ffi },
-  example: { read: projectAndLdd, env: kept, sys: ["hostname", "statfs"], ffi },
+  recipe: { read: true, write: true, env: hub, sys: ["homedir", "hostname", "statfs", "systemMemoryInfo"], ffi },
+  example: { read: projectAndLdd, env: kept, sys: ["hostname", "statfs", "systemMemoryInfo"], ffi },
   bench: { read: [".", "/tmp"], write: ["/tmp"], env: nothing, run: true },
   peers: { read: true, write: true, env: nothing, run: true },
   peer: { read: ["."], env: nothing },
   torture: { read: true, write: ["/tmp"], env: kept, run: true },
+  soak: {
+    read: [".", "/usr/bin/ldd", "/tmp"],
+    write: ["/tmp"],
+    env: kept,
+    sys: ["hostname", "statfs", "systemMemoryInfo"],
+    ffi,
+    run: ["ls"],
+  },
   loading: { read: true, env: nothing },
   probe: { read: true, env: nothing },
   memory: { read: [".", "/tmp"], write: ["docs/memory.md", "/tmp"], env: nothing },
@@ -53,7 +68,7 @@ const reviewed = {
   test: {
     read: true,
     env: { allow: ["DENO_WEBGPU_BACKEND", "DUALORA_ALL_GOLDENS", "DUALORA_CACHE", "FUZZ_TIMES"], ignore: true },
-    sys: ["hostname", "statfs"],
+    sys: ["hostname", "statfs", "systemMemoryInfo"],
     ffi,
   },
 };
@@ -82,7 +97,7 @@ async function denoRun(args: readonly string[], folder: string, env: Record<stri
 
 const granted = join(project, "tests", "permissions", "granted.ts");
 const offline = Object.keys(reviewed).filter((name) =>
-  !["launch", "check", "train_hub", "peers", "torture", "bench"].includes(name)
+  !["launch", "check", "train_hub", "peers", "torture", "bench", "soak"].includes(name)
 );
 
 for (const set of offline) {
