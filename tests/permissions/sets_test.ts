@@ -52,7 +52,7 @@ const reviewed = {
   bench: { read: [".", "/tmp"], write: ["/tmp"], env: nothing, run: true },
   peers: { read: true, write: true, env: nothing, run: true },
   peer: { read: ["."], env: nothing },
-  torture: { read: true, write: ["/tmp"], env: kept, run: true },
+  torture: { read: true, write: ["/tmp"], env: kept, run: true, ffi },
   soak: {
     read: [".", "/usr/bin/ldd", "/tmp"],
     write: ["/tmp"],
