@@ -7,20 +7,20 @@ const allHooks = (coefficient: number) => ({ ...off, hooks: { modules: "all", co
 
 const variants: d.Variant[] = [
   { name: "sequential" },
-  { name: "two hooks λ 1", orthogonality: both(1) },
-  { name: "two hooks λ 100", orthogonality: both(100) },
-  { name: "two hooks λ 1 mask I original", orthogonality: { ...both(1), textMask: "I", form: "original" } },
-  { name: "all hooks λ 1", orthogonality: allHooks(1) },
-  { name: "all hooks λ 100", orthogonality: allHooks(100) },
-  { name: "down penalty λ 1", orthogonality: { ...off, down: 1 } },
-  { name: "up penalty λ 1", orthogonality: { ...off, up: 1 } },
+  { name: "two hooks 1", orthogonality: both(1) },
+  { name: "two hooks 100", orthogonality: both(100) },
+  { name: "two hooks 1 mask I original", orthogonality: { ...both(1), textMask: "I", form: "original" } },
+  { name: "all hooks 1", orthogonality: allHooks(1) },
+  { name: "all hooks 100", orthogonality: allHooks(100) },
+  { name: "down penalty 1", orthogonality: { ...off, down: 1 } },
+  { name: "up penalty 1", orthogonality: { ...off, up: 1 } },
   { name: "Orthogonal Adaptation", orthonormal: true },
   { name: "null-space rows", training: "projected", side: "rows" },
   { name: "null-space columns", training: "projected", side: "columns" },
   { name: "stack-aware", stack: { own: 1, other: 1 } },
-  { name: "stack-aware and two hooks λ 1", stack: { own: 1, other: 1 }, orthogonality: both(1) },
+  { name: "stack-aware and two hooks 1", stack: { own: 1, other: 1 }, orthogonality: both(1) },
   { name: "joint", training: "both" },
-  { name: "joint two hooks λ 1", training: "both", orthogonality: both(1) },
+  { name: "joint two hooks 1", training: "both", orthogonality: both(1) },
 ];
 
 const shared = { schedule: "cosine", minSnrGamma: 0.3 } as const;

@@ -54,7 +54,8 @@ class Comparison {
     const missing: typeof asked = [], total = asked.length;
     for (const each of asked) {
       const found = await readCell(this.cellFolder(each.variant, each.seed), this.settingsOf(each.variant, each.seed));
-      if (found) done.push(found);
+      // Its name decides its place alone.
+      if (found) done.push({ ...found, variant: each.variant.name });
       else missing.push(each);
     }
     if (done.length > 0) await writeResults(this.options, done);
