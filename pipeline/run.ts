@@ -193,7 +193,7 @@ class Run {
     for (const slot of slots) values[slot.name] = this.#held.get(slot);
     this.#stopIfAborted(state);
     await this.#guard(state, async () => {
-      const resumes = await folder.begin(inputs);
+      const resumes = await folder.begin({ ...inputs, options: step.workOptions });
       this.#emit(state, { type: "step-started", because, resumes });
       const started = performance.now();
       const artifacts: string[] = [];

@@ -246,12 +246,13 @@ Deno.test("a run with an aborted signal does nothing, even where nothing is to d
   }));
 
 /** Counts to 10 with a checkpoint at each number; stops when told to. */
-function counter(options: { start: number; stopAt?: number; user?: AbortController; from: number[] }) {
+function counter(options: { start: number; out?: string; stopAt?: number; user?: AbortController; from: number[] }) {
   const total = thing<number>();
   return pipeline("count").use(defineStep({
     name: "count",
     version: 1,
-    options: { start: options.start },
+    options: { start: options.start, out: options.out ?? "here" },
+    workOptions: { start: options.start },
     gives: { total },
     store: "json",
     async run(_, run) {
@@ -291,8 +292,14 @@ Deno.test("a step that was stopped finds its own folder as it left it, unless it
     deepEqual(values, { total: 10 });
     ok(events.some((event) => event.type === "step-started" && event.resumes));
     await stopped(100);
+    // Of the options that changed, this one decides nothing of the work.
+    deepEqual((await counter({ start: 100, out: "there", from }).run({ folder, keep: ["total"] })).values, {
+      total: 110,
+    });
+    deepEqual(from, [0, 4, 0, 4]);
+    await stopped(150);
     deepEqual((await counter({ start: 200, from }).run({ folder, keep: ["total"] })).values, { total: 210 });
-    deepEqual(from, [0, 4, 0, 0]);
+    deepEqual(from, [0, 4, 0, 4, 0, 0]);
   }));
 
 Deno.test("a failed save leaves the old product whole", () =>

@@ -71,6 +71,11 @@ export interface StepDefinition<Needs extends Things, Gives extends Things, Rele
   readonly version?: number;
   /** Plain JSON data that decides the product; a change redoes the step. Nothing else from outside should decide it. */
   readonly options?: unknown;
+  /**
+   * What of the options decides whether the unfinished work of an earlier run is gone on with; all of them when left out. Such as where files are put may
+   * change in between.
+   */
+  readonly workOptions?: unknown;
   /** Things that an earlier step must give, by name. */
   readonly needs?: Needs;
   /** Things the step makes, by name; {@link replacing} those of which an earlier one is there. */
@@ -105,6 +110,7 @@ export interface Step<Needs extends Things = Things, Gives extends Things = Thin
   /** Declared version, or a hash of the source text. */
   readonly version: string;
   readonly options: unknown;
+  readonly workOptions: unknown;
   readonly needs: Needs;
   readonly gives: Gives;
   readonly releases: readonly Released[];
@@ -162,6 +168,9 @@ export function defineStep<
     version: definition.version === undefined ? `source ${source()}` : String(definition.version),
     // A copy, so that an object changed later cannot differ from what was checked and hashed.
     options: JSON.parse(optionsJson),
+    workOptions: JSON.parse(
+      canonicalJson(definition.workOptions ?? definition.options ?? {}, "workOptions", `step '${name}'`),
+    ),
     needs,
     gives,
     releases,

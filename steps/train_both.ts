@@ -3,7 +3,7 @@ import { epochPhase } from "../training/phases.ts";
 import { savingClaims } from "./outputs/saving.ts";
 import { bases, data, latents, network1, network2 } from "./things.ts";
 import { coupledTrainingNames, type CoupledTrainingOptions } from "./train_network_2.ts";
-import { trainingFingerprint } from "./outputs/open_outputs.ts";
+import { trainingFingerprint, withoutOutputs } from "./outputs/open_outputs.ts";
 import { checkOptions } from "./values/check_options.ts";
 import { networkOptionNames, networkOptions, type NetworkStartOptions, networkStore } from "./values/network.ts";
 import { resolveStart } from "./values/network_start.ts";
@@ -63,6 +63,7 @@ export function trainBoth(options: TrainBothOptions) {
     name,
     version: 3,
     options: { ...options, orthogonality },
+    workOptions: withoutOutputs({ ...options, orthogonality }),
     needs: { bases, data, latents },
     gives: { network1, network2 },
     claims: savingClaims(options.save),

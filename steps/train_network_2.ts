@@ -1,7 +1,7 @@
 import { defineStep, replacing } from "../pipeline/mod.ts";
 import { savingClaims } from "./outputs/saving.ts";
 import { bases, data, freezing, latents, network1, network2 } from "./things.ts";
-import { trainingFingerprint } from "./outputs/open_outputs.ts";
+import { trainingFingerprint, withoutOutputs } from "./outputs/open_outputs.ts";
 import { checkOptions, type OptionNames } from "./values/check_options.ts";
 import { networkOptionNames, networkOptions, type NetworkStartOptions, networkStore } from "./values/network.ts";
 import { resolveStart } from "./values/network_start.ts";
@@ -60,6 +60,7 @@ export function trainNetwork2(options: TrainNetwork2Options) {
     name,
     version: 3,
     options: { ...options, orthogonality },
+    workOptions: withoutOutputs({ ...options, orthogonality }),
     needs: { bases, data, latents, network1, freezing },
     gives: { network2, network1: replacing(network1) },
     claims: savingClaims(options.save),

@@ -9,7 +9,7 @@ import { LogOutput } from "./logs.ts";
 import { SampleOutput } from "./samples.ts";
 import { savingEpochs, SavingOutput } from "./saving.ts";
 import { compareState, type StateFacts } from "./state_facts.ts";
-import { readState, type SavedState, stateHash } from "./state_folder.ts";
+import { readState, type SavedState, stateHash, suggestingAnother } from "./state_folder.ts";
 import type { TrainingContent, TrainingOutput } from "./training_output.ts";
 
 /** What is asked of a training beside its networks. */
@@ -106,7 +106,7 @@ export async function readResumed(
   run: StepRun,
 ): Promise<SavedState | null> {
   if (resume === undefined) return null;
-  const state = await readState(resume), { step } = state.content.state;
+  const state = await suggestingAnother(resume, () => readState(resume)), { step } = state.content.state;
   compareState(resume, state.facts, facts).forEach(run.warn);
   if (step >= totalSteps) {
     throw new RangeError(
@@ -122,5 +122,8 @@ export async function trainingFingerprint(
   { resume }: OutputOptions,
   ...starts: readonly NetworkStartOptions[]
 ): Promise<string[]> {
-  return [...await hashStarts(...starts), ...resume === undefined ? [] : [await stateHash(resume)]];
+  return [
+    ...await hashStarts(...starts),
+    ...resume === undefined ? [] : [await suggestingAnother(resume, () => stateHash(resume))],
+  ];
 }

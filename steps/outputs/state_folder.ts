@@ -1,5 +1,5 @@
 import { readdir, readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { writeFileAtomically } from "../../formats/atomic_file.ts";
 import { removeAtomically, removeLeftovers, writeFolderAtomically } from "../../formats/atomic_folder.ts";
 import { SafetensorsFile, writeSafetensors } from "../../formats/safetensors.ts";
@@ -23,7 +23,7 @@ const [tensorsName, logName, manifestName] = ["state.safetensors", "log.json", "
 /** A state that is damaged or cannot be gone on from. */
 export class StateError extends InputError {
   override name = "StateError";
-  constructor(folder: string, problem: string, options?: ErrorOptions) {
+  constructor(folder: string, readonly problem: string, options?: ErrorOptions) {
     super(`Cannot go on from the state ${folder}: ${problem}`, options);
   }
 }
@@ -103,6 +103,42 @@ export async function readState(folder: string): Promise<SavedState> {
 /** What a state belongs to; its files are not read. */
 export async function readStateFacts(folder: string): Promise<StateFacts> {
   return (await readManifest(folder)).facts;
+}
+
+/**
+ * Reads a state that the user has named, or a part of it.
+ *
+ * @throws {StateError} What the reading throws, with the newest whole state beside it.
+ */
+export async function suggestingAnother<T>(folder: string, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    const other = error instanceof StateError ? await wholeBeside(folder) : null;
+    if (!other) throw error;
+    const problem = `${
+      (error as StateError).problem
+    }. Beside it ${other.path} is whole, with ${other.step} steps: name that`;
+    throw new StateError(folder, problem, { cause: error });
+  }
+}
+
+async function wholeBeside(folder: string): Promise<{ path: string; step: number } | null> {
+  const parent = dirname(folder), found: { path: string; step: number }[] = [];
+  const unlessBroken = <T>(read: Promise<T>) =>
+    read.catch((error) => {
+      if (error instanceof StateError) return null;
+      throw error;
+    });
+  const isThere = await stat(parent).then((found) => found.isDirectory(), () => false);
+  for (const name of isThere ? await readdir(parent) : []) {
+    const path = join(parent, name);
+    if (!name.endsWith("-state") || name.startsWith(".") || resolve(path) === resolve(folder)) continue;
+    const manifest = await unlessBroken(readManifest(path));
+    if (manifest) found.push({ path, step: manifest.step });
+  }
+  for (const each of found.sort((a, b) => b.step - a.step)) if (await unlessBroken(readState(each.path))) return each;
+  return null;
 }
 
 /** A hash that stands for a state's content. */

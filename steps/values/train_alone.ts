@@ -1,7 +1,7 @@
 import { savingClaims } from "../outputs/saving.ts";
 import type { PlannedValues, StepRun, Values } from "../../pipeline/mod.ts";
 import { bases, data, latents } from "../things.ts";
-import { trainingFingerprint } from "../outputs/open_outputs.ts";
+import { trainingFingerprint, withoutOutputs } from "../outputs/open_outputs.ts";
 import { checkOptions } from "./check_options.ts";
 import { networkOptionNames, networkOptions, type NetworkStartOptions } from "./network.ts";
 import { type NetworkStart, resolveStart } from "./network_start.ts";
@@ -36,6 +36,7 @@ export function trainAlone(name: string, number: 1 | 2, options: TrainAloneOptio
       name,
       version: 3,
       options,
+      workOptions: withoutOutputs(options),
       needs,
       claims: savingClaims(options.save),
       fingerprint: () => trainingFingerprint(options, built),

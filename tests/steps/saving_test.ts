@@ -259,6 +259,12 @@ Deno.test("a state that does not fit is refused by name, and other settings are 
     await writeFile(tensors, bytes);
     match(
       `${(await tried({ steps: 4 })).error?.message}`,
+      /state\.safetensors is damaged: it is not what was written\. Beside it \S+mine-\S*state is whole, with 2 steps: name that$/,
+    );
+    await writeFile(join(save.folder, "mine-state", "log.json"), "[]");
+    await writeFile(join(save.folder, "mine-step00000002-state", "manifest.json"), "{");
+    match(
+      `${(await tried({ steps: 4 })).error?.message}`,
       /state\.safetensors is damaged: it is not what was written$/,
     );
   }));
