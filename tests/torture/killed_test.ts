@@ -1,5 +1,5 @@
-import { deepEqual, equal, match, ok } from "node:assert/strict";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
+import { cp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { readState } from "../../steps/outputs/state_folder.ts";
 import { inNewFolder } from "../steps/small_training.ts";
@@ -81,5 +81,47 @@ Deno.test("what ends a run costs it nothing but time", (t) =>
         equal(code, 0, stderr);
         await checkSameEnd(run, whole);
       },
+    });
+
+    await t.step("what is checked after a kill and at the end finds each kind of damage", async () => {
+      const latents = (await readdir(join(whole, "latents")))[0], logs = (await readdir(join(whole, "logs")))[0];
+      const sample = (await readdir(join(whole, "out", "sample")))[0], cut = (path: string) => truncate(path, 50);
+      const half: [string, (path: string) => Promise<void>][] = [
+        ["out/mine.safetensors", cut],
+        ["out/other.safetensors", flipByte],
+        ["out/mine-state/state.safetensors", flipByte],
+        ["out/mine-state/manifest.json", cut],
+        [`out/sample/${sample}`, cut],
+        [`latents/${latents}`, cut],
+        ["run/steps/04-train-both-networks/manifest.json", cut],
+        [`logs/${logs}/unknown`, (path) => writeFile(path, "")],
+      ];
+      const damaged = async ([path, damage]: typeof half[number]) => {
+        const copy = join(folder, "copy");
+        await rm(copy, { recursive: true, force: true });
+        await cp(whole, copy, { recursive: true });
+        await damage(join(copy, path));
+        return copy;
+      };
+      for (const each of half) {
+        await rejects(checkPublished(await damaged(each)), /is not whole|is damaged|what is it/, each[0]);
+      }
+      const line = `logs/${logs}/figures.jsonl`;
+      deepEqual(await checkPublished(await damaged([line, cut])), [join(folder, "copy", line)]);
+      await checkSameEnd(
+        await damaged([line, () => Promise.resolve()]),
+        whole,
+      );
+      const others: typeof half = [
+        [line, cut],
+        [`latents/${latents}`, flipByte],
+        ["out/mine-state/state.safetensors", flipByte],
+        ["run/steps/04-train-both-networks/product/network2/weights.safetensors", flipByte],
+        ["out/other-step00000008.safetensors", (path) => rm(path)],
+        [`out/sample/${sample}`, flipByte],
+      ];
+      for (const each of others) {
+        await rejects(checkSameEnd(await damaged(each), whole), { name: "AssertionError" }, each[0]);
+      }
     });
   }));
