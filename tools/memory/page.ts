@@ -48,7 +48,8 @@ What it is made of: one base, weights and activations in 16 bits, 512×512, batc
 ${await partsTable()}
 
 - *Bases*: frozen weights of text encoder and UNet, all that is loaded. The VAE is on the device while pictures are encoded or
-  made, and at no other time.
+  made, and at no other time. Where a training makes pictures, or encodes them in every step, its \`peak gpu\` counts what
+  that takes as well.
 - *Networks*: their weights, and AdamW's two moments where a network trains.
 - *Step*: activations, gradients, and everything else that a step makes and drops. Nothing of it grows with the square of the
   pixels: attention keeps no matrix of tokens by tokens.
