@@ -11,7 +11,6 @@ import { defineStep, type DiskUse, type Plan, type StepRun } from "../pipeline/m
 import { existingBytes } from "./outputs/disk_use.ts";
 import { bases, data, latents } from "./things.ts";
 import type { LoadedBases, OpenedBases } from "./values/bases.ts";
-import { checkOnAdapter } from "./values/check_adapter.ts";
 import { checkOptions } from "./values/check_options.ts";
 import { checkCacheable, type LatentWork, latentWork } from "./values/latent_work.ts";
 import { type MixedPrecision, storageFormat } from "./values/mixed_precision.ts";
@@ -97,7 +96,6 @@ function planCaching(bases: OpenedBases, data: TrainingData, options: CachingOpt
       ...fromFiles > 0 ? [`latents of ${fromFiles} are read from files (.npz), made by whatever VAE made them`] : [],
     ],
     gives: { latents: {} },
-    check: () => checkOnAdapter(encodings.map(({ program }) => program), peakGpuBytes),
   };
 }
 
