@@ -51,13 +51,21 @@ function programOf(path: string, args: readonly string[]): Program {
     if (command === "convert") return { set: "lora", places: into(...converted(rest).map(dirname)) };
     return { set: "lora", places: besideOption("save_to") };
   }
-  if (script.startsWith("examples/")) return { set: "example", places: into("out", ...valuesOf("output_dir", args)) };
+  // It takes data and bases from elsewhere, as `train` does.
+  if (script === "examples/compare.ts") return { set: "train", places: comparisonPlaces };
+  if (script.startsWith("examples/")) return { set: "example", places: into("out") };
   if (script === "bench/profile/main.ts") {
     return programOf(args[0] ?? "", []).set === "example" ? { set: "example", places: into("out") } : ownScript;
   }
   if (script === "tools/probe/main.ts") return { set: "probe", places: besideOption("output") };
   return Object.hasOwn(programs, script) ? { set: programs[script], places: nowhere } : ownScript;
 }
+
+const comparisonPlaces: Places = (args) =>
+  Promise.resolve({
+    written: ["out", ...valuesOf("output_dir", args)],
+    models: valuesOf("pretrained_model_name_or_path", args),
+  });
 
 async function trainPlaces(args: readonly string[]): ReturnType<Places> {
   // Other programs start without the command line's own parts.

@@ -46,6 +46,7 @@ Deno.test("A program may write where its command line says, and nowhere else", a
   }
   deepEqual(await given("cli/main.ts completion bash"), ["lora"]);
   deepEqual(await given("examples/demo.ts --quick"), ["example", "--allow-write=out"]);
+  deepEqual(await given("examples/compare.ts --output_dir a"), ["train", "--allow-write=out,a"]);
   deepEqual(await given("bench/main.ts"), ["bench"]);
   deepEqual(await given("bench/loading.ts toy"), ["loading"]);
   deepEqual(await given("tools/probe/main.ts unet --output a/b"), ["probe", "--allow-write=a"]);
@@ -67,6 +68,7 @@ Deno.test("The network is given for names of models alone that are no paths here
   deepEqual(await isOnline(`cli/main.ts train ${base} ./owner/name --vae models/vae/vae.pt`), false);
   deepEqual(await isOnline(`cli/main.ts train ${base}`), false);
   deepEqual(await isOnline(`cli/main.ts train --nonsense --vae owner/vae`), false);
+  deepEqual(await isOnline(`examples/compare.ts ${base}=owner/name`), true);
   deepEqual(await isOnline(`examples/demo.ts ${base}=owner/name`), false);
 });
 
