@@ -21,7 +21,8 @@ export async function comparisonPlots(rows: readonly ComparisonRow[]): Promise<C
     if (shown.length === 0) continue;
     const all = shown.flatMap(({ values }) => values), edge = (Math.max(...all) - Math.min(...all)) * 0.06 || 1;
     const domain = [Math.min(...all) - edge, Math.max(...all) + edge];
-    const y = { field: "variant", type: "nominal", sort: null, title: "variant (seeds)" } as const;
+    const order = shown.map(({ variant }) => variant);
+    const y = { field: "variant", type: "nominal" as const, sort: order, title: "variant (seeds)" };
     const axis = { type: "quantitative", title: `${label} (seeds, mean, 95 % interval)`, scale: { domain } } as const;
     const x = { field: "x", ...axis } as const, x2 = { field: "high" } as const;
     const means = shown.map(({ variant, mean }) => ({ variant, x: mean }));
