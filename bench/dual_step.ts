@@ -1,9 +1,9 @@
-import type { Device, FloatFormat, Program } from "../engine/mod.ts";
+import { countDispatches, type Device, type FloatFormat, type Program } from "../engine/mod.ts";
 import { LoraNetwork } from "../lora/network.ts";
 import type { BaseModel } from "../models/base_model.ts";
 import type { TrainBatch } from "../training/feeds.ts";
 import { type StepFigures, Trainer, type TrainerNetwork } from "../training/trainer.ts";
-import { planStep } from "../training/training_program.ts";
+import { planStep, type StepPlan } from "../training/training_program.ts";
 import { type BaseName, loadBase, openBase } from "./bases.ts";
 import { type Line, type LineKey, type Measured, measureLine } from "./line.ts";
 import { uniform } from "./op_list.ts";
@@ -74,7 +74,7 @@ async function prepare(device: Device, step: DualStep): Promise<Measured> {
         tflop: operations / 1e12,
         ms_max: maxMs,
         ms_per_picture: medianMs / (step.batches[0] + step.batches[1]),
-        dispatches: program.steps.filter(({ kind }) => kind !== "clear").length,
+        dispatches: countDispatches(program, device.facts.target),
         peak_bytes: program.peakBytes,
         same_base: true,
         losses: ["loss_1", "loss_2"].flatMap((name) => last!.values[name] ?? []),
@@ -84,9 +84,9 @@ async function prepare(device: Device, step: DualStep): Promise<Measured> {
 }
 
 /** The program that a step is, planned without a GPU. */
-export async function dualStepProgram(step: DualStep): Promise<Program> {
+export async function dualStepProgram(step: DualStep, plan?: StepPlan): Promise<Program> {
   const { base, networks } = await openPair(step);
-  return planDualStep(base, networks, step);
+  return planDualStep(base, networks, step, plan);
 }
 
 async function openPair(step: DualStep): Promise<{ base: BaseModel; networks: TrainerNetwork[] }> {
@@ -101,10 +101,16 @@ async function openPair(step: DualStep): Promise<{ base: BaseModel; networks: Tr
   return { base, networks };
 }
 
-function planDualStep(base: BaseModel, networks: readonly TrainerNetwork[], step: DualStep): Program {
+function planDualStep(
+  base: BaseModel,
+  networks: readonly TrainerNetwork[],
+  step: DualStep,
+  plan: StepPlan = {},
+): Program {
   const side = step.pixels / 8, accumulation = { count: 1, isLast: true };
   const shapes = step.batches.map((batch) => ({ batch, height: side, width: side, tokenRows: 1 }));
-  return planStep(networks, base.schedule, shapes, phaseOf(step), accumulation, { activations: step.precision });
+  const options = { activations: step.precision };
+  return planStep(networks, base.schedule, shapes, phaseOf(step), accumulation, options, plan);
 }
 
 function phaseOf({ mode }: DualStep) {

@@ -21,6 +21,7 @@ export { plan, type PlanOptions, pooledBytes, type Program, programText, variabl
 export { type AdapterFacts, adapterLimits, NoAdapterError } from "./gpu/adapter.ts";
 export { Device, DeviceLostError, type HostArray, OutOfMemoryError } from "./gpu/device.ts";
 export { CompiledProgram, Recorder } from "./gpu/compiled_program.ts";
+export { countDispatches, dispatchesOf } from "./gpu/dispatches.ts";
 export { Profiler, type ProgramTimes } from "./gpu/profiler.ts";
 export { absMax } from "./ops/abs_max.ts";
 export { SlotPool } from "./gpu/slot_pool.ts";

@@ -1,5 +1,5 @@
 import type { BatchShape } from "./denoising.ts";
-import { plan, pooledBytes, type Program, type Variable } from "../engine/mod.ts";
+import { plan, type PlanOptions, pooledBytes, type Program, type Variable } from "../engine/mod.ts";
 import type { TrainingNoise } from "./feeds.ts";
 import { makeUpdater, type NetworkUpdater } from "./network_settings.ts";
 import type { EpochPhase } from "./phases.ts";
@@ -55,9 +55,12 @@ export function traceTraining(request: TraceRequest): StepGraph {
   });
 }
 
+/** How a step's graph is planned. */
+export type StepPlan = Pick<PlanOptions, "fused">;
+
 /** The program of a step's graph. */
-export function planned({ packedFigures, effects }: StepGraph): Program {
-  return plan({ outputs: { figures: packedFigures.tensor }, effects });
+export function planned({ packedFigures, effects }: StepGraph, options: StepPlan = {}): Program {
+  return plan({ outputs: { figures: packedFigures.tensor }, effects, ...options });
 }
 
 /** Steps between two readbacks of the figures. */
@@ -78,8 +81,11 @@ export function planStep(
   phase: EpochPhase,
   accumulation: StepOptions["accumulation"],
   options: TraceRequest["options"],
+  stepPlan: StepPlan = {},
 ): Program {
-  return planPhase(networks, noise, [{ shapes, accumulation }], phase, options).programs[0];
+  const updaters = networks.map(({ lora, settings }) => makeUpdater(lora, settings)), halted = haltFlag();
+  const graph = traceTraining({ networks, updaters, halted, noise, shapes, phase, accumulation, options });
+  return planned(graph, stepPlan);
 }
 
 /** One kind of micro-batch that a training has a program for. */

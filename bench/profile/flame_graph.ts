@@ -38,7 +38,7 @@ function bar(node: ProfileNode, parentMs: number, totalMs: number, depth: number
     .map((child) => bar(child, node.milliseconds, totalMs, depth + 1)).join("");
   const figures = `${node.name}: ${node.milliseconds.toFixed(2)} ms, ${
     (100 * share).toFixed(1)
-  } %, ${node.dispatches} dispatches`;
+  } %, ${node.steps} steps`;
   const hue = (30 + 37 * depth) % 360;
   return `<div class="node" style="width:${width.toFixed(3)}%" title="${
     escapeHtml(figures)

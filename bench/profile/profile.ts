@@ -5,7 +5,8 @@ import { type Peaks, shareOfPeak } from "../roofline.ts";
 /** One row of a profile: steps that have an op or a scope in common. */
 export interface ProfileRow {
   readonly name: string;
-  readonly dispatches: number;
+  /** Steps of the program: some share a dispatch, and its time. */
+  readonly steps: number;
   readonly milliseconds: number;
   /** Nominal operations per second, in GFLOP/s; 0 where no products are counted. */
   readonly gflops: number;
@@ -34,13 +35,13 @@ export interface ProgramProfile {
 export interface ProfileNode {
   readonly name: string;
   milliseconds: number;
-  dispatches: number;
+  steps: number;
   readonly children: Map<string, ProfileNode>;
 }
 
 /** Steps of one op, summed. */
 interface OpSum {
-  dispatches: number;
+  steps: number;
   milliseconds: number;
   operations: number;
   bytes: number;
@@ -50,7 +51,7 @@ interface OpSum {
 
 /** Groups a program's step times by op and by scope. */
 export function profileOf(
-  { program, stepMs, runs, allRuns, hostMs, hostRuns }: ProgramTimes,
+  { program, stepMs, runs, allRuns, hostMs, hostRuns, dispatches }: ProgramTimes,
   peaks: Peaks,
 ): ProgramProfile {
   const ops = new Map<string, OpSum>();
@@ -62,9 +63,9 @@ export function profileOf(
     const scope = step.kind === "node" ? step.node.scope : step.scope;
     const bytes = step.bindings.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     bytesMoved += bytes;
-    const row = ops.get(op) ?? { dispatches: 0, milliseconds: 0, operations: 0, bytes: 0, leastMs: 0 };
+    const row = ops.get(op) ?? { steps: 0, milliseconds: 0, operations: 0, bytes: 0, leastMs: 0 };
     const operations = stepOperations(step);
-    row.dispatches++;
+    row.steps++;
     row.milliseconds += milliseconds;
     row.operations += operations;
     row.bytes += bytes;
@@ -77,12 +78,12 @@ export function profileOf(
         node = node.children.get(part)!;
       }
       node.milliseconds += milliseconds;
-      node.dispatches++;
+      node.steps++;
     }
   }
-  const byOp = [...ops].map(([name, { dispatches, milliseconds, operations, bytes, leastMs }]) => ({
+  const byOp = [...ops].map(([name, { steps, milliseconds, operations, bytes, leastMs }]) => ({
     name,
-    dispatches,
+    steps,
     milliseconds,
     gflops: operations / milliseconds / 1e6,
     gigabytes: bytes / milliseconds / 1e6,
@@ -93,7 +94,7 @@ export function profileOf(
     runs: allRuns,
     milliseconds: tree.milliseconds,
     hostMilliseconds: hostRuns ? hostMs / hostRuns : null,
-    dispatches: program.steps.filter(({ kind }) => kind !== "clear").length,
+    dispatches,
     bytesMoved,
     byOp,
     tree,
@@ -110,13 +111,13 @@ export function profileText(profile: ProgramProfile): string {
     `${name}: ${milliseconds.toFixed(1)} ms a run, ${runs} runs, ${dispatches} dispatches, ${
       (bytesMoved / 1e6).toFixed(1)
     } MB bound${host}`,
-    "  op                                  ms       %   dispatches   µs each   GFLOP/s   GB/s  % of peak",
+    "  op                                  ms       %        steps   µs each   GFLOP/s   GB/s  % of peak",
   ];
   for (const row of byOp) {
     lines.push(
       `  ${row.name.padEnd(32)}${row.milliseconds.toFixed(2).padStart(8)}${
         (100 * row.milliseconds / milliseconds).toFixed(1).padStart(7)
-      }${String(row.dispatches).padStart(10)}${(1e3 * row.milliseconds / row.dispatches).toFixed(0).padStart(12)}${
+      }${String(row.steps).padStart(10)}${(1e3 * row.milliseconds / row.steps).toFixed(0).padStart(12)}${
         (row.gflops ? row.gflops.toFixed(2) : "").padStart(10)
       }${row.gigabytes.toFixed(2).padStart(9)}${(100 * row.share).toFixed(1).padStart(11)}`,
     );
@@ -125,7 +126,7 @@ export function profileText(profile: ProgramProfile): string {
 }
 
 function newNode(name: string): ProfileNode {
-  return { name, milliseconds: 0, dispatches: 0, children: new Map() };
+  return { name, milliseconds: 0, steps: 0, children: new Map() };
 }
 
 function topScopes(program: Program): string {

@@ -89,6 +89,7 @@ export async function requestDevice(): Promise<{ gpu: GPUDevice; facts: AdapterF
         maxInvocations: limits.maxComputeInvocationsPerWorkgroup,
         maxWorkgroupStorageBytes: limits.maxComputeWorkgroupStorageSize,
         maxWorkgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,
+        maxStorageBuffers: limits.maxStorageBuffersPerShaderStage,
       },
     },
   };

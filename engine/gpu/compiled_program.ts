@@ -1,17 +1,17 @@
-import { byName, inputNames } from "../graph/op.ts";
-import type { Kernel, KernelTarget } from "../graph/kernel.ts";
 import { bindingAlignmentBytes } from "../graph/tensor.ts";
 import { elementCount } from "../graph/types.ts";
-import type { Location, Port, Program, Step } from "../plan/plan.ts";
+import type { Location, Port, Program } from "../plan/plan.ts";
 import { type Device, type HostArray, hostArray, uploadBytes } from "./device.ts";
+import { dispatchesOf } from "./dispatches.ts";
 import { activeProfiler } from "./profiler.ts";
-import { shareSizes } from "./share_sizes.ts";
 import { SlotPool } from "./slot_pool.ts";
 
-/** What a run encodes for one step. */
+/** What a run encodes. */
 type Command =
   | {
     readonly kind: "dispatch";
+    /** Places of the program's steps that it does. */
+    readonly steps: readonly number[];
     readonly label: string;
     readonly pipeline: GPUComputePipeline;
     readonly accesses: string;
@@ -41,19 +41,20 @@ export class CompiledProgram {
   static async make(device: Device, program: Program, pool: SlotPool | null): Promise<CompiledProgram> {
     const compiled = new CompiledProgram(device, program, pool ?? new SlotPool(device), pool === null);
     try {
-      const kernels = program.steps.map((step) => step.kind === "clear" ? null : kernelOf(step, device.facts.target));
-      const sizes = new SizesBuffer(kernels.map((each) => each?.kernel.sizes));
+      const dispatches = dispatchesOf(program, device.facts.target);
+      const sizes = new SizesBuffer(dispatches.map((each) => "kernel" in each ? each.kernel.sizes : undefined));
       if (sizes.sizeBytes > 0) compiled.sizes = sizes.upload(device);
-      for (const [index, { bindings }] of program.steps.entries()) {
-        if (!kernels[index]) {
-          compiled.commands.push({ kind: "clear", location: bindings[0] });
+      for (const each of dispatches) {
+        if (!("kernel" in each)) {
+          compiled.commands.push({ kind: "clear", location: each.clears });
           continue;
         }
-        const { label, kernel } = kernels[index];
+        const { steps, label, kernel, bindings } = each;
         const accesses = bindings.map((binding) => binding.access === "read" ? "r" : "w").join("") +
           (kernel.sizes ? "u" : "");
         compiled.commands.push({
           kind: "dispatch",
+          steps,
           label,
           pipeline: await device.pipeline(label, kernel, accesses),
           accesses,
@@ -101,7 +102,7 @@ export class CompiledProgram {
     }
     this.pool.claim(this);
     const encoder = gpu.createCommandEncoder();
-    const clock = profiler?.begin(gpu, this.program, this.dispatchSteps) ?? null;
+    const clock = profiler?.begin(gpu, this.program, this.dispatches) ?? null;
     let pass: GPUComputePassEncoder | null = null, last: GPUComputePipeline | null = null, dispatch = 0;
     for (const [index, command] of this.commands.entries()) {
       if (command.kind === "clear") {
@@ -125,37 +126,42 @@ export class CompiledProgram {
     pass?.end();
     clock?.resolve(encoder);
     for (const recorder of options.record ?? []) recorder.encode(encoder, this.bufferOf(recorder.port.location));
-    gpu.queue.submit([encoder.finish()]);
+    const commands = encoder.finish();
+    // Without the submission: where drivers run one at a time it waits for the run before.
     if (!clock) profiler?.addHostTime(this.program, performance.now() - started);
+    gpu.queue.submit([commands]);
   }
 
   /**
    * Queues some of the program's dispatches, in one pass: for timing them. What the slots and the variables that they change hold afterwards means
    * nothing.
    *
-   * @param steps Places among the program's steps, as often as each is to run.
-   * @throws {RangeError} If one of them is no dispatch.
+   * @param dispatches Places in `dispatches`, as often as each is to run.
+   * @throws {RangeError} If one of them is none.
    */
-  replay(steps: readonly number[]): void {
+  replay(dispatches: readonly number[]): void {
     if (this.destroyed) throw new Error("Cannot replay: the program was released");
     this.device.check();
     this.bind();
     this.pool.claim(this);
+    const all = this.commands.flatMap((command, place) => command.kind === "dispatch" ? [{ command, place }] : []);
     const encoder = this.device.gpu.createCommandEncoder(), pass = encoder.beginComputePass();
-    for (const step of steps) {
-      const command = this.commands[step];
-      if (command?.kind !== "dispatch") throw new RangeError(`Cannot replay: step ${step} is no dispatch`);
+    for (const dispatch of dispatches) {
+      if (!all[dispatch]) {
+        throw new RangeError(`Cannot replay: there is no dispatch ${dispatch}, there are ${all.length}`);
+      }
+      const { command, place } = all[dispatch];
       pass.setPipeline(command.pipeline);
-      pass.setBindGroup(0, this.bindGroups[step]!);
+      pass.setBindGroup(0, this.bindGroups[place]!);
       pass.dispatchWorkgroups(...command.workgroups);
     }
     pass.end();
     this.device.gpu.queue.submit([encoder.finish()]);
   }
 
-  /** Places of the steps that are dispatches. */
-  private get dispatchSteps(): number[] {
-    return this.commands.flatMap(({ kind }, step) => kind === "dispatch" ? [step] : []);
+  /** Of each dispatch, in order, the places of the program's steps that it does. */
+  get dispatches(): (readonly number[])[] {
+    return this.commands.flatMap((command) => command.kind === "dispatch" ? [command.steps] : []);
   }
 
   /**
@@ -306,38 +312,4 @@ class SizesBuffer {
     device.gpu.queue.writeBuffer(buffer, 0, words);
     return buffer;
   }
-}
-
-function kernelOf(step: Exclude<Step, { kind: "clear" }>, target: KernelTarget): { label: string; kernel: Kernel } {
-  if (step.kind === "copy") {
-    return { label: `pack ${step.scope}`, kernel: copyKernel(step.bindings[0].sizeBytes, target) };
-  }
-  const { op, inputs, outputs, attributes, scope } = step.node;
-  const kernel = op.kernel({
-    inputs: byName(inputNames(op), inputs) as never,
-    outputs,
-    output: outputs[0],
-    attributes,
-    target,
-  });
-  return { label: scope ? `${op.name} ${scope}` : op.name, kernel: target.cpu ? shareSizes(kernel) : kernel };
-}
-
-/** Copies 4-byte words, one invocation each. */
-function copyKernel(sizeBytes: number, target: KernelTarget): Kernel {
-  const words = sizeBytes / 4, groups = Math.ceil(words / 64);
-  const x = Math.min(groups, target.maxWorkgroupsPerDimension);
-  return {
-    workgroups: [x, Math.ceil(groups / x), 1],
-    wgsl: `@group(0) @binding(0) var<storage, read> source: array<u32>;
-@group(0) @binding(1) var<storage, read_write> result: array<u32>;
-const WORDS = ${words}u;
-
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) at: vec3u) {
-  let i = at.x + at.y * ${x * 64}u;
-  if (i < WORDS) { result[i] = source[i]; }
-}
-`,
-  };
 }

@@ -9,9 +9,11 @@ export interface ProgramTimes {
   readonly runs: number;
   /** Milliseconds on the device of each of the program's steps, summed over the timed runs; 0 for cleared buffers, and without timestamps. */
   readonly stepMs: Float64Array;
-  /** Milliseconds that the host took to feed and encode ordinary runs, summed; the first run, which binds, is left out. */
+  /** Milliseconds that the host took to feed and encode ordinary runs, without submitting them, summed; the first run, which binds, is left out. */
   readonly hostMs: number;
   readonly hostRuns: number;
+  /** Dispatches of a run: fewer than steps, where some share one. */
+  readonly dispatches: number;
 }
 
 /** What a run that is timed writes its clock readings into. */
@@ -28,6 +30,7 @@ interface Times {
   stepMs: Float64Array;
   hostMs: number;
   hostRuns: number;
+  dispatches: number;
 }
 
 /** WebGPU's most queries of one set. */
@@ -73,8 +76,9 @@ export class Profiler {
   }
 
   /** Called by a program before a run: a clock when the run is to be timed. */
-  begin(gpu: GPUDevice, program: Program, dispatches: readonly number[]): RunClock | null {
+  begin(gpu: GPUDevice, program: Program, dispatches: readonly (readonly number[])[]): RunClock | null {
     const times = this.timesOf(program), run = times.allRuns++;
+    times.dispatches = dispatches.length;
     if (this.options.timestamps === false) return null;
     if (!gpu.features.has("timestamp-query")) {
       throw new Error("Cannot profile: the adapter has no timestamp-query");
@@ -104,7 +108,11 @@ export class Profiler {
           Promise.resolve().then(async () => {
             await readable.mapAsync(GPUMapMode.READ);
             const ticks = new BigUint64Array(readable.getMappedRange());
-            dispatches.forEach((step, i) => times.stepMs[step] += Number(ticks[2 * i + 1] - ticks[2 * i]) / 1e6);
+            // Steps of one dispatch share its time: how long each took in it, nothing tells.
+            for (const [i, steps] of dispatches.entries()) {
+              const milliseconds = Number(ticks[2 * i + 1] - ticks[2 * i]) / 1e6;
+              for (const step of steps) times.stepMs[step] += milliseconds / steps.length;
+            }
             times.runs++;
             readable.destroy();
             resolved.destroy();
@@ -126,7 +134,8 @@ export class Profiler {
   private timesOf(program: Program): Times {
     let times = this.times.get(program);
     if (!times) {
-      times = { allRuns: 0, runs: 0, stepMs: new Float64Array(program.steps.length), hostMs: 0, hostRuns: 0 };
+      const stepMs = new Float64Array(program.steps.length);
+      times = { allRuns: 0, runs: 0, stepMs, hostMs: 0, hostRuns: 0, dispatches: 0 };
       this.times.set(program, times);
     }
     return times;

@@ -12,6 +12,8 @@ export interface KernelTarget {
   readonly maxWorkgroupStorageBytes: number;
   /** Most workgroups along one axis of a dispatch. */
   readonly maxWorkgroupsPerDimension: number;
+  /** Most buffers that one dispatch can bind, uniforms apart. */
+  readonly maxStorageBuffers: number;
 }
 
 /**

@@ -81,6 +81,8 @@ export interface OpDefinition<Names extends readonly string[], Attributes extend
    * change, and the kernel binds inputs only, the overwritten ones as read_write.
    */
   readonly overwrites?: number;
+  /** Never shares a dispatch: beside others a driver compiles its long sums to other roundings. */
+  readonly runsAlone?: boolean;
   /** How many leading outputs are activations: f32, or what `storingActivations` says. */
   readonly narrows?: number;
   readonly samples: readonly Sample<Names, Attributes>[];
@@ -149,7 +151,7 @@ export function nextNodeId(): number {
 
 /** The same application of an op once more, as of now, on other tensors of the same types. */
 export function repeatNode(node: Node, inputs: Node["inputs"]): Node {
-  return { ...node, id: nextId++, inputs, checkpoint: null };
+  return { ...node, id: nextId++, inputs, checkpoint: null, isRepeated: true };
 }
 
 function apply(op: AnyOp, args: readonly unknown[]): Tensor[] {
@@ -178,7 +180,7 @@ function apply(op: AnyOp, args: readonly unknown[]): Tensor[] {
     }
   }
   const checkpoint = currentCheckpoint();
-  const node: Node = { id: nextId++, op, inputs, attributes, outputs: types, scope, checkpoint };
+  const node: Node = { id: nextId++, op, inputs, attributes, outputs: types, scope, checkpoint, isRepeated: false };
   const outputs = types.map((type, output) => new Tensor(type, { kind: "node", node, output }));
   show(outputs);
   return outputs;

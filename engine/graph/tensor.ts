@@ -15,6 +15,8 @@ export interface Node {
   readonly scope: string;
   /** The part that it belongs to for gradient checkpointing; null outside of all. */
   readonly checkpoint: Checkpoint | null;
+  /** It computes again what gradient checkpointing did not keep. */
+  readonly isRepeated: boolean;
 }
 
 /** Where a tensor's values come from. */

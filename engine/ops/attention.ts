@@ -34,6 +34,7 @@ function formatsOf(types: Readonly<Record<string, TensorType>>): Record<string, 
  */
 const attentionWithStatistics = defineMultiOp<readonly ["q", "k", "v"], AttentionAttributes>({
   name: "attention",
+  runsAlone: true,
   narrows: 1,
   inputs: ["q", "k", "v"],
   type: ({ q, k, v }, { heads }) => {
@@ -68,6 +69,7 @@ const attentionWithStatistics = defineMultiOp<readonly ["q", "k", "v"], Attentio
 /** What the gradients of attention share: Σ of `dy · o` over each head's channels, `[batch, heads, queries]`. */
 export const attentionDelta = defineOp<readonly ["dy", "o"], AttentionAttributes>({
   name: "attention_delta",
+  runsAlone: true,
   inputs: ["dy", "o"],
   type: ({ dy: { shape: [batch, queries] } }, { heads }) => ({ shape: [batch, heads, queries], dtype: "f32" }),
   kernel: ({ inputs: { dy, o }, attributes, target }) =>
@@ -88,6 +90,7 @@ const gradientInputs = ["q", "k", "v", "dy", "lse", "delta"] as const;
 /** Gradient of attention by the queries; see `attentionWithStatistics`. */
 export const attentionQueryGradient = defineOp<typeof gradientInputs, AttentionAttributes>({
   name: "attention_query_gradient",
+  runsAlone: true,
   inputs: gradientInputs,
   type: ({ q }) => ({ shape: q.shape, dtype: "f32" }),
   kernel: ({ inputs, attributes, target }) =>
@@ -102,6 +105,7 @@ export const attentionQueryGradient = defineOp<typeof gradientInputs, AttentionA
 /** Gradients of attention by the keys and the values; see `attentionWithStatistics`. */
 export const attentionKeyValueGradient = defineMultiOp<typeof gradientInputs, AttentionAttributes>({
   name: "attention_key_value_gradient",
+  runsAlone: true,
   inputs: gradientInputs,
   type: ({ k }) => [{ shape: k.shape, dtype: "f32" }, { shape: k.shape, dtype: "f32" }],
   kernel: ({ inputs, attributes, target }) =>

@@ -1,7 +1,16 @@
-import { type Node, originOf, type PackPart, type Tensor, type Variable } from "../graph/tensor.ts";
+import {
+  bindingAlignmentBytes,
+  type Node,
+  originOf,
+  type PackPart,
+  type Tensor,
+  type Variable,
+} from "../graph/tensor.ts";
 import { bufferBytes, byteLength, bytesPerElement, elementCount, type TensorType } from "../graph/types.ts";
+import { findBundles } from "./bundles.ts";
 import { collect } from "./collect.ts";
 import { fuse } from "./fuse.ts";
+import { sideBySide } from "./side_by_side.ts";
 import { assignSlots, pooledSlots } from "./slots.ts";
 
 /** Which buffer a tensor lies in. Slots belong to the program and are reused; variables outlive it. */
@@ -23,7 +32,13 @@ export interface Binding extends Location {
 
 /** One thing that a program does: a node of the graph, a copy into a pack, or zeros for a pack that its parts do not cover; all but the last are dispatches. */
 export type Step =
-  | { readonly kind: "node"; readonly node: Node; readonly bindings: readonly Binding[] }
+  | {
+    readonly kind: "node";
+    readonly node: Node;
+    readonly bindings: readonly Binding[];
+    /** It does not need the step before it, nor shares a buffer with what that writes: one dispatch may run both. */
+    readonly beside: boolean;
+  }
   | { readonly kind: "copy"; readonly scope: string; readonly bindings: readonly [Binding, Binding] }
   | { readonly kind: "clear"; readonly scope: string; readonly bindings: readonly [Binding] };
 
@@ -63,7 +78,10 @@ export interface PlanOptions {
   readonly outputs?: Readonly<Record<string, Tensor>>;
   /** Results of ops that overwrite variables, such as an optimizer's step: run for their effect. */
   readonly effects?: readonly Tensor[];
-  /** False: nodes stay as they were traced, for who looks them up. Joined where that saves dispatches when left out, see `fuse`. */
+  /**
+   * False: nodes stay as they were traced, one after another. Joined where that saves dispatches when left out: see `fuse`, `sideBySide`. Nodes side by
+   * side give the same bits as they give alone.
+   */
   readonly fused?: boolean;
 }
 
@@ -98,33 +116,48 @@ export function plan({ outputs: wanted = {}, effects = [], fused = true }: PlanO
     return storage;
   };
 
+  const times = fused ? sideBySide(nodes) : nodes.map((node) => [[node]]);
+  const packOf = packsInPlace(packs, uses), bundles = findBundles(times.flat(), packOf);
+  /** Places for tensors one after another in one buffer, in which they live as long as the longest. */
+  const placesTogether = (types: readonly TensorType[], first?: number): Place[] => {
+    const offsets: number[] = [];
+    let end = 0;
+    for (const type of types) {
+      offsets.push(Math.ceil(end / bindingAlignmentBytes) * bindingAlignmentBytes);
+      end = offsets.at(-1)! + byteLength(type);
+    }
+    const storage = newStorage(end, first);
+    return offsets.map((offsetBytes) => ({ storage, offsetBytes }));
+  };
+  const setPlaces = (tensors: readonly Tensor[], first?: number) =>
+    placesTogether(tensors, first).forEach((place, i) => places.set(tensors[i], place));
+  const alone = <T>(all: readonly T[], together: readonly (readonly T[])[]) => {
+    const bundled = new Set(together.flat());
+    return all.flatMap((each) => bundled.has(each) ? [] : [[each]]);
+  };
+
   // Parts that only their pack wants are computed in place; others are copied when the pack is first needed.
   const inPlace = new Map<Node, Place>();
   const copies = new Map<Node | null, { from: Tensor; to: Place }[]>();
   // Packs to clear before their first part is written.
-  const unclean = new Map<Storage, Tensor>();
-  for (const tensor of packs) {
-    if (tensor.source.kind !== "pack") continue;
-    const storage = newStorage(byteLength(tensor));
-    places.set(tensor, { storage, offsetBytes: 0 });
-    if (!isCovered(tensor.source.parts, tensor)) unclean.set(storage, tensor);
-    for (const part of tensor.source.parts) {
-      const place = { storage, offsetBytes: part.offsetElements * bytesPerElement[tensor.dtype] };
-      const origin = originOf(part.tensor), { source } = origin;
-      const isWhole = elementCount(origin.shape) === elementCount(part.tensor.shape);
-      if (
-        source.kind === "node" && isWhole && uses.get(origin) === 1 && source.node.outputs.length === 1 &&
-        !source.node.op.overwrites
-      ) inPlace.set(source.node, place);
-      else {
-        const after = source.kind === "node" ? source.node : null;
-        copies.set(after, [...(copies.get(after) ?? []), { from: part.tensor, to: place }]);
+  const unclean = new Map<Storage, { place: Place; tensor: Tensor }[]>();
+  for (const together of [...bundles.packs, ...alone(packs, bundles.packs)]) {
+    setPlaces(together);
+    for (const tensor of together) {
+      const place = places.get(tensor)!, storage = place.storage as Storage;
+      const { parts } = tensor.source as { parts: readonly PackPart[] };
+      if (!isCovered(parts, tensor)) unclean.set(storage, [...unclean.get(storage) ?? [], { place, tensor }]);
+      for (const part of parts) {
+        const at = { storage, offsetBytes: place.offsetBytes + part.offsetElements * bytesPerElement[tensor.dtype] };
+        const { source } = originOf(part.tensor), maker = source.kind === "node" ? source.node : null;
+        if (maker && packOf.get(maker) === tensor) inPlace.set(maker, at);
+        else copies.set(maker, [...(copies.get(maker) ?? []), { from: part.tensor, to: at }]);
       }
     }
   }
+  for (const together of [...bundles.inputs, ...alone(inputTensors, bundles.inputs)]) setPlaces(together, -1);
 
   const variables = new Set<Variable>();
-  const overwritten = new Map<Variable, string>();
   const place = (tensor: Tensor): Place => {
     const known = places.get(tensor);
     if (known) return known;
@@ -136,33 +169,31 @@ export function plan({ outputs: wanted = {}, effects = [], fused = true }: PlanO
     } else if (source.kind === "view") {
       const base = place(source.of);
       found = { ...base, offsetBytes: base.offsetBytes + source.offsetElements * bytesPerElement[tensor.dtype] };
-    } else if (source.kind === "input") {
-      found = { storage: newStorage(byteLength(tensor), -1), offsetBytes: 0 };
     } else if (source.kind === "node") {
       found = byOutput.get(source.node)![source.output]!;
-    } else throw new Error("a pack is placed before it is used");
+    } else throw new Error("inputs and packs are placed before they are used");
     places.set(tensor, found);
     return found;
   };
-  for (const tensor of inputTensors) place(tensor);
-
   type Bound = { place: Place; tensor: TensorType; access: Binding["access"] };
-  type Draft = { kind: Step["kind"]; node?: Node; scope: string; bindings: Bound[] };
+  type Draft = { kind: Step["kind"]; node?: Node; scope: string; bindings: Bound[]; beside?: boolean };
   const drafts: Draft[] = [];
-  const emit = (draft: Draft) => {
-    for (const { place: { storage } } of draft.bindings) {
-      const tensor = unclean.get(storage as Storage);
-      if (!tensor) continue;
-      unclean.delete(storage as Storage);
-      const whole: Bound = { place: { storage, offsetBytes: 0 }, tensor, access: "read_write" };
-      emit({ kind: "clear", scope: draft.scope, bindings: [whole] });
+  /** Steps that run at the same time. */
+  const emit = (...together: Draft[]) => {
+    for (const { scope, bindings } of together) {
+      for (const { place: { storage } } of bindings) {
+        const cleared = unclean.get(storage as Storage) ?? [];
+        unclean.delete(storage as Storage);
+        for (const bound of cleared) emit({ kind: "clear", scope, bindings: [{ ...bound, access: "read_write" }] });
+      }
     }
-    for (const { place: { storage } } of draft.bindings) {
+    const first = drafts.length, last = first + together.length - 1;
+    for (const { place: { storage } } of together.flatMap(({ bindings }) => bindings)) {
       if (!("last" in storage)) continue;
-      storage.first = Math.min(storage.first, drafts.length);
-      storage.last = Math.max(storage.last, drafts.length);
+      storage.first = Math.min(storage.first, first);
+      storage.last = Math.max(storage.last, last);
     }
-    drafts.push(draft);
+    drafts.push(...together);
   };
   const emitCopies = (after: Node | null) => {
     for (const { from, to } of copies.get(after) ?? []) {
@@ -178,38 +209,51 @@ export function plan({ outputs: wanted = {}, effects = [], fused = true }: PlanO
     }
   };
 
-  emitCopies(null);
-  for (const node of nodes) {
-    const count = node.op.overwrites ?? 0;
+  const copied = new Map<Variable, Place>();
+  for (const together of bundles.variables) {
+    placesTogether(together).forEach((to, i) => {
+      const from = together[i].tensor;
+      copied.set(together[i], to);
+      copies.set(null, [...(copies.get(null) ?? []), { from, to }]);
+    });
+  }
+  /** Where a node that others run beside reads a tensor. */
+  const sharedPlace = (tensor: Tensor): Place => {
+    const at = place(tensor), copy = copied.get(at.storage as Variable);
+    return copy ? { ...copy, offsetBytes: copy.offsetBytes + at.offsetBytes } : at;
+  };
+  const draftOf = (node: Node, made: readonly Place[] | null): Draft => {
+    const count = node.op.overwrites ?? 0, placeOf = made ? sharedPlace : place;
     const bindings: Draft["bindings"] = [];
     for (const [index, tensor] of node.inputs.entries()) {
-      if (!tensor) continue;
-      const at = place(tensor);
-      const direct = originOf(tensor).source.kind !== "node";
-      if (!("last" in at.storage) && direct && overwritten.has(at.storage) && index >= count) {
-        throw new TypeError(
-          `Cannot plan: variable ${at.storage.name} is read by ${node.op.name} in ${
-            node.scope || "the program"
-          } after ${overwritten.get(at.storage)} has overwritten it`,
-        );
-      }
-      bindings.push({ place: at, tensor, access: index < count ? "read_write" : "read" });
+      if (tensor) bindings.push({ place: placeOf(tensor), tensor, access: index < count ? "read_write" : "read" });
     }
-    if (count) {
-      byOutput.set(node, bindings.slice(0, count).map((bound) => bound.place));
-      for (const { place } of bindings.slice(0, count)) overwritten.set(place.storage as Variable, node.op.name);
-    } else {
+    if (count) byOutput.set(node, bindings.slice(0, count).map((bound) => bound.place));
+    else {
       byOutput.set(
         node,
-        node.outputs.map((type) => {
-          const at = inPlace.get(node) ?? { storage: newStorage(byteLength(type)), offsetBytes: 0 };
+        node.outputs.map((type, output) => {
+          const at = inPlace.get(node) ?? made?.[output] ?? placesTogether([type])[0];
           bindings.push({ place: at, tensor: type, access: "read_write" });
           return at;
         }),
       );
     }
-    emit({ kind: "node", node, scope: node.scope, bindings });
-    emitCopies(node);
+    return { kind: "node", node, scope: node.scope, bindings };
+  };
+
+  emitCopies(null);
+  checkOverwritten(nodes);
+  for (const sets of times) {
+    const together = sets.flatMap((alike) => {
+      const free = alike.length > 1 ? alike.filter((node) => !inPlace.has(node)) : [];
+      const made = free.length ? free[0].outputs.map((type) => placesTogether(free.map(() => type))) : [];
+      return alike.map((node) =>
+        draftOf(node, alike.length > 1 ? made.map((places) => places[free.indexOf(node)]) : null)
+      );
+    });
+    emit(...together.map((draft, index) => ({ ...draft, beside: index > 0 })));
+    sets.flat().forEach(emitCopies);
   }
   for (const tensor of Object.values(outputs)) {
     const at = place(tensor);
@@ -251,6 +295,44 @@ export function plan({ outputs: wanted = {}, effects = [], fused = true }: PlanO
       last: storage.last,
     })),
   };
+}
+
+/** The pack in which each node's result is computed: the only one that wants it. */
+function packsInPlace(packs: readonly Tensor[], uses: ReadonlyMap<Tensor, number>): Map<Node, Tensor> {
+  const packOf = new Map<Node, Tensor>();
+  for (const tensor of packs) {
+    const { parts } = tensor.source as { parts: readonly PackPart[] };
+    for (const part of parts) {
+      const origin = originOf(part.tensor), { source } = origin;
+      const isWhole = elementCount(origin.shape) === elementCount(part.tensor.shape);
+      if (
+        source.kind === "node" && isWhole && uses.get(origin) === 1 && source.node.outputs.length === 1 &&
+        !source.node.op.overwrites
+      ) packOf.set(source.node, tensor);
+    }
+  }
+  return packOf;
+}
+
+/** Throws where a node reads a variable itself after an earlier one, in the order of tracing, has overwritten it. */
+function checkOverwritten(nodes: readonly Node[]): void {
+  const overwritten = new Map<Variable, string>();
+  for (const node of nodes) {
+    const count = node.op.overwrites ?? 0, own: Variable[] = [];
+    for (const [index, tensor] of node.inputs.entries()) {
+      const source = tensor && originOf(tensor).source;
+      if (source?.kind !== "variable") continue;
+      if (index < count) own.push(source.variable);
+      else if (overwritten.has(source.variable)) {
+        throw new TypeError(
+          `Cannot plan: variable ${source.variable.name} is read by ${node.op.name} in ${
+            node.scope || "the program"
+          } after ${overwritten.get(source.variable)} has overwritten it`,
+        );
+      }
+    }
+    for (const variable of own) overwritten.set(variable, node.op.name);
+  }
 }
 
 /** Whether a pack's parts leave no byte of it out. */

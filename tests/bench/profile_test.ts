@@ -14,7 +14,7 @@ Deno.test("a profile sums its steps' times by op and by scope, and counts their 
   const program = twoLayers(), stepMs = Float64Array.from(program.steps, (_, i) => 2 * (i + 1));
   // At these peaks the product's 48 operations take 0.1 ms and its 104 bytes less.
   const peaks = { gflops: 48 / 1e5, gigabytes: 1 };
-  const profile = profileOf({ program, allRuns: 9, runs: 2, stepMs, hostMs: 3, hostRuns: 6 }, peaks);
+  const profile = profileOf({ program, allRuns: 9, runs: 2, stepMs, hostMs: 3, hostRuns: 6, dispatches: 2 }, peaks);
   equal(profile.name, "layer, activation");
   equal(profile.milliseconds, 3);
   equal(profile.hostMilliseconds, 0.5);
@@ -32,7 +32,7 @@ Deno.test("a profile sums its steps' times by op and by scope, and counts their 
 
 Deno.test("flameGraphHtml() escapes names and draws a bar for each scope", () => {
   const program = twoLayers(), stepMs = Float64Array.of(1, 1);
-  const profile = profileOf({ program, allRuns: 1, runs: 1, stepMs, hostMs: 0, hostRuns: 0 }, {
+  const profile = profileOf({ program, allRuns: 1, runs: 1, stepMs, hostMs: 0, hostRuns: 0, dispatches: 2 }, {
     gflops: 1,
     gigabytes: 1,
   });
@@ -88,7 +88,7 @@ Deno.test("replayed dispatches give the rows that timestamps give, and the same 
   const [stamped, replayed] = [await timed(true), await timed(false)].map((times) =>
     profileOf(times, { gflops: 100, gigabytes: 10 })
   );
-  const rows = ({ byOp }: typeof stamped) => byOp.map(({ name, dispatches }) => [name, dispatches]);
+  const rows = ({ byOp }: typeof stamped) => byOp.map(({ name, steps }) => [name, steps]);
   deepEqual(rows(replayed).toSorted(), rows(stamped).toSorted());
   deepEqual([replayed.name, replayed.dispatches, replayed.bytesMoved, replayed.runs], [
     ...[stamped.name, stamped.dispatches, stamped.bytesMoved, stamped.runs],
@@ -104,10 +104,10 @@ function scopes({ name, children }: ProfileNode): unknown {
   return [name, [...children.values()].map(scopes).toSorted()];
 }
 
-Deno.test("a program that was released, or a step that is no dispatch, cannot be replayed", async () => {
+Deno.test("a program that was released, or a dispatch that it lacks, cannot be replayed", async () => {
   using device = await Device.open();
   const compiled = await device.compile(twoLayers());
-  throws(() => compiled.replay([9]), /RangeError: Cannot replay: step 9 is no dispatch/);
+  throws(() => compiled.replay([9]), /RangeError: Cannot replay: there is no dispatch 9, there are 2/);
   device.release(compiled);
   throws(() => compiled.replay([0]), /Cannot replay: the program was released/);
 });

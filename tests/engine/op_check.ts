@@ -1,4 +1,5 @@
-import { equal, ok } from "node:assert/strict";
+import { deepEqual, equal, ok } from "node:assert/strict";
+import { dispatchesOf } from "../../engine/gpu/dispatches.ts";
 import { type AnyOp, inputNames, type Sample } from "../../engine/graph/op.ts";
 import {
   add,
@@ -11,6 +12,7 @@ import {
   type KernelTarget,
   multiply,
   plan,
+  square,
   storingActivations,
   sum,
   type Tensor,
@@ -140,6 +142,44 @@ async function onDevice(
   const results = await compiled.read(...Object.keys(wanted));
   device.release(compiled);
   return Object.fromEntries(Object.entries(results).map(([name, found]) => [name, read(found, wanted[name].dtype)]));
+}
+
+/**
+ * Checks that a sample and its gradients have the same bits when the same op runs beside it on other numbers, and that they share a dispatch.
+ */
+export async function checkBeside(device: Device, op: AnyOpFunction, sample: AnySample): Promise<void> {
+  const types = typesOf(op.definition, sample), names = inputNames(op.definition as AnyOp);
+  const apply = op as unknown as (...args: unknown[]) => Tensor | Tensor[];
+  const feeds: Record<string, number[]> = {};
+  const traced = ["one", "two"].map((who, k): Record<string, Tensor> => {
+    const inputs = types.map((type, i) => {
+      if (!type) return null;
+      feeds[`${who} ${names[i]}`] = givenValues(sample, names[i]) ?? draw(type, i + 10 * k, sample);
+      return input(`${who} ${names[i]}`, type.shape, type.dtype);
+    });
+    const found = apply(...inputs, sample.attributes ?? {}), outputs = Array.isArray(found) ? found : [found];
+    const wanted = Object.fromEntries(outputs.map((output, i) => [`${who} output ${i}`, output]));
+    if (!differentiable(op.definition)) return wanted;
+    const by = inputs.filter((tensor) =>
+      tensor !== null && tensor.dtype !== "u32" && tensor.dtype !== "i32"
+    ) as Tensor[];
+    const seed = square(outputs[0]);
+    for (const [i, gradient] of gradients(outputs[0], by, { seed }).entries()) {
+      if (gradient) wanted[`${who} gradient ${i}`] = gradient;
+    }
+    return wanted;
+  });
+  const run = async (outputs: Record<string, Tensor>) => {
+    const program = plan({ outputs }), compiled = await device.compile(program);
+    compiled.run(Object.fromEntries([...program.inputs.keys()].map((name) => [name, feeds[name]])));
+    const results = await compiled.read(...Object.keys(outputs));
+    device.release(compiled);
+    return { results, dispatches: dispatchesOf(program, device.facts.target).length };
+  };
+  const [one, two] = [await run(traced[0]), await run(traced[1])];
+  const both = await run({ ...traced[0], ...traced[1] });
+  deepEqual(both.results, { ...one.results, ...two.results }, `${op.definition.name} beside itself`);
+  ok(both.dispatches < one.dispatches + two.dispatches, `${op.definition.name} shares no dispatch`);
 }
 
 /** The values of a sample's input, as its format holds them. */

@@ -1,6 +1,6 @@
 import { ok } from "node:assert/strict";
 import { type AnyOp, inputNames } from "../../engine/graph/op.ts";
-import { type AnyOpFunction, checkExtremes, checkOverwriting, checkSample, openAs } from "./op_check.ts";
+import { type AnyOpFunction, checkBeside, checkExtremes, checkOverwriting, checkSample, openAs } from "./op_check.ts";
 
 const folder = new URL("../../engine/ops/", import.meta.url);
 
@@ -47,6 +47,12 @@ for (const op of ops) {
         await checkSample(device, op, sample);
         await checkExtremes(device, op, sample);
       }
+    });
+  }
+  for (const [target, device] of Object.entries(overwrites || (op.definition as AnyOp).runsAlone ? {} : devices)) {
+    Deno.test(`${name} runs beside itself in one dispatch, to the same bits, as on ${target}`, async () => {
+      const sample = samples.filter(({ ownKernelsOnly }) => !ownKernelsOnly || target === "this adapter").at(-1)!;
+      await checkBeside(device, op, sample);
     });
   }
   // Optimizers keep and read f32 alone.

@@ -5,6 +5,7 @@ import {
   add,
   concat,
   elementCount,
+  exp,
   input,
   pack,
   plan,
@@ -77,7 +78,7 @@ Deno.test("plan() clears a pack when its first part comes, unless the parts cove
 
 Deno.test("plan() lets packs share slots with what lives before and after them", () => {
   const x = input("x", [64]), y = square(pack([square(x), scale(x, { factor: 3 })], [0, 64], 128));
-  const z = scale(pack([square(reshape(y, [2, 64])), scale(x, { factor: 5 })], [0, 128], 192), { factor: 2 });
+  const z = scale(pack([square(reshape(y, [2, 64])), exp(x)], [0, 128], 192), { factor: 2 });
   // At most two of these live at once: the packs (128 and 192), y (128), the second pack's scaled copy (192).
   deepEqual([...plan({ outputs: { z } }).slots].sort((a, b) => a - b), [256, 768, 768]);
 });
@@ -198,17 +199,30 @@ function simulate(program: Program, outputs: Record<string, Tensor>): void {
   };
   for (const { name } of program.variables) memory.set(`${name} 0`, `variable ${name}`);
   for (const [name, { location }] of program.inputs) write({ ...location, access: "read_write" }, `input ${name}`);
-  for (const step of program.steps) {
-    const reads = step.bindings.filter(({ access }) => access === "read");
-    const writes = step.bindings.filter(({ access }) => access === "read_write");
-    for (const read of reads) ok(!writes.some((other) => cell(other, 0) === cell(read, 0)), "bound for both");
-    if (step.kind === "copy") write(writes[0], memory.get(cell(reads[0], reads[0].offsetBytes))!);
-    else if (step.kind === "clear") write(writes[0], "zeros");
-    else {
+  for (let first = 0, next; first < program.steps.length; first = next) {
+    next = first + 1;
+    const isBeside = (step?: Program["steps"][number]) => step?.kind === "node" && step.beside;
+    while (isBeside(program.steps[next])) next++;
+    // All that are side by side read before any of them writes.
+    const together = program.steps.slice(first, next).map((step) => ({
+      step,
+      reads: step.bindings.filter(({ access }) => access === "read"),
+      writes: step.bindings.filter(({ access }) => access === "read_write"),
+    }));
+    for (const read of together.flatMap(({ reads }) => reads)) {
+      const written = together.flatMap(({ writes }) => writes);
+      ok(!written.some((other) => cell(other, 0) === cell(read, 0)), "bound for both");
+    }
+    for (const { step, reads } of together) {
+      if (step.kind !== "node") continue;
       step.node.inputs.filter((tensor) => tensor !== null).forEach((tensor, i) =>
         check(reads[i], tensor, step.node.op.name)
       );
-      writes.forEach((binding, output) => write(binding, `node ${step.node.id} output ${output}`));
+    }
+    for (const { step, reads, writes } of together) {
+      if (step.kind === "copy") write(writes[0], memory.get(cell(reads[0], reads[0].offsetBytes))!);
+      else if (step.kind === "clear") write(writes[0], "zeros");
+      else writes.forEach((binding, output) => write(binding, `node ${step.node.id} output ${output}`));
     }
   }
   for (const [name, tensor] of Object.entries(outputs)) {

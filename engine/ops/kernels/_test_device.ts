@@ -21,6 +21,7 @@ export async function testDevice(): Promise<TestDevice> {
     maxInvocations: 256,
     maxWorkgroupStorageBytes: limits.maxComputeWorkgroupStorageSize,
     maxWorkgroupsPerDimension: 65535,
+    maxStorageBuffers: limits.maxStorageBuffersPerShaderStage,
   };
   const targets = [gpu];
   if (subgroupMinSize === subgroupMaxSize) targets.push({ ...gpu, cpu: true, subgroupSize: subgroupMinSize });

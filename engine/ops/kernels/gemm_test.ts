@@ -110,6 +110,7 @@ Deno.test("a GPU's tiles are large where there are many, and split the sum where
     maxInvocations: 1024,
     maxWorkgroupStorageBytes: 49152,
     maxWorkgroupsPerDimension: 65535,
+    maxStorageBuffers: 8,
   };
   const tile = (rows: number, columns: number, sum: number) => {
     const { depth: _, ...shape } = chooseWorkgroupTile({ rows, columns, sum, batch: 1 }, target);

@@ -1,0 +1,170 @@
+import type { Kernel, KernelTarget } from "../graph/kernel.ts";
+import { guaranteedBindingBytes, type Variable } from "../graph/tensor.ts";
+import { byName, inputNames } from "../graph/op.ts";
+import { canJoin, joinKernels, type KernelPart, kernelText } from "../plan/joined_kernel.ts";
+import { canStack, elementBytes, stackKernel } from "../plan/stacked_kernel.ts";
+import type { Binding, BufferReference, Location, Program, Step } from "../plan/plan.ts";
+import { shareSizes } from "./share_sizes.ts";
+
+/** What a run does at once: one kernel for one step of the program, or for several that are side by side. */
+export interface Dispatch {
+  /** Places of the steps in the program. */
+  readonly steps: readonly number[];
+  readonly label: string;
+  readonly kernel: Kernel;
+  readonly bindings: readonly Binding[];
+}
+
+/** A pack's buffer that is cleared between dispatches. */
+export interface Clear {
+  readonly clears: Location;
+}
+
+/**
+ * What a program's steps are on a given adapter, in order. Steps that are side by side run in one dispatch where they are alike and what each of them binds
+ * lies in the same buffers; what is left is joined as far as that compiles fast.
+ */
+export function dispatchesOf(program: Program, target: KernelTarget): (Dispatch | Clear)[] {
+  const made: (Dispatch | Clear)[] = [], open: Dispatch[][] = [];
+  const close = () => made.push(...joined(open.splice(0).map(stacked), target).map((each) => finished(each, target)));
+  for (const [index, step] of program.steps.entries()) {
+    if (step.kind !== "node" || !step.beside) close();
+    if (step.kind === "clear") {
+      made.push({ clears: step.bindings[0] });
+      continue;
+    }
+    const single = { steps: [index], ...kernelOf(step, target), bindings: step.bindings };
+    const same = open.find((parts) => fits(parts, single, target));
+    if (same) same.push(single);
+    else open.push([single]);
+  }
+  close();
+  return made;
+}
+
+/** How many dispatches a program is on a given adapter; planned without a GPU. */
+export function countDispatches(program: Program, target: KernelTarget): number {
+  return dispatchesOf(program, target).filter((each) => "kernel" in each).length;
+}
+
+function finished(dispatch: Dispatch, target: KernelTarget): Dispatch {
+  return target.cpu ? { ...dispatch, kernel: shareSizes(dispatch.kernel) } : dispatch;
+}
+
+/** Whether a step can be stacked on others. */
+function fits(parts: readonly Dispatch[], { kernel, bindings }: Dispatch, target: KernelTarget): boolean {
+  const [first] = parts;
+  return kernel.wgsl === first.kernel.wgsl && canStack(kernel) &&
+    kernel.workgroups[2] * (parts.length + 1) <= target.maxWorkgroupsPerDimension &&
+    bindings.every((binding, place) =>
+      sameBuffer(binding.buffer, first.bindings[place].buffer) &&
+      around([binding, ...parts.map((part) => part.bindings[place])]).sizeBytes <= guaranteedBindingBytes
+    );
+}
+
+/** What shows several parts of a buffer. */
+function around(bindings: readonly Binding[]): Binding {
+  const offsetBytes = Math.min(...bindings.map((each) => each.offsetBytes));
+  const end = Math.max(...bindings.map((each) => each.offsetBytes + each.sizeBytes));
+  return { ...bindings[0], offsetBytes, sizeBytes: end - offsetBytes };
+}
+
+function sameBuffer(a: BufferReference, b: BufferReference): boolean {
+  return a.kind === "slot"
+    ? b.kind === "slot" && a.slot === b.slot
+    : b.kind === "variable" && a.variable === b.variable;
+}
+
+/** Alike steps as one dispatch. */
+function stacked(parts: readonly Dispatch[]): Dispatch {
+  if (parts.length === 1) return parts[0];
+  const [{ label, kernel, bindings }] = parts, sizes = elementBytes(kernel);
+  const whole = bindings.map((_, place) => around(parts.map((part) => part.bindings[place])));
+  const offsets = whole.map(({ offsetBytes }, place) =>
+    parts.map((part) => (part.bindings[place].offsetBytes - offsetBytes) / sizes[place])
+  );
+  return {
+    steps: parts.flatMap(({ steps }) => steps),
+    label: `${label} and ${parts.length - 1} beside it`,
+    kernel: stackKernel(kernel, offsets),
+    bindings: whole,
+  };
+}
+
+/** Dispatches of one time, as few as they can be joined to. */
+function joined(dispatches: readonly Dispatch[], target: KernelTarget): Dispatch[] {
+  if (dispatches.length === 1) return [...dispatches];
+  const sets: (Dispatch & KernelPart)[][] = [];
+  for (const dispatch of dispatches) {
+    const { kernel, bindings } = dispatch, part = { ...dispatch, text: kernelText(kernel), shown: bindings.map(shown) };
+    const room = sets.find((parts) => canJoin([...parts, part], target) && !writesWhatOthersRead([...parts, part]));
+    if (room) room.push(part);
+    else sets.push([part]);
+  }
+  return sets.map((parts) => {
+    if (parts.length === 1) return parts[0];
+    const { kernel, bindings } = joinKernels(parts, target);
+    return {
+      steps: parts.flatMap(({ steps }) => steps),
+      label: parts.map(({ label }) => label).join(", "),
+      kernel,
+      bindings: bindings.map(({ part, place }) => parts[part].bindings[place]),
+    };
+  });
+}
+
+/** WebGPU binds no buffer for reading and for writing at once. */
+function writesWhatOthersRead(parts: readonly Dispatch[]): boolean {
+  const all = parts.flatMap(({ bindings }) => bindings), writes = all.filter(({ access }) => access === "read_write");
+  return all.some((each) => each.access === "read" && writes.some((other) => sameBuffer(each.buffer, other.buffer)));
+}
+
+/** What a binding shows, as a name. Variables may have equal names, so theirs are numbers. */
+function shown({ buffer, offsetBytes, sizeBytes }: Location): string {
+  return `${
+    buffer.kind === "slot" ? buffer.slot : `variable ${numberOf(buffer.variable)}`
+  } ${offsetBytes} ${sizeBytes}`;
+}
+
+const numbers = new WeakMap<Variable, number>();
+let count = 0;
+
+function numberOf(variable: Variable): number {
+  const number = numbers.get(variable) ?? count++;
+  numbers.set(variable, number);
+  return number;
+}
+
+function kernelOf(step: Exclude<Step, { kind: "clear" }>, target: KernelTarget): { label: string; kernel: Kernel } {
+  if (step.kind === "copy") {
+    return { label: `pack ${step.scope}`, kernel: copyKernel(step.bindings[0].sizeBytes, target) };
+  }
+  const { op, inputs, outputs, attributes, scope } = step.node;
+  const kernel = op.kernel({
+    inputs: byName(inputNames(op), inputs) as never,
+    outputs,
+    output: outputs[0],
+    attributes,
+    target,
+  });
+  return { label: scope ? `${op.name} ${scope}` : op.name, kernel };
+}
+
+/** Copies 4-byte words, one invocation each. */
+function copyKernel(sizeBytes: number, target: KernelTarget): Kernel {
+  const words = sizeBytes / 4, groups = Math.ceil(words / 64);
+  const x = Math.min(groups, target.maxWorkgroupsPerDimension);
+  return {
+    workgroups: [x, Math.ceil(groups / x), 1],
+    wgsl: `@group(0) @binding(0) var<storage, read> source: array<u32>;
+@group(0) @binding(1) var<storage, read_write> result: array<u32>;
+const WORDS = ${words}u;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) at: vec3u) {
+  let i = at.x + at.y * ${x * 64}u;
+  if (i < WORDS) { result[i] = source[i]; }
+}
+`,
+  };
+}

@@ -1,0 +1,67 @@
+import { deepEqual, equal, ok } from "node:assert/strict";
+import { dualStepProgram } from "../../bench/dual_step.ts";
+import { countDispatches, type KernelTarget } from "../../engine/mod.ts";
+
+/** Mesa's CPU driver as it describes itself, and a card that offers WebGPU's defaults alone. */
+const cpu: KernelTarget = {
+  cpu: true,
+  subgroupSize: 8,
+  f16: true,
+  maxInvocations: 1024,
+  maxWorkgroupStorageBytes: 32768,
+  maxWorkgroupsPerDimension: 65535,
+  maxStorageBuffers: 48,
+};
+const card: KernelTarget = {
+  cpu: false,
+  subgroupSize: 0,
+  f16: false,
+  maxInvocations: 256,
+  maxWorkgroupStorageBytes: 16384,
+  maxWorkgroupsPerDimension: 65535,
+  maxStorageBuffers: 8,
+};
+
+for (const mode of ["both", "frozen"] as const) {
+  const step = { base: "toy", pixels: 128, rank: 16, batches: [1, 1], mode, precision: "f32" } as const;
+
+  Deno.test(
+    `a dual step of the small base takes at most 60 % of its graph's dispatches, network 1 ${
+      mode === "both" ? "training" : "frozen"
+    }`,
+    async () => {
+      const whole = await dualStepProgram(step, { fused: false }), fused = await dualStepProgram(step);
+      for (const [name, target] of Object.entries({ cpu, card })) {
+        const count = countDispatches(fused, target), of = countDispatches(whole, target);
+        equal(
+          of,
+          whole.steps.filter(({ kind }) => kind !== "clear").length,
+          "nothing is joined unless it is asked for",
+        );
+        ok(count <= 0.6 * of, `${name}: ${count} of ${of}`);
+      }
+    },
+  );
+
+  Deno.test(
+    `nothing in front of the first module gets a gradient, network 1 ${mode === "both" ? "training" : "frozen"}`,
+    async () => {
+      const program = await dualStepProgram(step), backward = new Set<string>();
+      for (const each of program.steps) {
+        if (each.kind === "node" && each.node.op.name.includes("gradient")) backward.add(each.node.scope);
+      }
+      const networks = mode === "both" ? [1, 2] : [2];
+      ok(networks.every((k) => [...backward].some((scope) => scope.startsWith(`network_${k}.unet.down_blocks.0`))));
+      // LoRA modules begin in the first level's transformer, and in the first layer's attention of the text encoder.
+      const infront = [
+        /^network_\d\.unet\.(conv_in|time_)/,
+        /^network_\d\.unet\.down_blocks\.0\.resnets\.0/,
+        /^network_\d\.unet\.down_blocks\.0\.attentions\.0\.norm$/,
+        /^network_\d\.text_encoder\.text_model\.embeddings/,
+        /^network_\d\.text_encoder\.text_model\.encoder\.layers\.0\.layer_norm1/,
+      ];
+      deepEqual([...backward].filter((scope) => infront.some((pattern) => pattern.test(scope))), []);
+      if (mode === "frozen") deepEqual([...backward].filter((scope) => scope.startsWith("network_1")), []);
+    },
+  );
+}
