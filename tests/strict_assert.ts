@@ -5,7 +5,6 @@
  * @module
  */
 export {
-  deepStrictEqual,
   deepStrictEqual as deepEqual,
   doesNotMatch,
   match,
@@ -13,7 +12,6 @@ export {
   notStrictEqual as notEqual,
   ok,
   rejects,
-  strictEqual,
   strictEqual as equal,
   throws,
 } from "node:assert";

@@ -1,10 +1,4 @@
-import {
-  deepStrictEqual as deepEqual,
-  notDeepStrictEqual as notDeepEqual,
-  rejects,
-  strictEqual as equal,
-  throws,
-} from "node:assert/strict";
+import { deepEqual, equal, notDeepEqual, rejects, throws } from "node:assert/strict";
 import { flagsByName } from "../../cli/flags/table.ts";
 import { checkStatus, defaultOf } from "../../cli/settings/settings.ts";
 import { UsageError } from "../../cli/usage_error.ts";

@@ -1,4 +1,4 @@
-import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
+import { deepEqual, equal } from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { Dataset } from "../../data/dataset.ts";
 import { datasetSettings, type Subset, subsetSettings } from "../../data/subset.ts";

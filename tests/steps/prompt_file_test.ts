@@ -1,4 +1,4 @@
-import { deepStrictEqual as deepEqual, rejects } from "node:assert/strict";
+import { deepEqual, rejects } from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { readPromptFile } from "../../steps/outputs/prompt_file.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
+import { deepEqual, equal, ok } from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type LoraFileModule, readLora, writeLora } from "../../../formats/lora_file.ts";
