@@ -34,6 +34,9 @@ export async function train(command: Command, args: readonly string[]): Promise<
     if (values.debug_dataset) {
       notes.push("--debug_dataset stops before training: flags about that wait for a run without it");
     }
+    if (values.save_state && plan.calls.some(([step]) => step === "pretrainNetwork1") && settings.isPair) {
+      notes.push("--save_state saves none while network 1 is pretrained: a state is of both networks");
+    }
     for (const note of notes) console.error(`Note: ${note}`);
     if (values.print_recipe) {
       const command = commandText(args.filter((word) => word !== "--print_recipe"));

@@ -17,6 +17,7 @@ import {
   Variable,
 } from "../engine/mod.ts";
 import type { BaseModel } from "./base_model.ts";
+import type { NoiseSchedule, PredictionType } from "./noise/schedule.ts";
 import { planSampler, type SamplerName, stepMatrix } from "./noise/sampler.ts";
 import { type Adapters, stacked } from "./source.ts";
 
@@ -42,6 +43,8 @@ export interface SamplingOptions {
   readonly steps: number;
   /** Classifier-free guidance: 1 turns it off. Ho and Salimans 2022, https://arxiv.org/abs/2207.12598 */
   readonly guidance: number;
+  /** What the UNet with its adapters predicts; as the base's schedule says when left out. */
+  readonly predictionType?: PredictionType;
   /** Latent cells. */
   readonly width: number;
   readonly height: number;
@@ -78,7 +81,7 @@ export interface PlannedSampling {
 export function planSampling(base: SampledModel, options: SamplingOptions): PlannedSampling {
   const { batch, height, width, tokenRows, guidance } = options;
   const guided = guidance !== 1, passes = guided ? 2 * batch : batch;
-  const places = planSampler(options.sampler, base.schedule, options).memory;
+  const places = planSampler(options.sampler, scheduleOf(base, options), options).memory;
   const picture = [batch, height, width, 4], rows = [1 + places, 1, 1, 1, 1];
   const state = new Variable("sampled latents", { shape: [1 + places, ...picture], dtype: "f32" });
   const place = (at: number) => slice(state.tensor, { axis: 0, start: at, length: 1 });
@@ -174,7 +177,7 @@ export class CompiledSampler {
     }
     const ids = [...guided ? request.negativeIds : [], ...request.promptIds].flatMap((each) => Array.from(each));
     this.encode.run({ ids });
-    const plan = planSampler(sampler, this.base.schedule, { steps });
+    const plan = planSampler(sampler, scheduleOf(this.base, this.options), { steps });
     const keys = (step: number) =>
       Object.fromEntries(
         request.seeds.map((seed, i) => [`noise_key_${i}`, [seed >>> 0, Math.floor(seed / 2 ** 32), noiseStream, step]]),
@@ -205,6 +208,11 @@ export class CompiledSampler {
     for (const program of [this.encode, this.start, this.step]) this.device.release(program);
     this.device.free([this.state, this.context]);
   }
+}
+
+/** The base's noise, with what is predicted in it. */
+function scheduleOf({ schedule }: SampledModel, { predictionType }: SamplingOptions): NoiseSchedule {
+  return predictionType === undefined ? schedule : schedule.predicting(predictionType);
 }
 
 /** Standard normal noise, each picture from its own key `noise_key_<i>`. */

@@ -57,6 +57,7 @@ const optionNames: OptionNames<SampleOptions<NetworkThings>> = {
   sampler: true,
   steps: true,
   guidance: true,
+  predictionType: true,
   baselines: true,
 };
 const columnNames: OptionNames<SampleColumnOptions> = { name: true, prompt: true, networks: true, multiplier: true };

@@ -146,7 +146,7 @@ export const stateFlags = flagGroup("Stopping and going on", [
     from: "both",
     status: "works",
     does:
-      "save, beside files and at the end, all that is needed to go on: both networks, optimizers, place in the data",
+      "save, beside files and at the end, all that is needed to go on: both networks, optimizers, place in the data; not while network 1 is pretrained",
   },
   {
     name: "resume",
@@ -177,7 +177,7 @@ export const sampleFlags = flagGroup("Pictures while training", [
     default: null,
     from: "both",
     status: "works",
-    does: "make pictures every n steps, with each network and with both",
+    does: "make pictures every n steps, with each network on its own base and with both on network 1's",
     counts: "without --sample_every_n_epochs",
   },
   {

@@ -59,15 +59,32 @@ export function trainCalls(values: FlagValues, isPair: boolean, outputs: OutputO
 function firstCall(
   values: FlagValues,
   shared: ReturnType<typeof sharedTrainingOptions>,
-  { logs, resume }: OutputOptions,
+  { resume, ...outputs }: OutputOptions,
 ): StepCall {
   if (values.network_weights) return ["loadNetwork1", { weights: values.network_weights }];
   if (resume !== undefined) return ["loadNetwork1", { state: resume }];
   const { epochs: _, ...rest } = shared, { pretrain_steps } = values;
   const length = pretrain_steps === null ? shared : { ...rest, steps: pretrain_steps };
-  // Two trainings, two folders of logs.
-  const own = logs ? { logs: { ...logs, prefix: `${logs.prefix ?? ""}pretrain_` } } : {};
-  return ["pretrainNetwork1", { ...networkOptions(values, 1), ...length, ...ownTrainingOptions(values, 1), ...own }];
+  return ["pretrainNetwork1", {
+    ...networkOptions(values, 1),
+    ...length,
+    ...ownTrainingOptions(values, 1),
+    ...pretrainingOutputs(outputs),
+  }];
+}
+
+/** What the first of two trainings leaves behind: as the second, under names of its own, and no states, from which the second could not go on. */
+function pretrainingOutputs({ logs, save, samples }: Omit<OutputOptions, "resume">): OutputOptions {
+  const named = (names: { readonly network1?: string } = {}) => {
+    return { network1: names.network1 === undefined ? "pretrain" : `${names.network1}_pretrain` };
+  };
+  const { state: _, lastEpochsState: _e, lastStepsState: _s, ...files } = save ?? { folder: "" };
+  const isSaving = [files.everyEpochs, files.everySteps, files.timesPerRun].some((every) => every !== undefined);
+  return {
+    ...(logs ? { logs: { ...logs, prefix: `${logs.prefix ?? ""}pretrain_` } } : {}),
+    ...(isSaving ? { save: { ...files, names: named(files.names) } } : {}),
+    ...(samples ? { samples: { ...samples, names: named(samples.names) } } : {}),
+  };
 }
 
 /** Options that network 2 never has from network 1. */

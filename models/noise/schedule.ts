@@ -52,7 +52,7 @@ export class NoiseSchedule {
    * @throws {RangeError} If a variance is outside of (0, 1), the last is below the first, or there are fewer than two or more than
    * 100,000 timesteps.
    */
-  constructor(options: NoiseScheduleOptions = {}) {
+  constructor(private readonly options: NoiseScheduleOptions = {}) {
     const { trainTimesteps = 1000, betaStart = 0.00085, betaEnd = 0.012, predictionType = "epsilon" } = options;
     if (!Number.isInteger(trainTimesteps) || trainTimesteps < 2 || trainTimesteps > maxTimesteps) {
       throw new RangeError(
@@ -67,6 +67,11 @@ export class NoiseSchedule {
     this.predictionType = predictionType;
     this.betas = scaledLinearBetas(trainTimesteps, betaStart, betaEnd);
     this.alphasCumprod = cumulativeAlphas(this.betas);
+  }
+
+  /** The same noise for a model that predicts something else. */
+  predicting(predictionType: PredictionType): NoiseSchedule {
+    return predictionType === this.predictionType ? this : new NoiseSchedule({ ...this.options, predictionType });
   }
 
   /**

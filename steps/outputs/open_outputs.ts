@@ -1,4 +1,5 @@
 import type { BaseModel } from "../../models/base_model.ts";
+import type { PredictionType } from "../../models/noise/schedule.ts";
 import { hashFile, hashJson, type StepRun } from "../../pipeline/mod.ts";
 import type { LoadedBases, MergedLora } from "../values/bases.ts";
 import { contentOf } from "../values/checkpoint_content.ts";
@@ -26,6 +27,8 @@ export interface OutputContext {
   networks(content: TrainingContent): readonly (readonly [1 | 2, Network])[];
   /** Those of them that have trained. */
   trained(content: TrainingContent): readonly (readonly [1 | 2, Network])[];
+  /** What the training teaches to predict. */
+  readonly predictionType: PredictionType;
   readonly facts: StateFacts;
   readonly run: StepRun;
 }

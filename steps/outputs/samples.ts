@@ -3,7 +3,8 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { writeFileAtomically } from "../../formats/atomic_file.ts";
 import type { StepRun } from "../../pipeline/mod.ts";
-import type { LoadedBases } from "../values/bases.ts";
+import type { PredictionType } from "../../models/noise/schedule.ts";
+import { type LoadedBases, swappedBases } from "../values/bases.ts";
 import { checkOptions, type OptionNames } from "../values/check_options.ts";
 import type { Network } from "../values/network.ts";
 import { checkPictureOptions, type PictureOptions, PictureSampler } from "../values/picture_sampler.ts";
@@ -125,12 +126,15 @@ export interface SampleContext {
   readonly seed: number;
   /** All networks as they are now, by number. */
   networks(content: TrainingContent): readonly (readonly [1 | 2, Network])[];
-  /** Those of them that have trained. */
-  trained(content: TrainingContent): readonly (readonly [1 | 2, Network])[];
+  /** What the training teaches to predict. */
+  readonly predictionType: PredictionType;
   readonly run: StepRun;
 }
 
-/** Makes pictures while a training runs, with each network that has trained and with both, under sd-scripts' names. */
+/**
+ * Makes pictures while a training runs, with each network on its own base and with both on network 1's, under sd-scripts' names. A network that is frozen is
+ * pictured as well.
+ */
 export class SampleOutput implements TrainingOutput {
   readonly writes = "pictures";
   private constructor(
@@ -156,32 +160,36 @@ export class SampleOutput implements TrainingOutput {
   }
 
   async write({ step, epoch }: TrainingMoment, content: TrainingContent): Promise<void> {
-    const { bases, seed, run } = this.context, time = localTime(new Date());
+    const { bases, seed, predictionType, run } = this.context, time = localTime(new Date());
     const moment = this.options.everyEpochs === undefined ? { step } : { epoch };
     for (const { options, prompts } of this.groups) {
-      using sampler = await PictureSampler.open(bases, options);
-      for (const { name, stack } of this.stacks(content)) {
-        for (const prompt of prompts) {
-          const [{ pixels, width, height }] = await sampler.sample(
-            stack.map((network) => ({ network })),
-            [{ prompt: prompt.prompt, seed: prompt.seed ?? seed }],
-            { signal: run.signal },
-          );
-          const path = join(this.folder, pictureFileName(name, time, moment, prompt));
-          const png = await sharp(pixels, { raw: { width, height, channels: 3 } }).png().toBuffer();
-          await writeFileAtomically(path, [png]);
-          run.artifact(path, { isPassing: true });
+      for (const [base, stacks] of Map.groupBy(this.stacks(content), ({ base }) => bases[`network${base}`])) {
+        const own = base === bases.network1 ? bases : swappedBases(bases);
+        using sampler = await PictureSampler.open(own, { ...options, predictionType });
+        for (const { name, stack } of stacks) {
+          for (const prompt of prompts) {
+            const [{ pixels, width, height }] = await sampler.sample(
+              stack.map((network) => ({ network })),
+              [{ prompt: prompt.prompt, seed: prompt.seed ?? seed }],
+              { signal: run.signal },
+            );
+            const path = join(this.folder, pictureFileName(name, time, moment, prompt));
+            const png = await sharp(pixels, { raw: { width, height, channels: 3 } }).png().toBuffer();
+            await writeFileAtomically(path, [png]);
+            run.artifact(path, { isPassing: true });
+          }
         }
       }
     }
   }
 
-  private stacks(content: TrainingContent): { name: string; stack: readonly Network[] }[] {
+  private stacks(content: TrainingContent): { name: string; base: 1 | 2; stack: readonly Network[] }[] {
     const { network1, network2 } = this.options.names ?? {}, all = this.context.networks(content);
     const first = network1 === undefined ? "" : `${network1}_`,
       second = network2 === undefined ? `${first}2_` : `${network2}_`;
     const names = { 1: first, 2: all.length === 1 && network2 === undefined ? first : second };
-    const alone = this.context.trained(content).map(([number, network]) => ({ name: names[number], stack: [network] }));
-    return all.length === 1 ? alone : [...alone, { name: `${first}stack_`, stack: all.map(([, network]) => network) }];
+    const alone = all.map(([number, network]) => ({ name: names[number], base: number, stack: [network] }));
+    if (all.length === 1) return alone;
+    return [...alone, { name: `${first}stack_`, base: 1, stack: all.map(([, network]) => network) }];
   }
 }

@@ -32,6 +32,12 @@ export interface LoadedBases extends OpenedBases {
   release(): void;
 }
 
+/** The bases as network 2 alone has them: its own in the place of network 1's, and the other way round. */
+export function swappedBases(bases: LoadedBases): LoadedBases {
+  const { network1, network2, tokenizer1, tokenizer2 } = bases;
+  return { ...bases, network1: network2, network2: network1, tokenizer1: tokenizer2, tokenizer2: tokenizer1 };
+}
+
 /** Where the bases are: one for both networks, or one each. */
 export interface BaseNames {
   /**

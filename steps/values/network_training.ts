@@ -18,7 +18,7 @@ import { type NetworkStart, startingWeights } from "./network_start.ts";
 import { rememberStepTime, stepTimeKeys } from "./step_times.ts";
 import { datasetOf, type NetworkData, type TrainingData } from "./training_data.ts";
 import { fixedCaptions, TextOutputs, type TextSide } from "./text_outputs.ts";
-import { runTraining, trainingLength, type TrainingSide } from "./training_loop.ts";
+import { runTraining, trainingLength, trainingNoise, type TrainingSide } from "./training_loop.ts";
 import {
   networkSettings,
   type OwnTrainingOptions,
@@ -124,6 +124,7 @@ export async function trainNetworks(
         networksOf(content).flatMap((network, k) =>
           network === networks[k].start.network ? [] : [[networks[k].number, network] as const]
         ),
+      predictionType: trainingNoise(bases, options).predictionType,
       facts,
       run,
     });

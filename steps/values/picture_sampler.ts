@@ -1,6 +1,7 @@
 import { latentCells } from "../../data/resize.ts";
 import { SlotPool } from "../../engine/mod.ts";
 import { checkSampler } from "../../models/noise/sampler.ts";
+import type { PredictionType } from "../../models/noise/schedule.ts";
 import { CompiledSampler } from "../../models/sampling.ts";
 import { VaeModel } from "../../models/vae_model.ts";
 import type { LoadedBases } from "./bases.ts";
@@ -23,6 +24,8 @@ export interface PictureOptions {
   /** 7.5 when left out, as sd-scripts. */
   readonly guidance?: number;
   readonly negativePrompt?: string;
+  /** What the networks were trained to predict, see `vParameterization`; as the base's noise schedule says when left out. */
+  readonly predictionType?: PredictionType;
 }
 
 /** A network that acts while pictures are sampled. */
@@ -33,12 +36,18 @@ export interface StackedNetwork extends PlannedStackedNetwork {
 /**
  * Checks values before anything runs.
  *
- * @throws {RangeError} If there is no such sampler, a side is no multiple of 8 pixels, or a number is out of range, such as fewer than 4 steps with pndm.
+ * @throws {RangeError} If there is no such sampler, a side is no multiple of 8 pixels, or a number is out of range, such as fewer than 4 steps with pndm,
+ * or `predictionType` is none.
  */
 export function checkPictureOptions(options: PictureOptions): void {
-  const { width, height, sampler = "ddim", steps = 30, guidance = 7.5 } = options;
+  const { width, height, sampler = "ddim", steps = 30, guidance = 7.5, predictionType = "epsilon" } = options;
   checkSampler(sampler, { steps });
   if (!Number.isFinite(guidance)) throw new RangeError(`Cannot sample: guidance is ${guidance}, must be a number`);
+  if (predictionType !== "epsilon" && predictionType !== "v_prediction") {
+    throw new RangeError(
+      `Cannot sample: predictionType is ${JSON.stringify(predictionType)}, must be "epsilon" or "v_prediction"`,
+    );
+  }
   for (const [name, value] of Object.entries({ width, height })) {
     if (!Number.isInteger(value) || value < 8 || value % 8 !== 0) {
       throw new RangeError(`Cannot sample: ${name} is ${value} pixels, must be a multiple of 8 (one latent)`);

@@ -40,11 +40,12 @@ export class PictureStacks {
 
   /** How a stack is sampled. */
   sampling(stack: readonly PlannedStackedNetwork[], batch: number, tokenRows: number): SamplingOptions {
-    const { sampler = "ddim", steps = 30, guidance = 7.5, width, height } = this.options;
+    const { sampler = "ddim", steps = 30, guidance = 7.5, predictionType, width, height } = this.options;
     return {
       sampler: resolveSamplerName(sampler),
       steps,
       guidance,
+      ...predictionType === undefined ? {} : { predictionType },
       width: latentCells(width),
       height: latentCells(height),
       batch,

@@ -61,9 +61,10 @@ export async function planTraining(
     networks.length === 1 || number === 2 || phases.some((phase) => phase.network1Trains)
   );
   const built = networks.map(({ start: { options } }) => ({ options }));
-  const alone = trained.map((side) => [built[sides.indexOf(side)]]);
-  const stacks = networks.length === 1 ? alone : [...alone, built];
-  const pictures = options.samples && await planSampleMemory(bases, options.samples, stacks);
+  const alone = sides.map(({ number }, k) => ({ base: number, networks: [built[k]] }));
+  const stacks = networks.length === 1 ? alone : [...alone, { base: 1 as const, networks: built }];
+  const { predictionType } = trainingNoise(bases, options);
+  const pictures = options.samples && await planSampleMemory(bases, options.samples, predictionType, stacks);
   const disk = await trainingDiskUse(options, {
     ...{ epochs, stepsPerEpoch, totalSteps, stacks: stacks.length },
     networks: sides.map((side) => ({ ...side, trains: trained.includes(side), optimizerBytes: optimizerBytes(side) })),
@@ -98,7 +99,7 @@ export async function planTraining(
     lines: [
       ...runTableLines(table, datasets.map(({ name }) => name)),
       ...networks.length === 1 ? [] : [phaseText(phases, orthogonality)],
-      ...options.zeroTerminalSnr && trainingNoise(bases, options).predictionType !== "v_prediction"
+      ...options.zeroTerminalSnr && predictionType !== "v_prediction"
         ? ["zeroTerminalSnr without vParameterization: at the last timestep there is nothing but the noise to predict"]
         : [],
       ...captions.flatMap((known, k) =>

@@ -229,7 +229,16 @@ const cases: readonly Case[] = [
   // The state holds network 1.
   [["--freeze_network_1", "--save_state", "--resume=name-state"], "loadNetwork1", { state: "name-state" }],
   [["--freeze_network_1", "--resume=name-state", "--network_weights=a"], "loadNetwork1", { weights: "a" }],
-  [["--freeze_network_1", "--save_state"], "pretrainNetwork1", { save: undefined, resume: undefined }],
+  [["--freeze_network_1", "--save_state", "--save_last_n_epochs_state=1"], "pretrainNetwork1", {
+    save: { folder: "out", names: { network1: "name_pretrain" }, everyEpochs: 1 },
+    resume: undefined,
+  }],
+  [["--freeze_network_1", "--save_every_n_steps=3", "--output_name="], "pretrainNetwork1", {
+    save: { folder: "out", names: { network1: "pretrain" }, everyEpochs: 1, everySteps: 3 },
+  }],
+  [["--freeze_network_1", "--sample_every_n_steps=5", "--sample_prompts=p.txt"], "pretrainNetwork1", {
+    samples: { folder: "out", names: { network1: "name_pretrain" }, prompts: "p.txt", everySteps: 5 },
+  }],
 ];
 
 /** Flags that decide a setting of a data set, for both networks and for network 2 alone. */

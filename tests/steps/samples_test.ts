@@ -1,9 +1,11 @@
 import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { readdir, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
+import { writeSafetensors } from "../../formats/safetensors.ts";
 import * as d from "../../mod.ts";
+import { toyTensors } from "../models/checkpoint_files.ts";
 import { inNewFolder, runRecorded, smallData } from "./small_training.ts";
 
 const { network1, network2 } = d.things;
@@ -57,6 +59,96 @@ Deno.test("pictures are made while training, with each network and with both, as
     }
     // Two steps before they were others.
     ok(Buffer.compare(await pixels("mine", "000002_01_5"), await pixels("mine", "000004_01_5")) !== 0);
+  }));
+
+/** Pictures of networks whose training changes nothing that can be seen, by the names they begin with. */
+async function picturesOf(
+  folder: string,
+  bases: { readonly network1: string; readonly network2?: string },
+  options: Partial<d.TrainBothOptions>,
+): Promise<Map<string, Uint8Array>> {
+  const prompts = join(folder, "prompts.txt");
+  await writeFile(prompts, "a sks person --w 64 --h 64 --s 2 --d 5 --ss euler\n");
+  const samples = { folder, prompts, everySteps: 1, names: { network1: "mine" } };
+  const made = d.pipeline("still")
+    .use(d.loadBases(bases))
+    .use(d.readDreambooth({ ...await smallData(folder), resolution: 64, batchSize: 1 }))
+    .use(d.cacheLatents())
+    .use(d.trainBoth({ rank: 2, steps: 1, learningRate: 1e-20, samples, ...options }));
+  const { error } = await runRecorded(made, { folder: join(folder, "run") });
+  equal(error, null);
+  const pictures = new Map<string, Uint8Array>();
+  for (const name of await readdir(join(folder, "sample"))) {
+    const pixels = await sharp(join(folder, "sample", name)).raw().toBuffer();
+    pictures.set(name.replace(/_\d{14}_.*$/, ""), new Uint8Array(pixels));
+  }
+  return pictures;
+}
+
+/** The toy with one file of JSON changed. */
+async function changedToy(folder: string, file: string, change: object): Promise<string> {
+  await cp(d.toy.base, folder, { recursive: true });
+  const path = join(folder, file);
+  await writeFile(path, JSON.stringify({ ...JSON.parse(await readFile(path, "utf8")), ...change }));
+  return folder;
+}
+
+Deno.test("pictures while training velocity are read as velocity, whatever the base's configuration says", () =>
+  inNewFolder(async (folder) => {
+    const velocity = await changedToy(join(folder, "velocity"), "scheduler/scheduler_config.json", {
+      prediction_type: "v_prediction",
+    });
+    const made = async (name: string, base: string, options: Partial<d.TrainBothOptions>) => {
+      const own = join(folder, name);
+      await mkdir(own);
+      return await picturesOf(own, { network1: base }, options);
+    };
+    const noise = await made("noise", "toy", {}), asked = await made("asked", "toy", { vParameterization: true });
+    const own = await made("own", velocity, {}), both = await made("both", velocity, { vParameterization: true });
+    deepEqual([...noise.keys()].sort(), ["mine", "mine_2", "mine_stack"]);
+    for (const stack of noise.keys()) {
+      ok(Buffer.compare(noise.get(stack)!, asked.get(stack)!) !== 0, stack);
+      // The toy and its copy differ in that configuration alone.
+      deepEqual(asked.get(stack), own.get(stack));
+      deepEqual(both.get(stack), own.get(stack));
+    }
+  }));
+
+Deno.test("a frozen network is pictured too", () =>
+  inNewFolder(async (folder) => {
+    const prompts = join(folder, "prompts.txt");
+    await writeFile(prompts, "a person --w 64 --h 64 --s 1 --d 5\n");
+    const made = d.pipeline("frozen")
+      .use(d.loadBases({ network1: "toy" }))
+      .use(d.readDreambooth({ ...await smallData(folder), resolution: 64, batchSize: 1 }))
+      .use(d.cacheLatents())
+      .use(d.pretrainNetwork1({ rank: 2, steps: 1 }))
+      .use(d.freezeNetwork1({ mode: "full" }))
+      .use(d.trainNetwork2({ rank: 2, steps: 1, samples: { folder, prompts, everySteps: 1 } }));
+    equal((await runRecorded(made, { folder: join(folder, "run") })).error, null);
+    const names = (await readdir(join(folder, "sample"))).map((name) => name.replace(/\d{14}/, "T")).sort();
+    deepEqual(names, ["2_T_000001_00_5.png", "T_000001_00_5.png", "stack_T_000001_00_5.png"]);
+  }));
+
+Deno.test("network 2 alone is pictured on its own base, both networks on network 1's", () =>
+  inNewFolder(async (folder) => {
+    const other = join(folder, "other"),
+      unet = (await toyTensors("unet")).map(({ bytes, ...tensor }) => {
+        return { ...tensor, bytes: tensor.name === "conv_in.weight" ? new Uint8Array(bytes.length) : bytes };
+      });
+    await cp(d.toy.base, other, { recursive: true });
+    await writeSafetensors(join(other, "unet", "diffusion_pytorch_model.safetensors"), unet);
+    const made = async (name: string, bases: { network1: string; network2?: string }) => {
+      const own = join(folder, name);
+      await mkdir(own);
+      return await picturesOf(own, bases, {});
+    };
+    const unlike = await made("unlike", { network1: "toy", network2: other });
+    const first = await made("first", { network1: "toy" }), second = await made("second", { network1: other });
+    deepEqual(unlike.get("mine"), first.get("mine"));
+    deepEqual(unlike.get("mine_2"), second.get("mine_2"));
+    deepEqual(unlike.get("mine_stack"), first.get("mine_stack"));
+    ok(Buffer.compare(unlike.get("mine")!, unlike.get("mine_2")!) !== 0);
   }));
 
 Deno.test("prompts that cannot be used are found before the first step", () =>
