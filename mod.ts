@@ -75,6 +75,15 @@ export { DivergedError } from "./training/not_finite.ts";
 export type { StepFigures } from "./training/trainer.ts";
 export { type RunnableRecipe, runRecipe, type RunRecipeOptions } from "./cli/run_recipe.ts";
 export { runComparison } from "./cli/compare.ts";
+export {
+  type MeasuredFile,
+  type MeasuredModule,
+  measureLoras,
+  type Measurement,
+  measurementText,
+} from "./steps/lora_tools/measure.ts";
+export { interferenceHtml } from "./steps/report/interference_html.ts";
+export type { GroupInterference, ModuleInterference, SubspaceOverlap } from "./lora/interference.ts";
 export { comparison, type ComparisonRun } from "./steps/comparison/comparison.ts";
 export { type Cell } from "./steps/comparison/cell.ts";
 export { type ComparisonOptions, type Variant } from "./steps/comparison/variant.ts";

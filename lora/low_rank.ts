@@ -74,7 +74,16 @@ export function largestSingularValues(
   }
 }
 
-function first({ values, left, right }: SingularValues, rank: number): SingularValues {
+/** Below this share of the largest singular value a direction counts as none: float32 weights leave that much behind where there should be 0. */
+const noShare = 1e-6;
+
+/** How many singular values, largest first, count as more than 0. */
+export function numericalRank(values: readonly number[]): number {
+  return values.filter((value) => value > noShare * values[0]).length;
+}
+
+/** The largest of the singular values and their vectors. */
+export function first({ values, left, right }: SingularValues, rank: number): SingularValues {
   const columns = (matrix: Matrix) => matrix.subMatrix(0, matrix.rows - 1, 0, rank - 1);
   return { values: values.slice(0, rank), left: columns(left), right: columns(right) };
 }

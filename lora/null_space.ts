@@ -1,4 +1,5 @@
 import { Matrix, SingularValueDecomposition } from "ml-matrix";
+import { numericalRank } from "./low_rank.ts";
 import type { LoraModule, LoraNetwork, LoraValues } from "./network.ts";
 
 /** Which side of the modules is projected: what network 2 reads (down projections), or what it writes (up projections). */
@@ -47,13 +48,10 @@ function columnsOfUp({ rank }: LoraModule, values: Float32Array): Matrix {
   return Matrix.from1DArray(values.length / rank, rank, values);
 }
 
-/** Below this share of the largest singular value a direction counts as none. */
-const noShare = 1e-6;
-
 /** Columns without their parts in the space of others. */
 function removed(columns: Matrix, others: Matrix): Matrix {
   const { leftSingularVectors: left, diagonal } = new SingularValueDecomposition(others, { autoTranspose: true });
-  const rank = diagonal.filter((value) => value > noShare * diagonal[0]).length;
+  const rank = numericalRank(diagonal);
   if (rank === 0) return columns;
   const basis = left.subMatrix(0, left.rows - 1, 0, rank - 1);
   return Matrix.sub(columns, basis.mmul(basis.transpose().mmul(columns)));

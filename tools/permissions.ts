@@ -18,8 +18,8 @@ type Places = (args: readonly string[]) => Promise<{ written: readonly string[];
 const nowhere: Places = () => Promise.resolve({ written: [], models: [] });
 const into = (...written: string[]): Places => () => Promise.resolve({ written, models: [] });
 /** A file is written beside itself first, so its folder counts. */
-const besideOption = (name: string): Places => (args) =>
-  Promise.resolve({ written: valuesOf(name, args).map(dirname), models: [] });
+const besideOption = (...names: string[]): Places => (args) =>
+  Promise.resolve({ written: names.flatMap((name) => valuesOf(name, args)).map(dirname), models: [] });
 
 /** What a program's set in `deno.json` is called, and the places that its command line opens. */
 interface Program {
@@ -49,6 +49,7 @@ function programOf(path: string, args: readonly string[]): Program {
     if (command === "train") return { set: "train", places: () => trainPlaces(rest) };
     if (command === "new") return { set: "new", places: into(".") };
     if (command === "convert") return { set: "lora", places: into(...converted(rest).map(dirname)) };
+    if (command === "measure") return { set: "lora", places: besideOption("json", "html") };
     return { set: "lora", places: besideOption("save_to") };
   }
   // It takes data and bases from elsewhere, as `train` does.

@@ -38,6 +38,8 @@ Deno.test("A program may write where its command line says, and nowhere else", a
   deepEqual(await given("cli/main.ts train --help"), ["train"]);
   deepEqual(await given("cli/main.ts new"), ["new", "--allow-write=."]);
   deepEqual(await given("cli/main.ts inspect a/b.safetensors"), ["lora"]);
+  deepEqual(await given("cli/main.ts measure a/b c/d"), ["lora"]);
+  deepEqual(await given("cli/main.ts measure a/b c/d --json e/f --html=g/h"), ["lora", "--allow-write=e,g"]);
   deepEqual(await given("cli/main.ts convert a/b c/d --to kohya"), ["lora", "--allow-write=c"]);
   deepEqual(await given("cli/main.ts convert --alpha fold a/b --to=kohya c/d"), ["lora", "--allow-write=c"]);
   for (const tool of ["merge --models a b", "resize --model a", "extract --model_org a --model_tuned b"]) {

@@ -3,6 +3,7 @@ import { type CheckedHash, checkLoraHashes } from "../../formats/lora_hashes.ts"
 import { openTensorFile } from "../../formats/open_tensor_file.ts";
 import { SafetensorsFile } from "../../formats/safetensors.ts";
 import { blockName, deltaNorm, groupNorms, type GroupStrength, partName } from "../../lora/strength.ts";
+import { blockOrder } from "./block_order.ts";
 
 /** One module of an inspected file. */
 export interface InspectedModule {
@@ -111,9 +112,4 @@ function kindOf(down: readonly number[]): InspectedModule["kind"] {
   if (down.length === 2) return "linear";
   const kernel = `${down[2]}x${down[3]}`;
   return kernel === "1x1" ? "conv 1x1" : kernel === "3x3" ? "conv 3x3" : "conv";
-}
-
-function blockOrder(name: string): number {
-  return ["BASE", "IN", "M", "OUT"].findIndex((start) => name.startsWith(start)) * 100 +
-    Number(name.match(/\d+$/)?.[0] ?? 0);
 }

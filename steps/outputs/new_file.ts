@@ -10,10 +10,19 @@ import { writeFileAtomically } from "../../formats/atomic_file.ts";
  * @throws {DiskFullError} If there is no room for it.
  */
 export async function writeNewFile(path: string, what: string, text: string): Promise<void> {
+  await checkNewFile(path, what);
+  await writeFileAtomically(path, [new TextEncoder().encode(text)]);
+}
+
+/**
+ * Checks that a file can be written anew, before the work that it is to hold.
+ *
+ * @throws {Error} If the file is there, or its folder is not.
+ */
+export async function checkNewFile(path: string, what: string): Promise<void> {
   const isThere = (path: string) => stat(path).then(() => true, () => false);
   if (await isThere(path)) {
     throw new Error(`Cannot write ${what} to ${path}: it is there already; take it away or name another file`);
   }
   if (!await isThere(dirname(path))) throw new Error(`Cannot write ${what} to ${path}: its folder is not there`);
-  await writeFileAtomically(path, [new TextEncoder().encode(text)]);
 }
