@@ -50,7 +50,11 @@ export async function train(command: Command, args: readonly string[]): Promise<
   } catch (error) {
     if (!(error instanceof Error) || error instanceof UsageError) throw error;
     if (values.stack) console.error(error.stack);
-    throw asUsageError(error);
+    throw await asUsageError(
+      error,
+      values,
+      async (values) => await recipeOf(await planRecipe({ ...settings, values })).describe(),
+    );
   }
 }
 

@@ -1,9 +1,11 @@
 import { join } from "node:path";
+import { readLoraShapes } from "../formats/lora_file.ts";
 import { defineStep, hashFile } from "../pipeline/mod.ts";
 import type { HubOptions } from "../models/checkpoint/hub.ts";
 import { bases } from "./things.ts";
 import { checkOnAdapter } from "./values/check_adapter.ts";
 import { checkOptions } from "./values/check_options.ts";
+import { readNamedLora } from "./values/named_lora.ts";
 import { type BaseNames, loadBasesOn, type MergedLora, openBases } from "./values/bases.ts";
 import { type MixedPrecision, storageFormat } from "./values/mixed_precision.ts";
 import { contentOf } from "./values/checkpoint_content.ts";
@@ -86,6 +88,7 @@ export function loadBases(options: LoadBasesOptions) {
       }),
     plan: async () => {
       const opened = await openBases(names, kept);
+      for (const { weights } of merge) await readNamedLora(weights, "--base_weights", readLoraShapes);
       const distinct = [...new Set([opened.network1, opened.network2])];
       const baseBytes = distinct.reduce((total, base) => total + base.weightBytes, 0);
       return {

@@ -4,7 +4,7 @@ import type { StateFacts } from "./outputs/state_facts.ts";
 import { bases, network1 } from "./things.ts";
 import { checkOptions } from "./values/check_options.ts";
 import { buildNetwork, type Network, networkStore } from "./values/network.ts";
-import { hashStarts, resolveStart, startingWeights } from "./values/network_start.ts";
+import { checkStart, hashStarts, resolveStart, startingWeights } from "./values/network_start.ts";
 
 /** Options of `loadNetwork1`: either of them. */
 export interface LoadNetwork1Options {
@@ -36,10 +36,10 @@ export function loadNetwork1(options: LoadNetwork1Options) {
     gives: { network1 },
     fingerprint: source.fingerprint,
     plan: async ({ bases }) => {
-      const built = await source.options(),
-        { modules, parameterCount } = buildNetwork("network 1", bases.network1, built);
+      const built = await source.options(), lora = buildNetwork("network 1", bases.network1, built);
+      await checkStart(lora, weights);
       return {
-        figures: { modules: modules.length, parameters: parameterCount },
+        figures: { modules: lora.modules.length, parameters: lora.parameterCount },
         gives: { network1: { options: built } },
       };
     },
@@ -66,7 +66,7 @@ interface Source {
 function fileSource(weights: string): Source {
   // The file decides all ranks; this one is no module's.
   const start = { weights, ranksFromWeights: true, rank: 1 };
-  const options = async () => (await resolveStart(start)).options;
+  const options = async () => (await resolveStart(start, 1)).options;
   return {
     fingerprint: () => hashStarts(start),
     options,

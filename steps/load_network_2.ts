@@ -27,9 +27,9 @@ export function loadNetwork2(options: LoadNetwork2Options) {
     needs: { bases },
     gives: { network2 },
     fingerprint: () => hashStarts(start),
-    plan: async () => ({ gives: { network2: { options: (await resolveStart(start)).options } } }),
+    plan: async () => ({ gives: { network2: { options: (await resolveStart(start, 2)).options } } }),
     run: async ({ bases }, run) => {
-      const resolved = await resolveStart(start), lora = buildNetwork("network 2", bases.network2, resolved.options);
+      const resolved = await resolveStart(start, 2), lora = buildNetwork("network 2", bases.network2, resolved.options);
       const warn = (message: string) => run.warn(message);
       const values = await startingWeights(lora, resolved, { seed: 0, stream: 2, warn });
       return { network2: { options: resolved.options, weights: values, log: [], settings: { weights } } };

@@ -53,7 +53,11 @@ export function trainBoth(options: TrainBothOptions) {
   const { weights: _, ranksFromWeights: __, ...inherited } = shared;
   const built1 = networkOptions(name, shared), built2 = networkOptions(name, { ...inherited, ...second });
   const taskOf = async (): Promise<TrainingTask> => ({
-    networks: [{ number: 1, start: await resolveStart(built1) }, { number: 2, start: await resolveStart(built2), own }],
+    networks: [{ number: 1, start: await resolveStart(built1, 1) }, {
+      number: 2,
+      start: await resolveStart(built2, 2),
+      own,
+    }],
     options: shared,
     freezing,
     orthogonality,

@@ -66,7 +66,7 @@ export function trainNetwork2(options: TrainNetwork2Options) {
     claims: savingClaims(options.save),
     fingerprint: () => trainingFingerprint(options, built),
     plan: async ({ bases, data, latents, network1, freezing }) => {
-      const start = await resolveStart(built);
+      const start = await resolveStart(built, 2);
       const networks = [{ number: 1, start: { options: network1.options }, own }, { number: 2, start }] as const;
       return {
         ...await planTraining(bases, data, latents, { networks, options: coupled, freezing, orthogonality, stack }),
@@ -76,7 +76,7 @@ export function trainNetwork2(options: TrainNetwork2Options) {
     run: async ({ bases, data, latents, network1, freezing }, run) => {
       const networks = [
         { number: 1, start: { options: network1.options, network: network1 }, own },
-        { number: 2, start: await resolveStart(built) },
+        { number: 2, start: await resolveStart(built, 2) },
       ] as const;
       const task = { networks, options: coupled, freezing, orthogonality, stack };
       const [one, two] = await trainNetworks(bases, data, latents, task, run);

@@ -44,7 +44,7 @@ export const networkFlags = flagGroup("The LoRA networks", [
     from: "both",
     status: "works",
     does:
-      "more about the network: conv_dim and conv_alpha (3×3 convolutions), down_lr_weight, mid_lr_weight, up_lr_weight, block_lr_zero_threshold, block_dims, block_alphas, conv_block_dims, conv_block_alphas (blocks of the UNet), rank_dropout, module_dropout",
+      "more about the network: conv_dim and conv_alpha (3×3 convolutions), down_lr_weight, mid_lr_weight, up_lr_weight, block_lr_zero_threshold, block_dims, block_alphas, conv_block_dims, conv_block_alphas (blocks of the UNet), dropout (as --network_dropout), rank_dropout, module_dropout; two networks that train side by side have the same names, with values of their own",
   },
   {
     name: "network_weights",

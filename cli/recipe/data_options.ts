@@ -1,9 +1,9 @@
 import { readDatasetConfig } from "../../steps/dataset_config/read_dataset_config.ts";
 import type { ReadDatasetsOptions } from "../../steps/read_datasets.ts";
-import type { FlagValues } from "../flags/table.ts";
+import type { FlagName, FlagValues } from "../flags/table.ts";
 import { pythonFloat, pythonInt } from "../settings/python_numbers.ts";
 import { UsageError } from "../usage_error.ts";
-import { type NetworkSettings, settingsOf } from "./network_settings.ts";
+import { flagOf, type NetworkSettings, settingsOf } from "./network_settings.ts";
 import { allGiven, changed } from "./changed.ts";
 
 type DatasetOptions = ReadDatasetsOptions["network1"][number];
@@ -25,7 +25,7 @@ async function datasetsOf(values: FlagValues, network: 1 | 2): Promise<readonly 
   if (!file) return [datasetOf(values, network)];
   const settings = settingsOf(values, network);
   return await readDatasetConfig(file, {
-    ...sharedOptions(values, settings, true),
+    ...sharedOptions(values, network, true),
     numRepeats: settings.dataset_repeats,
   });
 }
@@ -41,14 +41,14 @@ function datasetOf(values: FlagValues, network: 1 | 2): DatasetOptions {
         metadataFile,
         ...changed({ numRepeats: [settings.dataset_repeats, 1] }),
       }],
-      ...sharedOptions(values, settings),
+      ...sharedOptions(values, network),
     };
   }
   if (!folder) {
     throw new UsageError("--train_data_dir is missing: a folder of folders <repeats>_<class> with pictures");
   }
   const reg = network === 1 ? values.reg_data_dir : values.reg_data_dir_2;
-  return { trainDataDir: folder, ...(reg ? { regDataDir: reg } : {}), ...sharedOptions(values, settings) };
+  return { trainDataDir: folder, ...(reg ? { regDataDir: reg } : {}), ...sharedOptions(values, network) };
 }
 
 /**
@@ -58,11 +58,13 @@ function datasetOf(values: FlagValues, network: 1 | 2): DatasetOptions {
  * step's own default is left out.
  */
 function sharedOptions(
-  { caption_extention }: FlagValues,
-  settings: NetworkSettings,
+  values: FlagValues,
+  network: 1 | 2,
   isForFile = false,
 ): DatasetOptions {
-  const resolution = resolutionOf(settings), taken = isForFile ? allGiven : changed;
+  const settings = settingsOf(values, network), { caption_extention } = values;
+  const resolution = resolutionOf(settings, flagOf(values, network, "resolution")),
+    taken = isForFile ? allGiven : changed;
   const buckets = () =>
     taken({
       enableBucket: [settings.enable_bucket, false],
@@ -90,31 +92,29 @@ function sharedOptions(
       flipAug: [settings.flip_aug, false],
       colorAug: [settings.color_aug, false],
       randomCrop: [settings.random_crop, false],
-      faceCropAugRange: [rangeOf(settings), null],
+      faceCropAugRange: [rangeOf(settings, flagOf(values, network, "face_crop_aug_range")), null],
     }),
   };
 }
 
 /** `2.0,4.0`: from, to. */
-function rangeOf({ face_crop_aug_range: text }: NetworkSettings): readonly [number, number] | null {
+function rangeOf({ face_crop_aug_range: text }: NetworkSettings, flag: FlagName): readonly [number, number] | null {
   if (!text) return null;
   const [from, to, ...more] = text.split(",").map(pythonFloat);
   if (from === undefined || to === undefined || more.length > 0) {
-    throw new UsageError(`--face_crop_aug_range is ${JSON.stringify(text)}, must be two numbers, such as 2.0,4.0`);
+    throw new UsageError(`--${flag} is ${JSON.stringify(text)}, must be two numbers, such as 2.0,4.0`);
   }
   return [from, to];
 }
 
 /** `512` or `512,768`: width, then height. */
-function resolutionOf({ resolution }: NetworkSettings): number | [number, number] | undefined {
+function resolutionOf({ resolution }: NetworkSettings, flag: FlagName): number | [number, number] | undefined {
   if (!resolution) return undefined;
   const sides = resolution.split(",").map(pythonInt);
   const [width, height] = sides;
   if (width === undefined || sides.length > 2 || sides.includes(undefined)) {
     throw new UsageError(
-      `--resolution is ${
-        JSON.stringify(resolution)
-      }, must be one size in pixels or width,height, such as 512 or 512,768`,
+      `--${flag} is ${JSON.stringify(resolution)}, must be one size in pixels or width,height, such as 512 or 512,768`,
     );
   }
   return height === undefined || height === width ? width : [width, height];

@@ -4,7 +4,7 @@ import { pythonFloat, pythonInt } from "../settings/python_numbers.ts";
 import { UsageError } from "../usage_error.ts";
 import { type ArgumentKinds, readArguments } from "./arguments.ts";
 import { changed } from "./changed.ts";
-import { settingsOf } from "./network_settings.ts";
+import { flagOf, settingsOf } from "./network_settings.ts";
 
 /** sd-scripts' rank where `--network_dim` is unset. */
 const rankOfUnset = 4;
@@ -29,6 +29,7 @@ const weights = {
 const argumentKinds = {
   conv_dim: wholeNumber,
   conv_alpha: number,
+  dropout: number,
   rank_dropout: number,
   module_dropout: number,
   down_lr_weight: weights,
@@ -41,15 +42,30 @@ const argumentKinds = {
   conv_block_alphas: list(number),
 } satisfies ArgumentKinds;
 
+/** What `--network_args` calls a network's option, for errors. */
+export const argumentOfOption: Readonly<Record<string, string>> = {
+  convRank: "conv_dim",
+  convAlpha: "conv_alpha",
+  rankDropout: "rank_dropout",
+  moduleDropout: "module_dropout",
+  blocks: "weights or ranks of blocks",
+};
+
 /** How one network is built, and what it starts from. */
 export function networkOptions(values: FlagValues, network: 1 | 2): NetworkStartOptions {
   checkModule(values.network_module);
   const { network_dim, network_alpha, network_args, network_dropout } = settingsOf(values, network);
-  const flag: FlagName = network === 2 && values.network_args_2 !== null ? "network_args_2" : "network_args";
+  const flag = flagOf(values, network, "network_args");
   const found = readArguments(flag, network_args, argumentKinds);
   if (found.conv_alpha !== undefined && found.conv_dim === undefined && found.conv_block_dims === undefined) {
     throw new UsageError(`--${flag} has conv_alpha, which needs conv_dim as well`);
   }
+  const dropoutFlag = flagOf(values, network, "network_dropout");
+  if (found.dropout !== undefined && network_dropout !== null && isSecond(flag) === isSecond(dropoutFlag)) {
+    throw new UsageError(`--${flag} has dropout, which --${dropoutFlag} gives as well: give one of them`);
+  }
+  const isNearer = network_dropout !== null && isSecond(dropoutFlag);
+  const dropout = isNearer ? network_dropout : found.dropout ?? network_dropout;
   const { network_train_unet_only: unetOnly, network_train_text_encoder_only: textOnly } = values;
   if (unetOnly && textOnly) {
     throw new UsageError(
@@ -76,11 +92,16 @@ export function networkOptions(values: FlagValues, network: 1 | 2): NetworkStart
       rankDropout: found.rank_dropout,
       moduleDropout: found.module_dropout,
     }),
-    ...changed({ dropout: [network_dropout, null] }),
+    ...changed({ dropout: [dropout, null] }),
     ...(Object.keys(blocks).length === 0 ? {} : { blocks }),
     ...(unetOnly ? { parts: ["unet"] } : textOnly ? { parts: ["text_encoder"] } : {}),
     ...(file ? { weights: file, ...changed({ ranksFromWeights: [values.dim_from_weights, false] }) } : {}),
   };
+}
+
+/** Whether a flag is network 2's own. */
+function isSecond(flag: FlagName): boolean {
+  return flag.endsWith("_2");
 }
 
 /** The options that are there. */

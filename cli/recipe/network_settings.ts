@@ -13,3 +13,9 @@ export function settingsOf(values: FlagValues, network: 1 | 2): NetworkSettings 
     },
   });
 }
+
+/** The flag that decides one of a network's settings: the one with `_2` where network 2 has it of its own. */
+export function flagOf<Name extends SecondFlag["name"]>(values: FlagValues, network: 1 | 2, name: Name): FlagName {
+  const own: string = `${name}_2`;
+  return network === 2 && flagsByName.has(own) && values[own as FlagName] !== null ? own as FlagName : name;
+}

@@ -1,4 +1,4 @@
-import type { FlagName } from "../flags/table.ts";
+import type { FlagName, FlagValues } from "../flags/table.ts";
 import { UsageError } from "../usage_error.ts";
 
 /** The flag that decides an option of a step. */
@@ -81,13 +81,23 @@ const flagOfMessage: readonly (readonly [RegExp, FlagName])[] = [
  * What a step says of an option that it cannot take, with the flag that the option comes from.
  *
  * @param error Of a step that was made or planned: the user has to change something.
+ * @param values With these it was thrown.
+ * @param prepare Makes and plans the steps with other values, and throws what they say.
  */
-export function asUsageError(error: Error): UsageError {
+export async function asUsageError(
+  error: Error,
+  values: FlagValues,
+  prepare: (values: FlagValues) => Promise<unknown>,
+): Promise<UsageError> {
   const { message } = error;
   // Steps say `Cannot train: learningRate is NaN, must be a number above 0`, and `network2.learningRate` of what network 2 has of its own.
   const [, owner, option] = error instanceof RangeError ? /: (?:(\w+)\.)?(\w+) is /.exec(message) ?? [] : [];
   const flag = flagOfMessage.find(([start]) => start.test(message))?.[1] ?? flagOfOption[`${owner}.${option}`] ??
     flagOfOption[option];
   if (flag === undefined) return new UsageError(message, { cause: error });
-  return new UsageError(`--${flag}${owner === "network2" ? "_2" : ""}: ${message}`, { cause: error });
+  const second: string = `${flag}_2`, own = values[second as FlagName] ?? null;
+  if (own === null) return new UsageError(`--${flag}: ${message}`, { cause: error });
+  // Most messages do not tell of which network the option is: where network 1's value in its place does as badly, it is that one.
+  const without = await prepare({ ...values, [second]: null }).then(() => null, (found: Error) => found.message);
+  return new UsageError(`--${without === message ? flag : second}: ${message}`, { cause: error });
 }

@@ -2,7 +2,7 @@ import type { NetworkStartOptions } from "../../steps/values/network.ts";
 import type { FlagValues } from "../flags/table.ts";
 import { UsageError } from "../usage_error.ts";
 import { changed } from "./changed.ts";
-import { networkOptions } from "./network_options.ts";
+import { argumentOfOption, networkOptions } from "./network_options.ts";
 import type { OutputOptions } from "./output_options.ts";
 import type { StepCall } from "./step_calls.ts";
 import {
@@ -96,7 +96,9 @@ function differingNetwork(values: FlagValues): Partial<NetworkStartOptions> {
   const missing = Object.keys(one).find((name) => !notInherited.includes(name) && !Object.hasOwn(two, name));
   if (missing !== undefined) {
     throw new UsageError(
-      `--network_args_2 leaves out what network 1 has (${missing}): trained side by side, network 2 has all that network 1 has, with values of its own`,
+      `--network_args_2 leaves out what network 1 has (${
+        argumentOfOption[missing] ?? missing
+      }): trained side by side, network 2 has all that network 1 has, with values of its own`,
     );
   }
   return Object.fromEntries(

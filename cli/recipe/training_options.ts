@@ -5,7 +5,7 @@ import { type PythonLiteral, pythonLiteral } from "../settings/python_literal.ts
 import { UsageError } from "../usage_error.ts";
 import { changed } from "./changed.ts";
 import type { OutputOptions } from "./output_options.ts";
-import { type NetworkSettings, settingsOf } from "./network_settings.ts";
+import { flagOf, type NetworkSettings, settingsOf } from "./network_settings.ts";
 
 /** How long a run is, and what both networks have in common. */
 export function sharedTrainingOptions(
@@ -65,7 +65,7 @@ function ownOptions(values: FlagValues, network: 1 | 2) {
     scheduleCycles: [schedule === "cosine_with_restarts" ? settings.lr_scheduler_num_cycles : null, 1],
     schedulePower: [schedule === "polynomial" ? settings.lr_scheduler_power : null, 1],
     optimizer: [optimizerOf(values, network), "AdamW"],
-    optimizerArguments: [argumentsOf(settings), null],
+    optimizerArguments: [argumentsOf(settings, flagOf(values, network, "optimizer_args")), null],
     maxGradNorm: [settings.max_grad_norm, 1],
     maxWeightNorm: [settings.scale_weight_norms, null],
     minSnrGamma: [settings.min_snr_gamma, 0],
@@ -114,20 +114,27 @@ function optimizerOf(values: FlagValues, network: 1 | 2): string {
 }
 
 /** `weight_decay=0.1`, `betas=0.9,0.99`: values as Python writes them. */
-function argumentsOf({ optimizer_args }: NetworkSettings): Readonly<Record<string, PythonLiteral>> | null {
+function argumentsOf(
+  { optimizer_args }: NetworkSettings,
+  flag: FlagName,
+): Readonly<Record<string, PythonLiteral>> | null {
   if (!optimizer_args?.length) return null;
-  return Object.fromEntries(optimizer_args.map((word) => {
+  const found: Record<string, PythonLiteral> = {};
+  for (const word of optimizer_args) {
     const equals = word.indexOf("=");
     if (equals < 0) {
       throw new UsageError(
-        `--optimizer_args has ${JSON.stringify(word)}, must be name=value, such as weight_decay=0.1`,
+        `--${flag} has ${JSON.stringify(word)}, must be name=value, such as weight_decay=0.1`,
       );
     }
+    const name = word.slice(0, equals).trim();
+    if (Object.hasOwn(found, name)) throw new UsageError(`--${flag} has ${name} twice`);
     try {
-      return [word.slice(0, equals).trim(), pythonLiteral(word.slice(equals + 1))];
+      found[name] = pythonLiteral(word.slice(equals + 1));
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
-      throw new UsageError(`--optimizer_args has ${JSON.stringify(word)}: ${error.message}`, { cause: error });
+      throw new UsageError(`--${flag} has ${JSON.stringify(word)}: ${error.message}`, { cause: error });
     }
-  }));
+  }
+  return found;
 }

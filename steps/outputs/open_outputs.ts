@@ -106,11 +106,11 @@ export async function readResumed(
   { resume }: OutputOptions,
   facts: StateFacts,
   totalSteps: number,
-  run: StepRun,
+  warn: (message: string) => void,
 ): Promise<SavedState | null> {
   if (resume === undefined) return null;
   const state = await suggestingAnother(resume, () => readState(resume)), { step } = state.content.state;
-  compareState(resume, state.facts, facts).forEach(run.warn);
+  compareState(resume, state.facts, facts).forEach(warn);
   if (step >= totalSteps) {
     throw new RangeError(
       `Cannot go on from the state ${resume}: it has done ${step} steps, and this training has ${totalSteps}; ask for ` +

@@ -19,6 +19,8 @@ export interface OpenedBases {
   readonly network1: BaseModel;
   /** The same object when both networks share their base. */
   readonly network2: BaseModel;
+  /** LoRA files that are merged into all of them. */
+  readonly merged?: readonly MergedLora[];
 }
 
 /** Base models on a device. */
@@ -26,8 +28,6 @@ export interface LoadedBases extends OpenedBases {
   readonly device: Device;
   readonly tokenizer1: Tokenizer;
   readonly tokenizer2: Tokenizer;
-  /** LoRA files that were merged into all of them. */
-  readonly merged?: readonly MergedLora[];
   /** Frees the device and all that lives on it. */
   release(): void;
 }
@@ -71,7 +71,8 @@ export function baseFolder(name: string): string {
 
 /** Opens configurations; no device is asked for. A base that both networks name is opened once. */
 export async function openBases(names: BaseNames, options: BaseModelOptions): Promise<OpenedBases> {
-  const { network1: first, network2: second = first, config, vae, hub } = names;
+  const { network1: first, network2: second = first, config, vae, hub, merge } = names;
+  const merged = merge ? { merged: merge } : {};
   const open = async (name: string) => {
     const checkpoint = await openCheckpoint(baseFolder(name), {
       ...config === undefined ? {} : { config: baseFolder(config) },
@@ -84,12 +85,12 @@ export async function openBases(names: BaseNames, options: BaseModelOptions): Pr
     return checkpoint;
   };
   const checkpoint1 = await open(first), network1 = await BaseModel.open(checkpoint1, options);
-  if (baseFolder(first) === baseFolder(second)) return { network1, network2: network1 };
+  if (baseFolder(first) === baseFolder(second)) return { network1, network2: network1, ...merged };
   const checkpoint2 = await open(second);
-  if (await haveSameContent(checkpoint1, checkpoint2)) return { network1, network2: network1 };
+  if (await haveSameContent(checkpoint1, checkpoint2)) return { network1, network2: network1, ...merged };
   const network2 = await BaseModel.open(checkpoint2, options);
   await checkAlike(network1, network2);
-  return { network1, network2 };
+  return { network1, network2, ...merged };
 }
 
 /** Two bases share latents, timesteps and file layout, so they must agree in VAE, noise schedule and layers. */
@@ -156,8 +157,7 @@ export async function loadBasesOn(
       await base.checkpoint.vae?.weightFiles(onFetched);
     }
     const [tokenizer1, tokenizer2 = tokenizer1] = tokenizers;
-    const merged = names.merge ? { merged: names.merge } : {};
-    return { ...opened, ...merged, device, tokenizer1, tokenizer2, release: () => device.dispose() };
+    return { ...opened, device, tokenizer1, tokenizer2, release: () => device.dispose() };
   } catch (error) {
     device.dispose();
     throw error;

@@ -9,7 +9,7 @@ import { baseHash, openOutputs, readResumed, withoutOutputs } from "../outputs/o
 import type { StateFacts, StateNetwork } from "../outputs/state_facts.ts";
 import { trainingMetadata } from "../outputs/training_metadata.ts";
 import type { TrainingContent } from "../outputs/training_output.ts";
-import type { LoadedBases } from "./bases.ts";
+import type { LoadedBases, OpenedBases } from "./bases.ts";
 import { couplingOptions, type OrthogonalitySetting, type StackSetting } from "./coupling_options.ts";
 import type { LatentProvider } from "./latents.ts";
 import { LiveLatents } from "./live_latents.ts";
@@ -86,7 +86,9 @@ export async function trainNetworks(
       sides.push({ number, base, lora, settings: settingsOf(network, options), dataset, tokenizer, texts });
     }
     const length = trainingLength(sides.map(({ dataset }) => dataset), options);
-    const { epochs, totalSteps } = length, facts = await stateFacts(task, sides, bases);
+    const { epochs, totalSteps } = length, facts = await stateFacts(task, sides, bases, device.facts.name);
+    // Before anything is opened to be written.
+    const resumed = await readResumed(options, facts, totalSteps, run.warn);
     const metadata = await trainingMetadata(
       sides.map(({ number, base, dataset }, k) => {
         const { start: { options: built }, own } = networks[k];
@@ -139,7 +141,7 @@ export async function trainNetworks(
       opened,
       { ...options, ...couplingOptions(task) },
       { ...freezing, orthogonality: orthogonality !== false },
-      { facts, outputs, resumed: await readResumed(options, facts, totalSteps, run), stepTime },
+      { facts, outputs, resumed, stepTime },
       run,
     );
     return networksOf(content);
@@ -153,11 +155,16 @@ function stackOf({ stack }: TrainingTask) {
   return stack === false ? {} : { stack };
 }
 
-/** What checkpoints and states of a training belong to. */
-async function stateFacts(
+/**
+ * What checkpoints and states of a training belong to.
+ *
+ * @param adapter Name of the device; null where none is asked yet.
+ */
+export async function stateFacts(
   task: TrainingTask,
-  sides: readonly TrainingSide[],
-  { merged, device: { facts: { name: adapter } } }: LoadedBases,
+  sides: readonly Pick<TrainingSide, "number" | "base" | "lora" | "dataset">[],
+  { merged }: OpenedBases,
+  adapter: string | null,
 ): Promise<StateFacts> {
   const { networks, options, freezing, orthogonality } = task, found: StateNetwork[] = [];
   for (const [k, { number, base, lora }] of sides.entries()) {

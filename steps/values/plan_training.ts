@@ -5,7 +5,7 @@ import { describeDataset } from "../../data/describe_dataset.ts";
 import { type Plan, sizeText } from "../../pipeline/mod.ts";
 import { epochPhase } from "../../training/phases.ts";
 import { planPhase } from "../../training/training_program.ts";
-import { outputLines } from "../outputs/open_outputs.ts";
+import { outputLines, readResumed } from "../outputs/open_outputs.ts";
 import { planSampleMemory } from "../outputs/sample_memory.ts";
 import { trainingDiskUse } from "../outputs/disk_use.ts";
 import { runTable, runTableLines } from "../report/run_table.ts";
@@ -16,7 +16,8 @@ import type { PlannedLatents } from "./latents.ts";
 import { heldOutShapes, microBatchKinds } from "./micro_batch_kinds.ts";
 import { activationFormat } from "./mixed_precision.ts";
 import { buildNetwork } from "./network.ts";
-import { captionsOf, dataOf, settingsOf, type TrainingTask } from "./network_training.ts";
+import { captionsOf, dataOf, settingsOf, stateFacts, type TrainingTask } from "./network_training.ts";
+import { checkStart } from "./network_start.ts";
 import { estimatedTime, stepTimeKeys } from "./step_times.ts";
 import { datasetOf, type TrainingData } from "./training_data.ts";
 import { trainingLength, trainingNoise } from "./training_loop.ts";
@@ -32,12 +33,17 @@ export async function planTraining(
   const sides = networks.map((network) => {
     const { number, start } = network, base = bases[`network${number}`];
     const lora = buildNetwork(`network ${number}`, base, start.options);
-    return { number, base, lora, settings: settingsOf(network, options) };
+    return { number, base, lora, settings: settingsOf(network, options), dataset: datasetOf(dataOf(data, number)) };
   });
-  const datasets = networks.map(({ number }) => datasetOf(dataOf(data, number)));
+  for (const [k, { lora }] of sides.entries()) await checkStart(lora, networks[k].start.weights);
+  const datasets = sides.map(({ dataset }) => dataset);
   const { stepsPerEpoch, totalSteps, epochs } = trainingLength(datasets, options);
+  // A run says what is otherwise than it was, once the device is known.
+  if (options.resume !== undefined) {
+    await readResumed(options, await stateFacts(task, sides, bases, null), totalSteps, () => {});
+  }
   const phases = Array.from({ length: epochs }, (_, epoch) => epochPhase(epoch, freezing));
-  const captions = sides.map((side, k) => captionsOf({ ...side, dataset: datasets[k] }, task));
+  const captions = sides.map((side) => captionsOf(side, task));
   const contextSizes = sides.map(({ base }, k) => captions[k] ? base.textConfig.size : undefined);
   const { kinds, count } = microBatchKinds(datasets, options, contextSizes);
   const resident = [...new Set([bases.network1, bases.network2])].flatMap((base) => base.variables);

@@ -43,10 +43,10 @@ export function trainAlone(name: string, number: 1 | 2, options: TrainAloneOptio
     },
     /** The step's plan, and what is known of the network. */
     plan: async ({ bases, data, latents }: PlannedValues<typeof needs>) => {
-      const start = await resolveStart(built);
+      const start = await resolveStart(built, number);
       return { plan: await planTraining(bases, data, latents, taskOf(start)), planned: { options: start.options } };
     },
     train: async ({ bases, data, latents }: Values<typeof needs>, run: StepRun) =>
-      (await trainNetworks(bases, data, latents, taskOf(await resolveStart(built)), run))[0],
+      (await trainNetworks(bases, data, latents, taskOf(await resolveStart(built, number)), run))[0],
   };
 }

@@ -84,6 +84,15 @@ const cases: readonly Case[] = [
   [["--freeze_network_1", "--network_alpha=3"], "trainNetwork2", { alpha: 3 }],
   [["--network_args", "conv_dim=4", "conv_alpha=2"], "trainBoth", { convRank: 4, convAlpha: 2 }],
   [["--freeze_network_1", "--network_args_2", "conv_dim=4"], "trainNetwork2", { convRank: 4 }],
+  [["--network_args", "dropout=0.1"], "trainBoth", { dropout: 0.1 }],
+  [["--network_args", "dropout=0.1", "--network_dropout_2=0.3"], "trainBoth", {
+    dropout: 0.1,
+    network2: { dropout: 0.3 },
+  }],
+  [["--network_args_2", "dropout=0.1", "--network_dropout=0.3"], "trainBoth", {
+    dropout: 0.3,
+    network2: { dropout: 0.1 },
+  }],
   [["--network_args", "rank_dropout=0.1", "module_dropout=0.2"], "trainBoth", { rankDropout: 0.1, moduleDropout: 0.2 }],
   [
     [
@@ -429,6 +438,10 @@ Deno.test("values that nothing can be made of are refused by name", async () => 
     ],
     [["--network_args", "conv_dim"], '--network_args has "conv_dim", must be name=value, such as conv_dim=…'],
     [["--network_args", "conv_dim=x"], '--network_args: conv_dim is "x", must be a whole number'],
+    [
+      ["--network_args", "dropout=0.1", "--network_dropout=0.2"],
+      "--network_args has dropout, which --network_dropout gives as well: give one of them",
+    ],
     [["--network_args", "conv_alpha=1"], "--network_args has conv_alpha, which needs conv_dim as well"],
     [
       ["--network_module=lycoris.kohya"],
@@ -443,10 +456,11 @@ Deno.test("values that nothing can be made of are refused by name", async () => 
       ["--optimizer_args", "weight_decay"],
       '--optimizer_args has "weight_decay", must be name=value, such as weight_decay=0.1',
     ],
+    [["--optimizer_args", "eps=1", "eps=2"], "--optimizer_args has eps twice"],
     [["--optimizer_args", "betas=(0.9"], '--optimizer_args has "betas=(0.9": a value is missing at the end'],
     [
       ["--network_args", "conv_dim=4", "--network_args_2"],
-      "--network_args_2 leaves out what network 1 has (convRank): trained side by side, network 2 has all that network 1 has, with values of its own",
+      "--network_args_2 leaves out what network 1 has (conv_dim): trained side by side, network 2 has all that network 1 has, with values of its own",
     ],
     [
       ["--base_weights=a", "--base_weights_multiplier", "1", "2"],

@@ -217,7 +217,7 @@ Deno.test("train leaves with 2 and names the flag where something is missing or 
       ],
       [
         [...base, "--network_args", "conv_dm=4"],
-        "--network_args has the unknown name conv_dm; did you mean conv_dim? Names are conv_dim, conv_alpha, rank_dropout, module_dropout, " +
+        "--network_args has the unknown name conv_dm; did you mean conv_dim? Names are conv_dim, conv_alpha, dropout, rank_dropout, module_dropout, " +
         "down_lr_weight, mid_lr_weight, up_lr_weight, block_lr_zero_threshold, block_dims, block_alphas, conv_block_dims, conv_block_alphas",
       ],
     ];
@@ -292,5 +292,5 @@ Deno.test("train leaves with 2 where the state that it should go on from is none
     const line = ["--pretrained_model_name_or_path=toy", "--train_data_dir=character", "--output_dir=out"];
     const { code, stderr } = await runCommand(["train", ...line, ...small, "--resume=none"], folder);
     equal(code, 2, stderr);
-    match(stderr, /failed: Cannot go on from the state none: there is no such folder$/m);
+    equal(stderr, "Cannot go on from the state none: there is no such folder\n");
   }));
