@@ -54,7 +54,10 @@ function finished(dispatch: Dispatch, target: KernelTarget): Dispatch {
 /** Whether a step can be stacked on others. */
 function fits(parts: readonly Dispatch[], { kernel, bindings }: Dispatch, target: KernelTarget): boolean {
   const [first] = parts;
-  return kernel.wgsl === first.kernel.wgsl && canStack(kernel) &&
+  // Some kernels take a size, such as the number of matrices in a batch, from the workgroups alone.
+  return kernel.wgsl === first.kernel.wgsl &&
+    kernel.workgroups.every((count, i) => count === first.kernel.workgroups[i]) &&
+    canStack(kernel) &&
     kernel.workgroups[2] * (parts.length + 1) <= target.maxWorkgroupsPerDimension &&
     bindings.every((binding, place) =>
       sameBuffer(binding.buffer, first.bindings[place].buffer) &&

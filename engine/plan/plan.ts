@@ -219,7 +219,9 @@ export function plan({ outputs: wanted = {}, effects = [], fused = true }: PlanO
   }
   /** Where a node that others run beside reads a tensor. */
   const sharedPlace = (tensor: Tensor): Place => {
-    const at = place(tensor), copy = copied.get(at.storage as Variable);
+    const at = place(tensor);
+    // What an op left in a variable lies in the variable itself; the copy has what was there when the run began.
+    const copy = originOf(tensor).source.kind === "variable" ? copied.get(at.storage as Variable) : undefined;
     return copy ? { ...copy, offsetBytes: copy.offsetBytes + at.offsetBytes } : at;
   };
   const draftOf = (node: Node, made: readonly Place[] | null): Draft => {
