@@ -1,3 +1,4 @@
+import { faceOf } from "./picture_cut.ts";
 import { type CaptionFileOptions, checkExtension, type FolderWarning, readImageFolder } from "./image_folder.ts";
 import type { DatasetOptions, SubsetOptions } from "./dataset_options.ts";
 import { findDreamboothFolders, refuseEmptyFolders } from "./dreambooth_folder.ts";
@@ -113,6 +114,11 @@ export async function readDataset(options: DatasetOptions, reading: ReadDatasetO
       continue;
     }
     const { images } = await listImages(subset, settings, reading, warnings);
+    if (settings.faceCropAugRange !== null && images.length > 0 && !images.some(({ path }) => faceOf(path))) {
+      warnings.push(
+        `${path}: no file's name ends in _<x>_<y>_<width>_<height> of a face: faceCropAugRange decides nothing there`,
+      );
+    }
     if (images.length === 0) {
       warnings.push(`${path} has no images`);
       continue;

@@ -184,3 +184,16 @@ Deno.test("readDataset() takes thousands of pictures, captions and entries of me
     ok(seconds < 8, `${seconds} seconds`);
   });
 });
+
+Deno.test("readDataset() tells where faces are to be cut around and no file's name has one", async () => {
+  await withPictures(async (root) => {
+    const subsets = ["1_cat", "3_sks dog"].map((name) => ({ imageDir: join(root, "train", name), classTokens: name }));
+    await draw(join(root, "train/1_cat/b_10_20_30_30.png"), 64, 64);
+    const { warnings } = await read({ resolution: 64, faceCropAugRange: [1, 2], subsets });
+    deepEqual(warnings, [
+      `${
+        subsets[1].imageDir
+      }: no file's name ends in _<x>_<y>_<width>_<height> of a face: faceCropAugRange decides nothing there`,
+    ]);
+  });
+});
