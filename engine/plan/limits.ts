@@ -17,8 +17,10 @@ export interface BufferLimits {
  * @throws {RangeError} If one is too large: scope, op, tensor, its bytes, the limit, and what to change.
  */
 export function checkLimits(program: Program, limits: BufferLimits): void {
-  for (const step of program.steps) {
-    if (step.kind === "clear") continue;
+  // What ops need is named first: packs copy what these read or made.
+  const nodes = program.steps.filter(({ kind }) => kind === "node"),
+    packs = program.steps.filter(({ kind }) => kind === "copy");
+  for (const step of [...nodes, ...packs]) {
     for (const [place, bound] of step.bindings.entries()) {
       if (bound.sizeBytes <= limits.maxBindingBytes) continue;
       throw new RangeError(

@@ -206,6 +206,7 @@ Deno.test("cacheLatents() refuses what shows other pixels at every step, and say
     const { error, events } = await run({ faceCropAugRange: [1, 2], flipAug: true });
     equal(error, null);
     deepEqual(events.flatMap((event) => event.type === "warning" ? [event.message] : []), [
+      `${imageDir}: no file's name ends in _<x>_<y>_<width>_<height> of a face: faceCropAugRange decides nothing there`,
       `faceCropAugRange of ${imageDir} has no effect: cached latents are those of the picture's middle`,
     ]);
   }));
