@@ -51,13 +51,16 @@ function finished(dispatch: Dispatch, target: KernelTarget): Dispatch {
   return target.cpu ? { ...dispatch, kernel: shareSizes(dispatch.kernel) } : dispatch;
 }
 
+/** Places that are not in equal steps are chosen by nested expressions; compilers recurse into them, and 192 overflow a thread's stack. */
+const mostStacked = 32;
+
 /** Whether a step can be stacked on others. */
 function fits(parts: readonly Dispatch[], { kernel, bindings }: Dispatch, target: KernelTarget): boolean {
   const [first] = parts;
   // Some kernels take a size, such as the number of matrices in a batch, from the workgroups alone.
   return kernel.wgsl === first.kernel.wgsl &&
     kernel.workgroups.every((count, i) => count === first.kernel.workgroups[i]) &&
-    canStack(kernel) &&
+    canStack(kernel) && parts.length < mostStacked &&
     kernel.workgroups[2] * (parts.length + 1) <= target.maxWorkgroupsPerDimension &&
     bindings.every((binding, place) =>
       sameBuffer(binding.buffer, first.bindings[place].buffer) &&
