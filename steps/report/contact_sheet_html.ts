@@ -1,7 +1,7 @@
 import sharp from "sharp";
 import type { RgbImage } from "../../data/image.ts";
 import type { ContactSection, ContactTile } from "./contact_sheet.ts";
-import { contentPolicy, escapeHtml } from "./html.ts";
+import { escapeHtml, htmlDocument } from "./html.ts";
 
 const style = `
 :root { color-scheme: light dark; --ink: #1a1a1a; --soft: #5c5c5c; --line: #d8d8d8; --paper: #ffffff; --mark: #d6006c; }
@@ -57,19 +57,11 @@ export async function contactSheetHtml(title: string, sections: readonly Contact
       }\n<ul>\n${items.join("\n")}\n</ul>\n</section>`,
     );
   }
-  return `<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="${contentPolicy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeHtml(title)}</title>
-<style>${style}</style>
-</head>
-<body>
-<h1>${escapeHtml(title)}</h1>
+  return htmlDocument({
+    title,
+    style,
+    body: `<h1>${escapeHtml(title)}</h1>
 ${parts.join("\n")}
-</body>
-</html>
-`;
+`,
+  });
 }

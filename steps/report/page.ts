@@ -1,4 +1,4 @@
-import { contentPolicy, escapeHtml } from "./html.ts";
+import { escapeHtml, htmlDocument } from "./html.ts";
 
 const style = `
 :root { color-scheme: light dark; --ink: #1a1a1a; --soft: #5c5c5c; --line: #d8d8d8; --paper: #ffffff; }
@@ -57,17 +57,10 @@ export interface Page {
 
 /** A page as one HTML file that needs no network, no script and no other file; readable in black and white, on paper and in the dark. */
 export function htmlPage({ title, heading, lead, note, sections }: Page): string {
-  return `<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="${contentPolicy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeHtml(title)}</title>
-<style>${style}</style>
-</head>
-<body>
-<header>
+  return htmlDocument({
+    title,
+    style,
+    body: `<header>
 <h1>${escapeHtml(heading)}</h1>
 <p class="lead">${escapeHtml(lead)}</p>
 <p class="soft">${note}</p>
@@ -75,9 +68,8 @@ export function htmlPage({ title, heading, lead, note, sections }: Page): string
 <main>
 ${sections.filter((text) => text !== "").join("\n")}
 </main>
-</body>
-</html>
-`;
+`,
+  });
 }
 
 /** A section under a title, empty without parts. */

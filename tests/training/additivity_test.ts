@@ -1,12 +1,10 @@
 import { equal, ok, rejects } from "node:assert/strict";
 import { input, plan } from "../../engine/mod.ts";
 import { LoraNetwork } from "../../lora/network.ts";
-import type { LayerInfo } from "../../models/source.ts";
 import { RandomStream } from "../../random/philox.ts";
 import { measureAdditivity } from "../../training/additivity.ts";
-import type { TrainableBase } from "../../training/denoising.ts";
 import type { TrainBatch } from "../../training/feeds.ts";
-import { openTiny, tinyBatch, tinyNetwork, uploadByRule } from "./tiny_training.ts";
+import { oneLayer, oneLayerBase, openTiny, tinyBatch, tinyNetwork, uploadByRule } from "./tiny_training.ts";
 
 const { device, base } = await openTiny();
 const [one, two] = ([1, 2] as const).map((number) => tinyNetwork(base, number, { learningRate: 1 }));
@@ -87,18 +85,9 @@ Deno.test("the error of a network stacked on itself is that of its doubled stren
 });
 
 Deno.test("in a model of one linear layer all changes add up", async () => {
-  const layer: LayerInfo = {
-    ...{ path: "mid_block.attentions.0.proj_in", kind: "linear", inSize: 4, outSize: 4, kernel: 0, stride: 0 },
-    family: "Transformer2DModel",
-  };
-  const linear: TrainableBase = {
-    latentScale: 1,
-    encode: (ids) => ids,
-    denoise: (sample, _timesteps, _context, { adapters }) => adapters(layer)?.(sample, sample) ?? sample,
-  };
-  const [network1, network2] = [1, 2].map((k) => new LoraNetwork(`small ${k}`, { unet: [layer] }, { rank: 2 }));
+  const [network1, network2] = [1, 2].map((k) => new LoraNetwork(`small ${k}`, { unet: [oneLayer] }, { rank: 2 }));
   for (const lora of [network1, network2]) uploadByRule(device, { lora } as typeof one);
-  const { error, change2 } = await measureAdditivity(device, { ...request, base: linear, network1, network2 });
+  const { error, change2 } = await measureAdditivity(device, { ...request, base: oneLayerBase, network1, network2 });
   ok(change2 > 1e-4 && error < 1e-9, `${error}`);
 });
 

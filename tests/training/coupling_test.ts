@@ -2,31 +2,25 @@ import { deepEqual, equal, ok, throws } from "node:assert/strict";
 import { input, plan } from "../../engine/mod.ts";
 import { uniformByRule } from "../../formats/weights_by_rule.ts";
 import { LoraNetwork, type Part } from "../../lora/network.ts";
-import { type LayerInfo, stacked } from "../../models/source.ts";
+import { stacked } from "../../models/source.ts";
 import type { CouplingOptions } from "../../training/coupling.ts";
-import type { TrainableBase } from "../../training/denoising.ts";
 import { makeUpdater } from "../../training/network_settings.ts";
 import type { StackOptions } from "../../training/stack_loss.ts";
 import { haltFlag, type StepForm, type StepNetwork, traceStep } from "../../training/step_graph.ts";
 import type { TrainerNetwork } from "../../training/trainer.ts";
-import { openTiny, tinyNetwork, uploadByRule } from "./tiny_training.ts";
+import { oneLayer, oneLayerBase, openTiny, tinyNetwork, uploadByRule } from "./tiny_training.ts";
 
 const { device, base } = await openTiny(), settings = { learningRate: 1e-3, maxGradNorm: 0 };
 const tiny = ([1, 2] as const).map((number) => tinyNetwork(base, number, settings));
 const [one, two] = tiny.map(({ lora }) => lora);
 
-/** A model of one layer: what it predicts is linear in each matrix, so that differences are exact. */
-const layer: LayerInfo = {
-  ...{ path: "mid_block.attentions.0.proj_in", kind: "linear", inSize: 4, outSize: 4, kernel: 0, stride: 0 },
-  family: "Transformer2DModel",
-};
-const linear: TrainableBase = {
-  latentScale: 1,
-  encode: (ids) => ids,
-  denoise: (sample, _timesteps, _context, { adapters }) => adapters(layer)?.(sample, sample) ?? sample,
-};
 const small = ([1, 2] as const).map((number): TrainerNetwork => {
-  return { number, base: linear, lora: new LoraNetwork(`small ${number}`, { unet: [layer] }, { rank: 2 }), settings };
+  return {
+    number,
+    base: oneLayerBase,
+    lora: new LoraNetwork(`small ${number}`, { unet: [oneLayer] }, { rank: 2 }),
+    settings,
+  };
 });
 for (const network of [...tiny, ...small]) uploadByRule(device, network);
 

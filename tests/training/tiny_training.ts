@@ -7,6 +7,8 @@ import { Device } from "../../engine/mod.ts";
 import { uniformByRule, weightByRule } from "../../formats/weights_by_rule.ts";
 import { LoraNetwork, type LoraOptions } from "../../lora/network.ts";
 import { BaseModel } from "../../models/base_model.ts";
+import type { LayerInfo } from "../../models/source.ts";
+import type { TrainableBase } from "../../training/denoising.ts";
 import type { TrainBatch } from "../../training/feeds.ts";
 import type { NetworkSettings } from "../../training/network_settings.ts";
 import { type StepFigures, Trainer, type TrainerNetwork, type TrainerState } from "../../training/trainer.ts";
@@ -78,3 +80,15 @@ export async function trainTiny(
     trainer.dispose();
   }
 }
+
+/** The layer of a model of one layer: what that predicts is linear in each matrix, so that differences are exact. */
+export const oneLayer: LayerInfo = {
+  ...{ path: "mid_block.attentions.0.proj_in", kind: "linear", inSize: 4, outSize: 4, kernel: 0, stride: 0 },
+  family: "Transformer2DModel",
+};
+/** The model of that layer. */
+export const oneLayerBase: TrainableBase = {
+  latentScale: 1,
+  encode: (ids) => ids,
+  denoise: (sample, _timesteps, _context, { adapters }) => adapters(oneLayer)?.(sample, sample) ?? sample,
+};
