@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "@commander-js/extra-typings";
 import { comparison } from "../steps/comparison/comparison.ts";
 import type { ComparisonOptions } from "../steps/comparison/variant.ts";
+import { seedList } from "./seed_list.ts";
 import { runRecipe } from "./run_recipe.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -11,15 +12,6 @@ function wholeNumber(name: string, text: string): number {
   const value = Number(text);
   if (text.trim() !== "" && Number.isSafeInteger(value) && value > 0) return value;
   throw new UsageError(`--${name} is ${JSON.stringify(text)}, must be a whole number above 0`);
-}
-
-function seedList(text: string): number[] {
-  const range = text.match(/^(\d+)-(\d+)$/);
-  if (range) {
-    const [first, last] = [Number(range[1]), Number(range[2])];
-    if (first <= last && last - first < 1000) return Array.from({ length: last - first + 1 }, (_, i) => first + i);
-  } else if (/^\d+(,\d+)*$/.test(text)) return text.split(",").map(Number);
-  throw new UsageError(`--seeds is ${JSON.stringify(text)}, must be a list such as 1,2,5 or a range such as 1-5`);
 }
 
 function makeCommand(name: string) {
@@ -112,7 +104,7 @@ export function comparisonOptions(avatars: ComparisonOptions, args: readonly str
   const options: ComparisonOptions = {
     ...avatars,
     folder: flags.output_dir ?? avatars.folder,
-    seeds: flags.seeds === undefined ? avatars.seeds : seedList(flags.seeds),
+    seeds: flags.seeds === undefined ? avatars.seeds : seedList(flags.seeds, "--seeds"),
     variants: [baseline, ...chosen],
   };
   if (flags.pretrained_model_name_or_path !== undefined) return ownComparison(flags, options);

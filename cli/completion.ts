@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import type { Flag } from "./flags/flag.ts";
 import { flagsByName } from "./flags/table.ts";
+import { shellQuoted } from "./shell_text.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** Shells that flags can be completed in. */
@@ -53,7 +54,7 @@ function bashScript(commands: Commands): string {
   });
   return [
     '# In ~/.bashrc, with the project\'s folder: eval "$(deno run -A <folder>/tools/launch.ts <folder>/cli/main.ts completion bash)"',
-    `dualora() { ${commandLine(singleQuoted)} "$@"; }`,
+    `dualora() { ${commandLine(shellQuoted)} "$@"; }`,
     "_dualora() {",
     '  local current="${COMP_WORDS[COMP_CWORD]}" flag="${COMP_WORDS[COMP_CWORD-1]}"',
     "  COMPREPLY=()",
@@ -85,14 +86,14 @@ function zshScript(commands: Commands): string {
     const action = words ? `(${words.join(" ")})` : isPath(flag) ? "_files" : "";
     const value = type === "switch" ? "" : `:${flag.value ?? type}:${action}`;
     const text = does.replace(/[[\]:\\]/g, "\\$&");
-    return `        ${singleQuoted(`--${name}${type === "switch" ? "" : "="}[${text}]${value}`)}`;
+    return `        ${shellQuoted(`--${name}${type === "switch" ? "" : "="}[${text}]${value}`)}`;
   });
   return [
     '# In ~/.zshrc, behind compinit, with the project\'s folder: eval "$(deno run -A <folder>/tools/launch.ts <folder>/cli/main.ts completion zsh)"',
-    `dualora() { ${commandLine(singleQuoted)} "$@"; }`,
+    `dualora() { ${commandLine(shellQuoted)} "$@"; }`,
     "_dualora() {",
     "  if (( CURRENT == 2 )); then",
-    `    _values command ${[...commands].map(([name, does]) => singleQuoted(`${name}[${does}]`)).join(" ")}`,
+    `    _values command ${[...commands].map(([name, does]) => shellQuoted(`${name}[${does}]`)).join(" ")}`,
     "    return",
     "  fi",
     "  case $words[2] in",
@@ -147,10 +148,6 @@ function valuesOf({ type, choices }: Flag): readonly string[] | undefined {
 
 function isPath({ value }: Flag): boolean {
   return value !== undefined && pathValues.includes(value);
-}
-
-function singleQuoted(text: string): string {
-  return `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
 function fishQuoted(text: string): string {

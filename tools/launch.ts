@@ -4,26 +4,12 @@
  *
  * @module
  */
+import { forwardSignals } from "../cli/forward_signals.ts";
 import { cacheFolder } from "../steps/values/cache_folder.ts";
 import { launchEnvironment } from "./launch_environment.ts";
 import { permissionFlags } from "./permissions.ts";
 import { projectFolder } from "./project_files.ts";
 import { setUpOrExit } from "./setup.ts";
-
-/** Hands signals that end or change a run on to a child process, as long as it lives. */
-export function forwardSignals(child: Deno.ChildProcess): () => void {
-  // A terminal sends Ctrl-C to the whole group by itself; handing it on would make it two.
-  const signals: [Deno.Signal, boolean][] = [["SIGINT", !Deno.stdin.isTerminal()]];
-  if (Deno.build.os !== "windows") signals.push(["SIGTERM", true], ["SIGHUP", true], ["SIGUSR2", true]);
-  const listeners = signals.map(([signal, handOn]) => {
-    const listener = () => {
-      if (handOn) child.kill(signal);
-    };
-    Deno.addSignalListener(signal, listener);
-    return () => Deno.removeSignalListener(signal, listener);
-  });
-  return () => listeners.forEach((remove) => remove());
-}
 
 if (import.meta.main) {
   const scriptAt = Deno.args.findIndex((argument) => !argument.startsWith("-"));

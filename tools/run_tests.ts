@@ -10,7 +10,7 @@
 import { mkdir, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative, resolve, sep } from "node:path";
-import { forwardSignals } from "./launch.ts";
+import { forwardSignals } from "../cli/forward_signals.ts";
 import { launchEnvironment } from "./launch_environment.ts";
 import { projectFolder } from "./project_files.ts";
 import { setUpOrExit } from "./setup.ts";

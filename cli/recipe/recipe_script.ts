@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import * as things from "../../steps/things.ts";
+import { shellText } from "../shell_text.ts";
 import type { RecipePlan } from "./step_calls.ts";
 
 /** Widest line of a script. */
@@ -73,11 +74,6 @@ function wrapped(command: string): string[] {
 /** A command line as somebody would type it. */
 export function commandText(args: readonly string[]): string {
   return `deno task train ${shellText(args)}`.trimEnd();
-}
-
-/** Words as a shell reads them. */
-function shellText(words: readonly string[]): string {
-  return words.map((word) => /^[\w./,:=+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
 }
 
 /**

@@ -2,8 +2,8 @@ import type { Command } from "@commander-js/extra-typings";
 import type { Flag, FlagDefault } from "../flags/flag.ts";
 import { type FlagName, flagsByName, type FlagValues } from "../flags/table.ts";
 import { UsageError } from "../usage_error.ts";
-import { readSettingsFile, settingsPath } from "./settings_file.ts";
-import { rawValues } from "./train_command.ts";
+import { readSettingsFile, type SettingsFile, settingsPath } from "./settings_file.ts";
+import { makeTrainCommand, rawValues } from "./train_command.ts";
 
 /** All settings of a run: command line before settings file before default. */
 export interface Settings {
@@ -26,15 +26,23 @@ const secondData: readonly FlagName[] = ["train_data_dir_2", "in_json_2", "datas
  * @throws {UsageError} If the settings file cannot be used.
  */
 export async function readSettings(command: Command): Promise<Settings> {
-  const notes: string[] = [];
   const { config_file: file, output_config: isWritten } = rawValues(command);
   if (isWritten && file === null) throw new UsageError("--output_config needs --config_file=<file>, which it writes");
-  if (typeof file === "string" && !isWritten) {
-    const found = await readSettingsFile(settingsPath(file), flagsByName);
-    notes.push(...found.notes);
-    for (const [name, value] of found.values) {
-      if (command.getOptionValueSource(name) !== "cli") command.setOptionValueWithSource(name, value, "config");
-    }
+  const isRead = typeof file === "string" && !isWritten;
+  return completed(command, isRead ? await readSettingsFile(settingsPath(file), flagsByName) : noFile);
+}
+
+/** Without a settings file. */
+const noFile: SettingsFile = { values: new Map(), notes: [] };
+
+/** The settings that a file with these values makes, without a command line. */
+export function settingsOf(values: SettingsFile["values"]): Settings {
+  return completed(makeTrainCommand().parse([], { from: "user" }), { values, notes: [] });
+}
+
+function completed(command: Command, file: SettingsFile): Settings {
+  for (const [name, value] of file.values) {
+    if (command.getOptionValueSource(name) !== "cli") command.setOptionValueWithSource(name, value, "config");
   }
   const isGiven = (name: string) => command.getOptionValueSource(name) !== "default";
   const isPair = secondData.some((name) => isGiven(name) && rawValues(command)[name] !== "");
@@ -44,7 +52,7 @@ export async function readSettings(command: Command): Promise<Settings> {
   const given = new Set([...flagsByName.keys()].filter(isGiven) as FlagName[]);
   // The command has an option for each flag of the table, from which the type is made.
   const values = rawValues(command) as FlagValues;
-  return { values, given, isPair, notes };
+  return { values, given, isPair, notes: file.notes };
 }
 
 /**

@@ -1,10 +1,10 @@
-import { readFile } from "node:fs/promises";
-import { parse, stringify, TomlError, type TomlTable } from "smol-toml";
+import { stringify, type TomlTable } from "smol-toml";
 import { nearestName } from "../../steps/values/nearest_name.ts";
 import { commandFlags } from "../flags/command.ts";
 import type { Flag } from "../flags/flag.ts";
 import { UsageError } from "../usage_error.ts";
 import { writeForUser } from "../write_new_file.ts";
+import { isTable, readTomlFile } from "./read_toml.ts";
 import { readTomlValue } from "./read_value.ts";
 
 /** Flags that say what to do with settings cannot be in a file. */
@@ -31,19 +31,13 @@ export function settingsPath(name: string): string {
 export async function readSettingsFile(path: string, flags: ReadonlyMap<string, Flag>): Promise<SettingsFile> {
   const values = new Map<string, unknown>(), places = new Map<string, string>(), notes: string[] = [];
   const take = (key: string, value: unknown, place: string) => {
-    const flag = flags.get(key) ?? [...flags.values()].find(({ alias }) => alias === key);
-    if (!flag) {
-      throw new UsageError(`${place}: unknown key ${key}; did you mean ${nearestName(key, [...flags.keys()])}?`);
-    }
-    if (notInFiles.includes(flag.name)) {
-      throw new UsageError(`${place}: ${key} is for the command line, not for a settings file`);
-    }
+    const flag = flagOfKey(key, place, flags);
     const before = places.get(flag.name);
     if (before !== undefined) notes.push(`${key} is in ${before} and again in ${place}, which counts`);
     values.set(flag.name, readTomlValue(flag, value, `${place}: ${key}`));
     places.set(flag.name, place);
   };
-  for (const [key, value] of Object.entries(await readTables(path))) {
+  for (const [key, value] of Object.entries((await readTomlFile(path, "settings")).table)) {
     if (!isTable(value)) {
       take(key, value, path);
       continue;
@@ -60,6 +54,23 @@ export async function readSettingsFile(path: string, flags: ReadonlyMap<string, 
 }
 
 /**
+ * The flag that a key of a file stands for.
+ *
+ * @param place Where the key stands, for errors.
+ * @throws {UsageError} If there is none of that name, or it cannot be in a file.
+ */
+export function flagOfKey(key: string, place: string, flags: ReadonlyMap<string, Flag>): Flag {
+  const flag = flags.get(key) ?? [...flags.values()].find(({ alias }) => alias === key);
+  if (!flag) {
+    throw new UsageError(`${place}: unknown key ${key}; did you mean ${nearestName(key, [...flags.keys()])}?`);
+  }
+  if (notInFiles.includes(flag.name)) {
+    throw new UsageError(`${place}: ${key} is for the command line, not for a settings file`);
+  }
+  return flag;
+}
+
+/**
  * Writes the values that differ from the defaults.
  *
  * @throws {UsageError} If there is a file already, or it cannot be written.
@@ -67,26 +78,4 @@ export async function readSettingsFile(path: string, flags: ReadonlyMap<string, 
 export async function writeSettingsFile(path: string, values: Readonly<Record<string, unknown>>): Promise<void> {
   const written = Object.entries(values).filter(([name]) => !notInFiles.includes(name) && name !== "wandb_api_key");
   await writeForUser(path, "settings", stringify(Object.fromEntries(written) as TomlTable));
-}
-
-async function readTables(path: string): Promise<TomlTable> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    const code = (error as { code?: string }).code;
-    if (code === "ENOENT") throw new UsageError(`Cannot read settings from ${path}: there is no such file`);
-    if (code === "EISDIR") throw new UsageError(`Cannot read settings from ${path}: it is a folder`);
-    throw error;
-  }
-  try {
-    return parse(text);
-  } catch (error) {
-    if (!(error instanceof TomlError)) throw error;
-    throw new UsageError(`${path}, line ${error.line}, column ${error.column}: ${error.message.split("\n")[0]}`);
-  }
-}
-
-function isTable(value: unknown): value is TomlTable {
-  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Date);
 }

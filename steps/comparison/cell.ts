@@ -7,6 +7,7 @@ import { retentionOf } from "../measure_retention.ts";
 import type { Regions } from "../report/regions.ts";
 import type { SampleSheet } from "../values/sample_sheet.ts";
 import { sampleStore } from "../sample.ts";
+import { lastFigures } from "./last_figures.ts";
 import { columns } from "./recipes.ts";
 
 /** One variant with one seed, done. */
@@ -19,9 +20,6 @@ export interface Cell {
   readonly figures: Readonly<Record<string, number>>;
   readonly seconds: number;
 }
-
-/** Steps at the end of a training whose figures are averaged. */
-const lastSteps = 10;
 
 /** What of a training is worth a column. */
 const trainingFigure = /^(loss_2|orth_\w+|stack_\w+)$/;
@@ -53,11 +51,8 @@ export function cellFigures(
     figures.outfit_share = figures.outfit_stack / figures.outfit_alone;
   }
   Object.assign(figures, { additivity: additivity.error, change_1: additivity.change1, change_2: additivity.change2 });
-  const last = log.slice(-lastSteps).map(({ values }) => values);
-  for (const name of Object.keys(last.at(-1) ?? {}).filter((name) => trainingFigure.test(name))) {
-    figures[name] = last.reduce((sum, values) => sum + values[name], 0) / last.length;
-  }
-  return figures;
+  const last = Object.entries(lastFigures(log)).filter(([name]) => trainingFigure.test(name));
+  return { ...figures, ...Object.fromEntries(last) };
 }
 
 /** A cell that was finished with these settings; null where there is none. */

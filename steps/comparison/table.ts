@@ -1,3 +1,4 @@
+import { markdownTable } from "../report/markdown_table.ts";
 import type { Cell } from "./cell.ts";
 import { type MeanInterval, meanInterval, type PairedTest, pairedTest } from "./statistics.ts";
 import type { Variant } from "./variant.ts";
@@ -73,7 +74,7 @@ export function tableText(rows: readonly ComparisonRow[]): string {
   const others = Object.entries(told).filter(([name]) => has(name));
   const header = ["variant", "seeds", ...tested.map(([, label]) => label)];
   return [
-    markdown(
+    markdownTable(
       header,
       rows.map(({ variant, seeds, figures }) => [
         variant,
@@ -81,7 +82,7 @@ export function tableText(rows: readonly ComparisonRow[]): string {
         ...tested.map(([name]) => figures[name] ? figureText(figures[name]) : ""),
       ]),
     ),
-    markdown(
+    markdownTable(
       ["variant", ...others.map(([, label]) => label)],
       rows.map(({ variant, figures }) => [
         variant,
@@ -89,11 +90,6 @@ export function tableText(rows: readonly ComparisonRow[]): string {
       ]),
     ),
   ].join("\n\n");
-}
-
-function markdown(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
-  return [line(header), line(header.map(() => "---")), ...rows.map(line)].join("\n");
 }
 
 function figureText({ mean, half, count, test }: RowFigure): string {

@@ -1,4 +1,5 @@
 import { durationText } from "../../pipeline/mod.ts";
+import { textTable } from "./text_table.ts";
 
 /** What a column of pictures was made with. */
 export type ColumnKind =
@@ -186,8 +187,6 @@ export function reportText(report: Report): string {
       cell(column.outfitTaken, shares.get(column)?.outfit),
     ]),
   ];
-  const widths = [0, 1, 2].map((index) => Math.max(...rows.map((row) => row[index].length)));
-  const table = rows.map((row) => row.map((text, index) => text.padEnd(widths[index])).join("  ").trimEnd());
   const terms = report.training.flatMap((run) => {
     const text = finalValue(run, "orth_te"), unet = finalValue(run, "orth_unet");
     return text === undefined || unet === undefined
@@ -197,7 +196,7 @@ export function reportText(report: Report): string {
   const machine = `${adapter.name}${adapter.cpu ? " (CPU)" : ""}`;
   return [
     `dualora ${report.dualora}, seed ${report.seed}, ${machine}, ${durationText(totalSeconds(report))}`,
-    ...table,
+    ...textTable(rows),
     ...wrap(resultText(report)),
     ...terms,
     `Pictures: ${report.samples}`,

@@ -1,4 +1,5 @@
 import { type DualTraining, encodingBytes, type Precision, samplingBytes, trainingBytes } from "./figures.ts";
+import { markdownTable } from "../../steps/report/markdown_table.ts";
 
 /** What is kept in 16 bits, by `mixedPrecision` of the bases and of the training. */
 const storages: readonly { name: string; precision: Precision; activations: Precision }[] = [
@@ -82,7 +83,7 @@ async function precisionTable(): Promise<string> {
       }
     }
   }
-  return table(["Bases", "Network 1", "In 16 bits", "Kept", "With gradient checkpointing"], rows);
+  return markdownTable(["Bases", "Network 1", "In 16 bits", "Kept", "With gradient checkpointing"], rows);
 }
 
 async function eightBitTable(): Promise<string> {
@@ -93,7 +94,7 @@ async function eightBitTable(): Promise<string> {
       rows.push([bases === 1 ? "one" : "two", network1Trains ? "trains" : "frozen", ...cells]);
     }
   }
-  return table(["Bases", "Network 1", "Kept", "With gradient checkpointing"], rows);
+  return markdownTable(["Bases", "Network 1", "Kept", "With gradient checkpointing"], rows);
 }
 
 async function sizeTable(): Promise<string> {
@@ -103,7 +104,7 @@ async function sizeTable(): Promise<string> {
       rows.push([`${pixels}×${pixels}`, `${batch}`, ...await bothWays({ ...ordinary, pixels, batch })]);
     }
   }
-  return table(["Pictures", "Batch", "Kept", "With gradient checkpointing"], rows);
+  return markdownTable(["Pictures", "Batch", "Kept", "With gradient checkpointing"], rows);
 }
 
 async function partsTable(): Promise<string> {
@@ -119,7 +120,7 @@ async function partsTable(): Promise<string> {
       rows.push([name, ...[bases, networks, slots, all].map(gigabytes)]);
     }
   }
-  return table(["", "Bases", "Networks", "Step", "Together"], rows);
+  return markdownTable(["", "Bases", "Networks", "Step", "Together"], rows);
 }
 
 async function otherTable(): Promise<string> {
@@ -129,7 +130,7 @@ async function otherTable(): Promise<string> {
     const bytes = [await encodingBytes({ precision, pixels }), await samplingBytes({ precision, pixels, rank })];
     rows.push([`${pixels}×${pixels}`, ...bytes.map(gigabytes)]);
   }
-  return table(["Pictures", "Caching latents", "Sampling"], rows);
+  return markdownTable(["Pictures", "Caching latents", "Sampling"], rows);
 }
 
 /** Without and with gradient checkpointing. */
@@ -143,8 +144,4 @@ async function bothWays(training: DualTraining): Promise<string[]> {
 
 function gigabytes(bytes: number): string {
   return (bytes / 1e9).toFixed(1);
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  return [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 }
