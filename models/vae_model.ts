@@ -24,7 +24,8 @@ export interface EncodedPicture {
  * can leave f16's range.
  */
 export class VaeModel {
-  private readonly programs = new Map<string, CompiledProgram>();
+  private readonly programs = new Map<string, Promise<CompiledProgram>>();
+  private readonly compiled: CompiledProgram[] = [];
   /** Programs for pictures of different sizes take turns. */
   private readonly pool: SlotPool;
 
@@ -193,21 +194,25 @@ export class VaeModel {
     );
   }
 
-  /** Frees programs and weights. */
+  /** Frees programs and weights; nothing may be on its way. */
   free(): void {
-    for (const program of this.programs.values()) this.device.release(program);
+    for (const program of this.compiled.splice(0)) this.device.release(program);
     this.programs.clear();
     this.pool.dispose();
     this.device.free(this.weights.all.map((spec) => spec.variable));
   }
 
-  private async program(key: string, planned: () => Program): Promise<CompiledProgram> {
+  /** Compiled once, also where several ask for it at the same time. */
+  private program(key: string, planned: () => Program): Promise<CompiledProgram> {
     let program = this.programs.get(key);
-    if (!program) {
-      program = await this.device.compile(planned(), { pool: this.pool });
-      this.programs.set(key, program);
-    }
+    if (!program) this.programs.set(key, program = this.compile(planned()));
     return program;
+  }
+
+  private async compile(program: Program): Promise<CompiledProgram> {
+    const compiled = await this.device.compile(program, { pool: this.pool });
+    this.compiled.push(compiled);
+    return compiled;
   }
 }
 

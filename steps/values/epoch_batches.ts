@@ -19,17 +19,12 @@ export function epochSteps(
   const steps: (() => Promise<TrainBatch[][]>)[] = [];
   for (let at = 0; at < rows.length; at += accumulation) {
     const micro = rows.slice(at, at + accumulation);
-    steps.push(async () => {
-      const made: TrainBatch[][] = [];
-      for (const batches of micro) {
-        const row: TrainBatch[] = [];
-        for (const [k, batch] of batches.entries()) {
-          row.push(await trainBatch(batch, sides[k], latents, prompts));
-        }
-        made.push(row);
-      }
-      return made;
-    });
+    // All at once: each batch's pictures are decoded before its first one waits for the device.
+    steps.push(() =>
+      Promise.all(
+        micro.map((batches) => Promise.all(batches.map((batch, k) => trainBatch(batch, sides[k], latents, prompts)))),
+      )
+    );
   }
   return steps;
 }

@@ -25,9 +25,13 @@ class LiveEncoder implements OpenedLatents {
   constructor(private readonly vae: VaeModel) {}
 
   async get(samples: readonly Sample[]): Promise<PictureLatents[]> {
-    const found: PictureLatents[] = [];
-    for (const sample of samples) found.push(await this.encode(sample));
-    return found;
+    const pictures: Float32Array[] = [];
+    // All before the first is encoded: the device may be busy with a step, and reading back waits for that.
+    for (const sample of samples) {
+      const { image: { path } } = sample;
+      pictures.push(await prepareTensor(await readImageBytes(path), path, sample));
+    }
+    return await Promise.all(samples.map((sample, i) => this.encode(sample, pictures[i])));
   }
 
   [Symbol.dispose](): void {
@@ -35,9 +39,10 @@ class LiveEncoder implements OpenedLatents {
   }
 
   /** As sd-scripts without a cache: a draw from the distribution; keyed, so that the same sample is drawn alike. */
-  private async encode(sample: Sample): Promise<PictureLatents> {
-    const { image: { path }, cut: { size }, draw } = sample;
-    const picture = await prepareTensor(await readImageBytes(path), path, sample);
+  private async encode(
+    { image: { path }, cut: { size }, draw }: Sample,
+    picture: Float32Array,
+  ): Promise<PictureLatents> {
     const [{ mean, logvar }] = await this.vae.encode([picture], size, this.encoding(size));
     if (!mean.every(Number.isFinite)) throw new Error(`Cannot train: the VAE makes NaN of ${path}`);
     const noise = draw === null ? null : new RandomStream(draw).nextNormals(mean.length);

@@ -2,7 +2,7 @@ import type { Dataset } from "../../data/dataset.ts";
 import type { BaseModel } from "../../models/base_model.ts";
 import type { Tokenizer } from "../../models/clip/tokenizer.ts";
 import type { StepRun } from "../../pipeline/mod.ts";
-import type { TrainingNoise } from "../../training/feeds.ts";
+import type { TrainBatch, TrainingNoise } from "../../training/feeds.ts";
 import { type EpochPhase, epochPhase, type FreezeOptions } from "../../training/phases.ts";
 import { DivergedError, skipReason } from "../../training/not_finite.ts";
 import { ExplosionWatch } from "../../training/explosion_watch.ts";
@@ -26,6 +26,7 @@ import type { LoadedBases, OpenedBases } from "./bases.ts";
 import { epochSteps } from "./epoch_batches.ts";
 import { StepClock } from "./step_clock.ts";
 import { HeldOut } from "./held_out.ts";
+import { oneAhead } from "./one_ahead.ts";
 import { activationFormat } from "./mixed_precision.ts";
 import type { OpenedLatents } from "./latents.ts";
 import type { TextOutputs } from "./text_outputs.ts";
@@ -92,8 +93,8 @@ export async function runTraining(
   run: StepRun,
 ): Promise<TrainingContent> {
   const datasets = sides.map((side) => side.dataset);
-  const length = trainingLength(datasets, options), { stepsPerEpoch, totalSteps, epochs } = length;
-  const seed = options.seed ?? 1, accumulation = options.accumulationSteps ?? 1, every = options.checkpointEvery ?? 100;
+  const length = trainingLength(datasets, options), { totalSteps } = length;
+  const seed = options.seed ?? 1, every = options.checkpointEvery ?? 100;
   const trainer = new Trainer(bases.device, trainingNoise(bases, options), sides, {
     ...options,
     seed,
@@ -149,27 +150,22 @@ export async function runTraining(
       else await report(log);
     }
     run.progress({ done: 0, total: 1, unit: "programs", message: "compiling" });
-    for (let epoch = Math.floor(trainer.stepsDone / stepsPerEpoch); epoch < epochs; epoch++) {
-      const { network1Trains, orthogonalityOn } = epochPhase(epoch, freezing);
-      const phase = { network1Trains, orthogonalityOn: orthogonalityOn && freezing.orthogonality !== false };
-      const time = { firstStep: epoch * stepsPerEpoch, accumulationSteps: accumulation, maxTrainSteps: totalSteps };
-      const steps = epochSteps(sides, latents, epoch, time, options);
+    const upcoming = upcomingSteps(sides, latents, trainer.stepsDone, length, freezing, options);
+    for await (const { epoch, phase, microBatches } of oneAhead(upcoming)) {
       await clock.begin(phase, async () => await report(await trainer.readFigures()));
-      for (let at = trainer.stepsDone - epoch * stepsPerEpoch; at < steps.length; at++) {
-        if (trainer.stepsDone >= totalSteps) break;
-        const figures = await trainer.train(epoch, phase, await steps[at]());
-        if (clock.waits) figures.push(...await trainer.readFigures());
-        clock.step();
-        const moment = momentAt(trainer.stepsDone, length),
-          work: OwedWork[] = [
-            ...heldOut.isDue(moment) ? ["validation" as const] : [],
-            ...outputs.flatMap((output) => output.writes && output.isDue?.(moment) ? [output.writes] : []),
-          ];
-        if (work.length === 0) await report(figures.splice(0));
-        if (work.length === 0 && moment.step % every !== 0 && !run.signal.aborted) continue;
+      const figures = await trainer.train(epoch, phase, microBatches);
+      const moment = momentAt(trainer.stepsDone, length), isEarly = clock.waits;
+      if (isEarly) await bases.device.idle();
+      clock.step();
+      const work: OwedWork[] = [
+        ...heldOut.isDue(moment) ? ["validation" as const] : [],
+        ...outputs.flatMap((output) => output.writes && output.isDue?.(moment) ? [output.writes] : []),
+      ];
+      if (work.length === 0) await report(figures.splice(0));
+      if (work.length > 0 || moment.step % every === 0 || run.signal.aborted) {
         const told = [...figures, ...await trainer.readFigures()];
         await clock.without(() => settle(moment, told, work));
-      }
+      } else if (isEarly) run.progress({ done: moment.step, total: totalSteps, unit: "steps" });
     }
     await report(await trainer.readFigures());
     await clock.finish();
@@ -184,6 +180,34 @@ export async function runTraining(
   } finally {
     trainer.dispose();
     for (const output of outputs) await output.close?.();
+  }
+}
+
+/** What one optimizer step trains, and on what. */
+interface UpcomingStep {
+  readonly epoch: number;
+  readonly phase: EpochPhase;
+  readonly microBatches: readonly (readonly TrainBatch[])[];
+}
+
+/** What makes each step that is still to be done, in order. */
+function* upcomingSteps(
+  sides: readonly TrainingSide[],
+  latents: OpenedLatents,
+  firstStep: number,
+  { stepsPerEpoch, totalSteps, epochs }: ReturnType<typeof trainingLength>,
+  freezing: FreezeOptions & { readonly orthogonality?: boolean },
+  options: TrainingOptions,
+): Generator<() => Promise<UpcomingStep>> {
+  const { accumulationSteps = 1 } = options;
+  for (let epoch = Math.floor(firstStep / stepsPerEpoch); epoch < epochs; epoch++) {
+    const { network1Trains, orthogonalityOn } = epochPhase(epoch, freezing), epochStart = epoch * stepsPerEpoch;
+    const phase = { network1Trains, orthogonalityOn: orthogonalityOn && freezing.orthogonality !== false };
+    const time = { firstStep: epochStart, accumulationSteps, maxTrainSteps: totalSteps };
+    const steps = epochSteps(sides, latents, epoch, time, options);
+    for (const make of steps.slice(Math.max(0, firstStep - epochStart), totalSteps - epochStart)) {
+      yield async () => ({ epoch, phase, microBatches: await make() });
+    }
   }
 }
 
