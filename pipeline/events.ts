@@ -2,6 +2,8 @@
 export type RunEvent =
   | {
     readonly type: "run-started";
+    /** Another one for each start. */
+    readonly id: string;
     readonly recipe: string;
     readonly folder: string;
     readonly steps: readonly string[];
@@ -34,9 +36,23 @@ export type StepEvent =
       readonly message?: string;
       /** Time left at the recent pace; absent until there is a pace. */
       readonly etaSeconds?: number;
+      /** Seconds for one more of the unit at the recent pace. */
+      readonly secondsEach?: number;
+      /** What is said of parts of the work, such as networks: a line each. */
+      readonly lines?: readonly string[];
     }
     | { readonly type: "figures"; readonly figures: { readonly [name: string]: number } }
-    | { readonly type: "artifact"; readonly path: string }
+    | {
+      readonly type: "artifact";
+      readonly path: string;
+      /** What the file shows, such as a prompt. */
+      readonly shows?: { readonly [name: string]: string | number };
+    }
+    /** All work so far is on the disk, as the user asked; files made for that are named. */
+    | { readonly type: "saved"; readonly paths: readonly string[] }
+    /** Waits until the user lets it go on. */
+    | { readonly type: "paused" }
+    | { readonly type: "resumed" }
     | { readonly type: "warning"; readonly message: string }
     | { readonly type: "step-damaged"; readonly problem: string }
     | { readonly type: "step-unchanged" }
@@ -61,30 +77,32 @@ export class InterruptedError extends Error {
 const paceReports = 20;
 
 /**
- * Time left, from how fast recent work went.
+ * How fast recent work went, and the time left from that.
  *
  * Only the distance between reports counts, so work done in an earlier run does not make it look faster.
  *
  * @example Ten seconds for a quarter, so thirty for the rest
  * ```ts
- * import { equal } from "node:assert/strict";
+ * import { deepEqual } from "node:assert/strict";
  * const pace = new Pace();
- * equal(pace.secondsLeft({ done: 0, total: 40, nowSeconds: 0 }), undefined);
- * equal(pace.secondsLeft({ done: 10, total: 40, nowSeconds: 10 }), 30);
+ * deepEqual(pace.after({ done: 0, total: 40, nowSeconds: 0 }), {});
+ * deepEqual(pace.after({ done: 10, total: 40, nowSeconds: 10 }), { secondsEach: 1, etaSeconds: 30 });
  * ```
  */
 export class Pace {
   #reports: { done: number; nowSeconds: number }[] = [];
 
-  /** Takes note of a report. Returns `undefined` as long as nothing was done between two reports. */
-  secondsLeft(report: { done: number; total: number; nowSeconds: number }): number | undefined {
-    const { done, total, nowSeconds } = report;
+  /** Takes note of a report. Returns nothing as long as nothing was done between two reports. */
+  after(
+    { done, total, nowSeconds }: { done: number; total: number; nowSeconds: number },
+  ): { readonly secondsEach?: number; readonly etaSeconds?: number } {
     // Work that goes back is other work, an epoch's validation for instance: its pace is measured anew.
     if (done < (this.#reports.at(-1)?.done ?? 0)) this.#reports = [];
     this.#reports.push({ done, nowSeconds });
     if (this.#reports.length > paceReports) this.#reports.shift();
     const first = this.#reports[0];
-    if (done === first.done) return undefined;
-    return Math.max(0, total - done) * (nowSeconds - first.nowSeconds) / (done - first.done);
+    if (done === first.done) return {};
+    const secondsEach = (nowSeconds - first.nowSeconds) / (done - first.done);
+    return { secondsEach, etaSeconds: Math.max(0, total - done) * secondsEach };
   }
 }

@@ -1,6 +1,9 @@
 import { mkdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { InputError } from "./step.ts";
+
+const lockName = "run.lock";
 
 /**
  * Keeps a second run out of a run folder until it is disposed.
@@ -12,11 +15,27 @@ import { InputError } from "./step.ts";
  * @throws {InputError} If another run, in this process or another, holds the lock.
  */
 export async function lockFolder(folder: string): Promise<Disposable> {
-  const path = join(folder, "run.lock"), file = await openLocked(path);
-  if (file) return file;
+  const path = join(folder, lockName);
+  // Those who look whether a run works there hold it for a moment, and are no other run.
+  for (let attempt = 0; attempt < 5; attempt++) {
+    if (attempt > 0) await delay(20);
+    const file = await openLocked(path);
+    if (file) return file;
+  }
   throw new InputError(
     `Cannot run in ${folder}: another run works there (${await readHolder(path)}); wait for it or stop it`,
   );
+}
+
+/** Whether a run works in a folder now, in this process or another; its lock is held for a moment to find out. */
+export async function isRunning(folder: string): Promise<boolean> {
+  try {
+    using file = await Deno.open(join(folder, lockName), { read: true });
+    return !await file.tryLock(false);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
 }
 
 /**

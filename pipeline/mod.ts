@@ -4,13 +4,16 @@
  * @module
  */
 export { type Description, type StepDescription } from "./describe.ts";
+export { type ControlFile, controlName, type StepControl, type Wish, wishes } from "./control.ts";
 export { checkDiskSpace, DiskSpaceError, type DiskUse, type FreeSpace, freeSpace } from "./disk_space.ts";
 export { InterruptedError, Pace, type RunEvent, type StepEvent } from "./events.ts";
 export { type FileRecord, hashFile, hashJson, recordFolder } from "./hash.ts";
+export { type JournalLine, journalName } from "./journal.ts";
+export { isRunning } from "./lock.ts";
 export { Pipeline, pipeline } from "./pipeline.ts";
 export { type RunOptions, type RunResult } from "./run.ts";
 export { defineStep, InputError, type Plan, type Step, type StepDefinition, type StepRun, type Store } from "./step.ts";
-export { descriptionText, durationText, eventText, sizeText } from "./text.ts";
+export { descriptionText, durationText, eventText, paceText, sizeText } from "./text.ts";
 export {
   type Nothing,
   type PlannedOf,

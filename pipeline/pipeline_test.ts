@@ -137,19 +137,19 @@ Deno.test("describe() says what a plan lacks when an earlier step plans nothing"
 
 Deno.test("Pace forgets a slow start and measures other work anew", () => {
   const pace = new Pace();
-  pace.secondsLeft({ done: 0, total: 1000, nowSeconds: 0 });
+  pace.after({ done: 0, total: 1000, nowSeconds: 0 });
   // The first report takes a minute, each later one a second: after 20 of them the minute no longer counts.
   let left: number | undefined;
-  for (let done = 1; done <= 25; done++) left = pace.secondsLeft({ done, total: 1000, nowSeconds: 60 + done });
+  for (let done = 1; done <= 25; done++) left = pace.after({ done, total: 1000, nowSeconds: 60 + done }).etaSeconds;
   equal(left, 975);
-  equal(pace.secondsLeft({ done: 1, total: 10, nowSeconds: 100 }), undefined);
-  equal(pace.secondsLeft({ done: 2, total: 10, nowSeconds: 102 }), 16);
+  deepEqual(pace.after({ done: 1, total: 10, nowSeconds: 100 }), {});
+  deepEqual(pace.after({ done: 2, total: 10, nowSeconds: 102 }), { secondsEach: 2, etaSeconds: 16 });
 });
 
 Deno.test("Pace does not count work of an earlier run", () => {
   const pace = new Pace();
-  pace.secondsLeft({ done: 500, total: 600, nowSeconds: 0 });
-  equal(pace.secondsLeft({ done: 501, total: 600, nowSeconds: 2 }), 198);
+  pace.after({ done: 500, total: 600, nowSeconds: 0 });
+  equal(pace.after({ done: 501, total: 600, nowSeconds: 2 }).etaSeconds, 198);
 });
 
 Deno.test("canonicalJson() is the same for equal data and parses back to it", () => {

@@ -1,11 +1,14 @@
+import { randomUUID } from "node:crypto";
 import { statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { resolve } from "node:path";
+import { RunControl } from "./control.ts";
 import { InterruptedError, Pace, type RunEvent, type StepEvent } from "./events.ts";
 import { checkDiskSpace } from "./disk_space.ts";
 import { canonicalJson } from "./hash.ts";
 import { planSteps } from "./describe.ts";
 import { HeldValues, type Slot } from "./held_values.ts";
+import { Journal } from "./journal.ts";
 import { type Links, linkSteps } from "./links.ts";
 import { lockFolder, lockPaths } from "./lock.ts";
 import { InputError, type Plan, type StepRun } from "./step.ts";
@@ -44,10 +47,16 @@ export async function runSteps(
   using _lock = await lockFolder(path);
   await using _claims = await lockPaths(recipe.steps.flatMap(({ claims }) => claims));
   const folders = await findStepFolders(path, recipe.steps.map((step) => step.name));
-  const run = new Run(recipe.steps, path, folders, options);
-  const emit = options.onEvent ?? (() => {});
+  const id = randomUUID(), names = recipe.steps.map((step) => step.name);
+  using journal = new Journal(path, (message) => run.warn(message));
+  const emit = (event: RunEvent) => {
+    journal.note(event);
+    options.onEvent?.(event);
+  };
+  using control = new RunControl(path, id, options.signal);
+  const run = new Run(recipe.steps, path, folders, { ...options, control, onEvent: emit });
   const started = performance.now();
-  emit({ type: "run-started", recipe: recipe.name, folder: path, steps: recipe.steps.map((step) => step.name) });
+  emit({ type: "run-started", id, recipe: recipe.name, folder: path, steps: names });
   try {
     const values = await run.go();
     const seconds = secondsSince(started);
@@ -81,17 +90,28 @@ class Run {
   readonly #links: Links;
   readonly #held = new HeldValues();
   readonly #keep: readonly string[];
+  readonly #control: RunControl;
   readonly #signal: AbortSignal;
   readonly #onEvent: (event: RunEvent) => void;
+  /** The step whose turn it is. */
+  #current: StepState;
   #isChecked = false;
 
-  constructor(steps: readonly AnyStep[], folder: string, folders: readonly StepFolder[], options: RunOptions) {
+  constructor(
+    steps: readonly AnyStep[],
+    folder: string,
+    folders: readonly StepFolder[],
+    options: Pick<RunOptions, "keep"> & { readonly control: RunControl; readonly onEvent: (event: RunEvent) => void },
+  ) {
     this.#folder = folder;
     this.#states = steps.map((step, index) => ({ step, index, folder: folders[index] }));
     this.#links = linkSteps(steps);
     this.#keep = options.keep ?? [];
-    this.#signal = options.signal ?? new AbortController().signal;
-    this.#onEvent = options.onEvent ?? (() => {});
+    this.#control = options.control;
+    this.#signal = options.control.signal;
+    this.#onEvent = options.onEvent;
+    this.#current = this.#states[0];
+    this.#control.tell = (event) => this.#emit(this.#current, event);
     for (const name of this.#keep) {
       if (!Object.hasOwn(this.#links.final, name)) {
         throw new TypeError(`Cannot keep '${name}': it is not there after the last step`);
@@ -99,11 +119,18 @@ class Run {
     }
   }
 
+  /** Tells something that concerns the run, and does not stop it. */
+  warn(message: string): void {
+    this.#emit(this.#current, { type: "warning", message });
+  }
+
   /** Brings every step up to date, then hands back the values to keep. */
   async go(): Promise<Record<string, unknown>> {
     const kept = this.#keep.map((name) => ({ index: this.#links.final[name], name }));
     const isKept = (slot: Slot) => kept.some(({ index, name }) => slot.index === index && slot.name === name);
     for (const state of this.#states) {
+      this.#current = state;
+      await this.#guard(state, () => this.#control.whilePaused());
       this.#stopIfAborted(state);
       const because = await this.#guard(state, () => this.#reasonToRun(state));
       if (because === undefined) this.#emit(state, { type: "step-unchanged" });
@@ -248,18 +275,20 @@ class Run {
         // Other work has another pace.
         if (progress.unit !== lastUnit) pace = new Pace();
         lastUnit = progress.unit;
-        const etaSeconds = pace.secondsLeft({ ...progress, nowSeconds: performance.now() / 1000 });
-        this.#emit(state, { type: "progress", ...progress, ...(etaSeconds === undefined ? {} : { etaSeconds }) });
+        const found = pace.after({ ...progress, nowSeconds: performance.now() / 1000 });
+        this.#emit(state, { type: "progress", ...progress, ...found });
       },
       figures: (figures) => this.#emit(state, { type: "figures", figures: { ...figures } }),
-      artifact: (path, { isPassing = false } = {}) => {
+      artifact: (path, { isPassing = false, shows } = {}) => {
         const found = statSync(path, { throwIfNoEntry: false });
         if (!(found?.isFile() || (isPassing && found?.isDirectory()))) {
           throw new TypeError(`Cannot report ${path} as an artifact of step '${state.step.name}': it is no file`);
         }
         if (!isPassing) artifacts.push(resolve(path));
-        this.#emit(state, { type: "artifact", path });
+        this.#emit(state, { type: "artifact", path, ...(shows === undefined ? {} : { shows }) });
       },
+      control: this.#control,
+      saved: (paths) => this.#emit(state, { type: "saved", paths }),
       warn: (message) => this.#emit(state, { type: "warning", message }),
     };
   }

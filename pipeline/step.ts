@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "../formats/atomic_file.ts";
+import type { StepControl } from "./control.ts";
 import type { DiskUse } from "./disk_space.ts";
 import { canonicalJson, hashText } from "./hash.ts";
 import type { Nothing, PlannedValues, Things, Values } from "./thing.ts";
@@ -17,15 +18,25 @@ export interface StepRun {
   /** The recipe's earlier steps, and how long each took when its product was made. */
   readonly earlier: readonly { readonly name: string; readonly seconds: number }[];
   /** Reports how far the work is; the run adds the time left. */
-  progress(progress: { done: number; total: number; unit: string; message?: string }): void;
+  progress(
+    progress: { done: number; total: number; unit: string; message?: string; lines?: readonly string[] },
+  ): void;
   /** Reports named numbers, such as losses. */
   figures(values: { readonly [name: string]: number }): void;
   /**
    * Reports a file made for the user, outside the product. If it goes missing or is changed, the step is redone.
    *
    * @param options.isPassing True for a file or folder that may go missing later: the step is not redone for it.
+   * @param options.shows What a picture shows, such as its prompt, for those who watch the run.
    */
-  artifact(path: string, options?: { readonly isPassing?: boolean }): void;
+  artifact(
+    path: string,
+    options?: { readonly isPassing?: boolean; readonly shows?: { readonly [name: string]: string | number } },
+  ): void;
+  /** What the user wants of the run while it works; loops that save their work ask in every round. */
+  readonly control: StepControl;
+  /** Reports that all work so far is kept, as the user wished, and the files made for that. */
+  saved(paths: readonly string[]): void;
   /** Reports something the user should know that does not stop the run. */
   warn(message: string): void;
 }

@@ -65,14 +65,20 @@ export function eventText(event: RunEvent): string {
     case "step-started":
       return `${event.step}: ${event.resumes ? "goes on" : "starts"} (${event.because})`;
     case "progress": {
-      const left = event.etaSeconds === undefined ? "" : `, ${durationText(event.etaSeconds)} left`;
-      const message = event.message === undefined ? "" : `, ${event.message}`;
-      return `${event.step}: ${event.done} of ${event.total} ${event.unit}${left}${message}`;
+      const { step, done, total, unit, message, lines = [] } = event;
+      const about = [`${done} of ${total} ${unit}${paceText(event)}`, ...message === undefined ? [] : [message]];
+      return `${step}: ${[about.join(", "), ...lines].join("; ")}`;
     }
     case "figures":
       return `${event.step}: ${Object.entries(event.figures).map(([name, v]) => figureText(name, v)).join(", ")}`;
     case "artifact":
       return `${event.step}: made ${event.path}`;
+    case "saved":
+      return `${event.step}: saved${event.paths.length > 0 ? ` ${event.paths.join(", ")}` : ""}`;
+    case "paused":
+      return `${event.step}: paused, and waits to be resumed or stopped; what is done is saved`;
+    case "resumed":
+      return `${event.step}: resumed`;
     case "warning":
       return `${event.step}: warning: ${event.message}`;
     case "step-damaged":
@@ -86,6 +92,13 @@ export function eventText(event: RunEvent): string {
     case "step-failed":
       return `${event.step}: failed: ${event.error.message}`;
   }
+}
+
+/** The pace and the time left, where they are known: `, 1.2 s/step, 3 min 5 s left`. */
+export function paceText({ unit, etaSeconds, secondsEach }: Extract<RunEvent, { type: "progress" }>): string {
+  // Of bytes and the like only the time left says something.
+  const each = secondsEach === undefined || unit !== "steps" ? "" : `, ${Number(secondsEach.toPrecision(2))} s/step`;
+  return each + (etaSeconds === undefined ? "" : `, ${durationText(etaSeconds)} left`);
 }
 
 /** A figure with its unit, which is the end of its name: `peakGpuBytes` → `peak gpu: 1.5 GiB`. */

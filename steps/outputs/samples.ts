@@ -166,7 +166,7 @@ export class SampleOutput implements TrainingOutput {
       for (const [base, stacks] of Map.groupBy(this.stacks(content), ({ base }) => bases[`network${base}`])) {
         const own = base === bases.network1 ? bases : swappedBases(bases);
         using sampler = await PictureSampler.open(own, { ...options, predictionType });
-        for (const { name, stack } of stacks) {
+        for (const { name, stack, shown } of stacks) {
           for (const prompt of prompts) {
             const [{ pixels, width, height }] = await sampler.sample(
               stack.map((network) => ({ network })),
@@ -176,20 +176,34 @@ export class SampleOutput implements TrainingOutput {
             const path = join(this.folder, pictureFileName(name, time, moment, prompt));
             const png = await sharp(pixels, { raw: { width, height, channels: 3 } }).png().toBuffer();
             await writeFileAtomically(path, [png]);
-            run.artifact(path, { isPassing: true });
+            const shows = { step, epoch, networks: shown, prompt: prompt.prompt, seed: prompt.seed ?? seed };
+            run.artifact(path, { isPassing: true, shows });
           }
         }
       }
     }
   }
 
-  private stacks(content: TrainingContent): { name: string; base: 1 | 2; stack: readonly Network[] }[] {
+  /** What is pictured, how the files' names begin, and what is said of them. */
+  private stacks(
+    content: TrainingContent,
+  ): { name: string; base: 1 | 2; stack: readonly Network[]; shown: string }[] {
     const { network1, network2 } = this.options.names ?? {}, all = this.context.networks(content);
     const first = network1 === undefined ? "" : `${network1}_`,
       second = network2 === undefined ? `${first}2_` : `${network2}_`;
     const names = { 1: first, 2: all.length === 1 && network2 === undefined ? first : second };
-    const alone = all.map(([number, network]) => ({ name: names[number], base: number, stack: [network] }));
+    const alone = all.map(([number, network]) => ({
+      name: names[number],
+      base: number,
+      stack: [network],
+      shown: `network ${number}`,
+    }));
     if (all.length === 1) return alone;
-    return [...alone, { name: `${first}stack_`, base: 1, stack: all.map(([, network]) => network) }];
+    return [...alone, {
+      name: `${first}stack_`,
+      base: 1,
+      stack: all.map(([, network]) => network),
+      shown: "both networks",
+    }];
   }
 }

@@ -124,21 +124,36 @@ export class SavingOutput implements TrainingOutput {
   }
 
   async write(moment: TrainingMoment, content: TrainingContent): Promise<void> {
-    const { state = false } = this.options;
-    const { trained, bases, facts, run } = this.context;
+    const { state = false } = this.options, { trained, facts } = this.context;
     for (const { usual, mark, old, oldStates } of marks(this.options, this.everyEpochs, moment)) {
-      for (const [number, network] of trained(content)) {
-        const file = (mark: string) => filePath(this.options, number, usual, mark);
-        const time = { startedAt: this.startedAt, finishedAt: Date.now() / 1000 };
-        await writeNetworkFile(file(mark), bases[number]!, network, this.options, time);
-        run.artifact(file(mark), { isPassing: true });
-        for (const each of old) await removeAtomically(file(each));
+      await this.writeFiles(usual, mark, content);
+      for (const [number] of trained(content)) {
+        for (const each of old) await removeAtomically(filePath(this.options, number, usual, each));
       }
       if (!state) continue;
       await this.writeState(this.statePath(usual, mark), content, facts);
       for (const each of oldStates) await removeAtomically(this.statePath(usual, each));
     }
     if (state && moment.isLast) await this.writeState(this.statePath("last", ""), content, facts);
+  }
+
+  async saveNow({ step }: TrainingMoment, content: TrainingContent): Promise<string[]> {
+    const mark = stepMark(step), state = this.statePath("at", mark), files = await this.writeFiles("at", mark, content);
+    await this.writeState(state, content, this.context.facts);
+    return [...files, state];
+  }
+
+  /** Writes the networks that have trained. */
+  private async writeFiles(usual: string, mark: string, content: TrainingContent): Promise<string[]> {
+    const { trained, bases, run } = this.context, files: string[] = [];
+    for (const [number, network] of trained(content)) {
+      const file = filePath(this.options, number, usual, mark);
+      const time = { startedAt: this.startedAt, finishedAt: Date.now() / 1000 };
+      await writeNetworkFile(file, bases[number]!, network, this.options, time);
+      run.artifact(file, { isPassing: true });
+      files.push(file);
+    }
+    return files;
   }
 
   async rescue(state: SavedState): Promise<string> {

@@ -47,6 +47,8 @@ export interface TrainingOutput {
   isDue?(moment: TrainingMoment): boolean;
   /** Must come to the same when a run that was stopped does the step again. Throws the reason of the run's signal if it is stopped in between. */
   write?(moment: TrainingMoment, content: TrainingContent): Promise<void>;
+  /** The user wants what there is now: writes it where the user finds it, and gives back the paths. */
+  saveNow?(moment: TrainingMoment, content: TrainingContent): Promise<string[]>;
   /**
    * The training diverged: keeps the last good state where the user finds it, and gives back its path. The step's own checkpoints go with changed settings.
    *

@@ -1,7 +1,7 @@
 import type { Dataset } from "../../data/dataset.ts";
 import type { BaseModel } from "../../models/base_model.ts";
 import type { Tokenizer } from "../../models/clip/tokenizer.ts";
-import type { StepRun } from "../../pipeline/mod.ts";
+import type { StepControl, StepRun } from "../../pipeline/mod.ts";
 import type { TrainBatch, TrainingNoise } from "../../training/feeds.ts";
 import { type EpochPhase, epochPhase, type FreezeOptions } from "../../training/phases.ts";
 import { DivergedError, skipReason } from "../../training/not_finite.ts";
@@ -115,8 +115,8 @@ export async function runTraining(
     figures.forEach((each) => watch.look(each));
     log.push(...figures);
     for (const output of outputs) await output.figures?.(figures);
-    run.figures(last.values);
-    run.progress({ done: last.step + 1, total: totalSteps, unit: "steps", message: progressText(last) });
+    for (const { step, epoch, values } of figures) run.figures({ step: step + 1, epoch: epoch + 1, ...values });
+    run.progress({ done: last.step + 1, total: totalSteps, unit: "steps", ...progressText(last) });
   };
   const content = async (): Promise<TrainingContent> => {
     const made = { state: await trainer.save(), log: [...log] };
@@ -124,8 +124,14 @@ export async function runTraining(
     return made;
   };
   /** Does what a step's end asks for and tells its figures; a run that is stopped leaves some of it for later. */
-  const settle = async (moment: TrainingMoment, figures: readonly StepFigures[], work: readonly OwedWork[]) => {
+  const settle = async (
+    moment: TrainingMoment,
+    figures: readonly StepFigures[],
+    work: readonly OwedWork[],
+    wish: ReturnType<StepControl["wish"]> = null,
+  ) => {
     let told = figures;
+    const saved: string[] = [];
     const owed = [...work], { signal } = run;
     const measure = async () => void (told = await heldOut.measure(figures, trainer, moment, signal));
     if (owed[0] === "validation" && await wasDone(signal, measure)) owed.shift();
@@ -135,9 +141,12 @@ export async function runTraining(
       if (!await wasDone(signal, async () => await output.write!(moment, made))) break;
       owed.shift();
     }
+    if (wish === "save") { for (const output of outputs) saved.push(...await output.saveNow?.(moment, made) ?? []); }
     // Behind the outputs: a run that is killed goes on before them.
-    if (signal.aborted || moment.step % every === 0) await checkpoints.write({ content: made, facts, owed });
+    if (signal.aborted || wish || moment.step % every === 0) await checkpoints.write({ content: made, facts, owed });
     signal.throwIfAborted();
+    if (wish) run.saved(saved);
+    if (wish === "pause") await run.control.whilePaused();
   };
   try {
     const kept = await checkpoints.newest(), saved = kept ?? resumed;
@@ -162,9 +171,10 @@ export async function runTraining(
         ...outputs.flatMap((output) => output.writes && output.isDue?.(moment) ? [output.writes] : []),
       ];
       if (work.length === 0) await report(figures.splice(0));
-      if (work.length > 0 || moment.step % every === 0 || run.signal.aborted) {
+      const wish = run.control.wish();
+      if (work.length > 0 || moment.step % every === 0 || run.signal.aborted || wish) {
         const told = [...figures, ...await trainer.readFigures()];
-        await clock.without(() => settle(moment, told, work));
+        await clock.without(() => settle(moment, told, work, wish));
       } else if (isEarly) run.progress({ done: moment.step, total: totalSteps, unit: "steps" });
     }
     await report(await trainer.readFigures());
@@ -244,18 +254,19 @@ async function rescueText(good: SavedState | null, outputs: readonly TrainingOut
   return `The state after step ${step} is kept in ${await rescuer.rescue!(good)}: resume goes on from it`;
 }
 
-/** The figures that say most; a step that was skipped has no loss. */
-function progressText({ values }: StepFigures): string {
-  const last = (name: string) => values[`${name}_2`] ?? values[`${name}_1`];
-  const losses = { loss: last("loss"), "held-out loss": last("validation") };
-  return [
-    ...Object.entries(losses).filter(([, value]) => value !== undefined).map(([name, value]) =>
-      `${name} ${value.toFixed(4)}`
-    ),
-    ...["orth_te", "orth_unet"].filter((name) => name in values).map((name) =>
-      `${name} ${values[name].toExponential(1)}`
-    ),
-  ].join(", ");
+/** The figures that say most, a line for each network; one that is frozen has no loss, nor has a step that was skipped. */
+function progressText({ values }: StepFigures): { message?: string; lines: string[] } {
+  const texts = (figures: Readonly<Record<string, number | undefined>>, text: (value: number) => string) =>
+    Object.entries(figures).flatMap(([name, value]) => value === undefined ? [] : [`${name} ${text(value)}`]).join(
+      ", ",
+    );
+  const lines = [1, 2].flatMap((number) => {
+    const losses = { loss: values[`loss_${number}`], "held-out loss": values[`validation_${number}`] };
+    const text = texts(losses, (value) => value.toFixed(4));
+    return text === "" ? [] : [`network ${number}: ${text}`];
+  });
+  const { orth_te, orth_unet } = values, message = texts({ orth_te, orth_unet }, (value) => value.toExponential(1));
+  return { lines, ...message === "" ? {} : { message } };
 }
 
 /** The noise schedule of a training: the base's, changed by the options. */

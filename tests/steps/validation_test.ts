@@ -26,7 +26,7 @@ async function train(folder: string, options: Partial<d.TrainBothOptions>) {
   );
   return {
     networks,
-    progress: events.flatMap((event) => event.type === "progress" ? [event.message ?? ""] : []),
+    progress: events.filter((event) => event.type === "progress"),
   };
 }
 
@@ -51,7 +51,12 @@ Deno.test("held-out pictures are measured after epochs, at steps and at the end,
       deepEqual(a.weights, b.weights);
       deepEqual(a.log[4], b.log[4]);
     }
-    match(rarely.progress.at(-1)!, /^loss 0\.\d{4}, held-out loss 0\.\d{4}, orth_te /);
+    const { message = "", lines = [] } = rarely.progress.at(-1)!;
+    match(message, /^orth_te \d\.\de[+-]\d+, orth_unet \d\.\de[+-]\d+$/);
+    equal(lines.length, 2);
+    for (const [k, line] of lines.entries()) {
+      match(line, new RegExp(`^network ${k + 1}: loss 0\\.\\d{4}, held-out loss 0\\.\\d{4}$`));
+    }
   }));
 
 Deno.test("held-out pictures are measured behind a skipped step too, and a loss that is not finite is left out", () =>

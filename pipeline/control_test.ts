@@ -1,0 +1,170 @@
+import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { controlName, defineStep, InterruptedError, isRunning, journalName, pipeline, type RunEvent } from "./mod.ts";
+import { inNewFolder } from "./testing/small_recipe.ts";
+
+/** A step that counts rounds until it is told to stop, and saves when it is asked to. */
+function counting(rounds: { count: number; saved: number[] }, limit = Infinity) {
+  return defineStep({
+    name: "count",
+    version: 1,
+    async run(_, run) {
+      for (rounds.count = 0; rounds.count < limit; rounds.count++) {
+        await delay(5);
+        run.signal.throwIfAborted();
+        const wish = run.control.wish();
+        if (wish === null) continue;
+        rounds.saved.push(rounds.count);
+        run.saved([]);
+        if (wish === "pause") await run.control.whilePaused();
+      }
+    },
+  });
+}
+
+/** Runs a recipe of one such step, and hands over what asks it for something. */
+async function counted(
+  folder: string,
+  ask: (run: {
+    rounds: { count: number; saved: number[] };
+    wish(wish: unknown, id?: string): Promise<void>;
+    until(type: RunEvent["type"]): Promise<void>;
+  }) => Promise<void>,
+  options: { limit?: number; signal?: AbortSignal } = {},
+): Promise<{ rounds: { count: number; saved: number[] }; events: RunEvent[]; error: unknown }> {
+  const rounds = { count: 0, saved: [] as number[] }, events: RunEvent[] = [];
+  const { signal, limit } = options;
+  const going = pipeline("counting").use(counting(rounds, limit)).run({
+    folder,
+    onEvent: (event) => void events.push(event),
+    ...signal ? { signal } : {},
+  });
+  const ended = going.then(() => null, (error) => error);
+  const until = async (type: RunEvent["type"]) => {
+    while (!events.some((event) => event.type === type)) await delay(5);
+  };
+  const wish = async (wish: unknown, id?: string) => {
+    await until("run-started");
+    const [started] = events;
+    const run = id ?? (started.type === "run-started" ? started.id : "");
+    await writeFile(join(folder, controlName), typeof wish === "string" ? JSON.stringify({ run, wish }) : "{");
+    while (existsSync(join(folder, controlName))) await delay(5);
+  };
+  await ask({ rounds, wish, until });
+  return { rounds, events, error: await ended };
+}
+
+const named = (events: readonly RunEvent[], ...types: RunEvent["type"][]) =>
+  events.map(({ type }) => type).filter((type) => types.includes(type));
+
+Deno.test("a run that is asked to pause saves, waits without working, and goes on when asked to", () =>
+  inNewFolder(async ({ folder }) => {
+    const { rounds, events, error } = await counted(folder, async ({ rounds, wish, until }) => {
+      await wish("pause");
+      await until("paused");
+      const { count } = rounds;
+      await delay(100);
+      equal(rounds.count, count);
+      await wish("resume");
+      await until("resumed");
+      await delay(100);
+      ok(rounds.count > count);
+      await wish("stop");
+    });
+    deepEqual(named(events, "saved", "paused", "resumed"), ["saved", "paused", "resumed"]);
+    equal(rounds.saved.length, 1);
+    ok(error instanceof InterruptedError);
+  }));
+
+Deno.test("a wish to save is fulfilled once, and the run goes on to its end", () =>
+  inNewFolder(async ({ folder }) => {
+    const { rounds, events, error } = await counted(folder, ({ wish }) => wish("save"), { limit: 150 });
+    deepEqual([rounds.count, rounds.saved.length, error], [150, 1, null]);
+    deepEqual(named(events, "saved", "paused"), ["saved"]);
+  }));
+
+Deno.test("a paused run ends when it is asked to stop, and when its signal is aborted", () =>
+  inNewFolder(async ({ folder }) => {
+    const stop = new AbortController();
+    for (const how of ["wish", "signal"]) {
+      const { events, error } = await counted(folder, async ({ wish, until }) => {
+        await wish("pause");
+        await until("paused");
+        if (how === "wish") await wish("stop");
+        else stop.abort();
+      }, how === "signal" ? { signal: stop.signal } : {});
+      ok(error instanceof InterruptedError, how);
+      deepEqual(named(events, "paused", "resumed", "run-interrupted"), ["paused", "run-interrupted"]);
+    }
+  }));
+
+Deno.test("a control file for another run, one that an earlier run left, and one that is no wish, are removed and not followed", () =>
+  inNewFolder(async ({ folder }) => {
+    await writeFile(join(folder, controlName), JSON.stringify({ run: "", wish: "stop" }));
+    const { events, error } = await counted(folder, async ({ wish }) => {
+      await wish("stop", "an earlier run");
+      await wish("leap");
+      await wish(null);
+    }, { limit: 300 });
+    equal(error, null);
+    const warnings = events.flatMap((event) => event.type === "warning" ? [event.message] : []);
+    equal(warnings.length, 3);
+    for (const warning of warnings) {
+      match(warning, /control\.json was removed unread: it has to hold \{"run": "[0-9a-f-]{36}"/);
+    }
+  }));
+
+Deno.test("a stop reaches steps that never ask for wishes", () =>
+  inNewFolder(async ({ folder }) => {
+    const started = Promise.withResolvers<string>();
+    const waiting = defineStep({
+      name: "wait",
+      version: 1,
+      async run(_, { signal }) {
+        for (;; await delay(5)) signal.throwIfAborted();
+      },
+    });
+    const going = pipeline("waiting").use(waiting).run({
+      folder,
+      onEvent: (event) => event.type === "run-started" && started.resolve(event.id),
+    });
+    const run = await started.promise;
+    await writeFile(join(folder, controlName), JSON.stringify({ run, wish: "stop" }));
+    await rejects(going, InterruptedError);
+  }));
+
+Deno.test("isRunning() tells a run at work from one that has ended, and keeps none from starting", () =>
+  inNewFolder(async ({ folder }) => {
+    equal(await isRunning(folder), false);
+    await counted(folder, async ({ wish, until }) => {
+      await until("run-started");
+      equal(await isRunning(folder), true);
+      await wish("stop");
+    });
+    equal(await isRunning(folder), false);
+    // Another looks all the time: a run that finds the lock held for a moment tries again.
+    let isOver = false;
+    const looking = (async () => {
+      while (!isOver) await isRunning(folder);
+    })();
+    for (let start = 0; start < 5; start++) equal((await counted(folder, async () => {}, { limit: 1 })).error, null);
+    isOver = true;
+    await looking;
+  }));
+
+Deno.test("the journal tells what happened, a line for each event, and a run that goes on writes behind a half line", () =>
+  inNewFolder(async ({ folder }) => {
+    await counted(folder, async () => {}, { limit: 1 });
+    const path = join(folder, journalName), first = await readFile(path, "utf8");
+    const types = (text: string) => text.trimEnd().split("\n").map((line) => JSON.parse(line).type);
+    deepEqual(types(first), ["run-started", "step-started", "step-finished", "run-finished"]);
+    await writeFile(path, first + '{"time":1,"ty');
+    await counted(folder, async () => {}, { limit: 1 });
+    const second = (await readFile(path, "utf8")).slice(first.length);
+    const [half, ...rest] = second.split("\n");
+    equal(half, '{"time":1,"ty');
+    deepEqual(types(rest.join("\n")), ["run-started", "step-unchanged", "run-finished"]);
+  }));
