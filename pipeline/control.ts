@@ -72,11 +72,12 @@ export class RunControl implements StepControl, Disposable {
     this.#look();
     const saves = this.#saves;
     this.#saves = false;
-    return this.#isPaused ? "pause" : saves ? "save" : null;
+    return saves ? "save" : this.#isPaused ? "pause" : null;
   }
 
   async whilePaused(): Promise<void> {
-    if (this.wish() !== "pause") return;
+    this.#look();
+    if (!this.#isPaused) return;
     this.tell({ type: "paused" });
     while (this.#isPaused && !this.signal.aborted) await untilNextLook(this.signal);
     this.signal.throwIfAborted();

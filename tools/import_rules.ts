@@ -39,6 +39,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   // deno.json for the version that reports name.
   steps: ["engine", "formats", "random", "data", "models", "lora", "training", "pipeline", "deno.json"],
   cli: ["steps", "pipeline"],
+  dashboard: ["steps", "pipeline", "formats"],
   examples: ["mod.ts"],
   "mod.ts": ["engine", "formats", "random", "data", "models", "lora", "training", "steps", "pipeline", "cli"],
   bench: ["engine", "formats", "random", "data", "models", "lora", "training", "steps", "pipeline", "tools", "mod.ts"],

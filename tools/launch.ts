@@ -7,7 +7,7 @@
 import { forwardSignals } from "../cli/forward_signals.ts";
 import { cacheFolder } from "../steps/values/cache_folder.ts";
 import { launchEnvironment } from "./launch_environment.ts";
-import { permissionFlags } from "./permissions.ts";
+import { needsDevice, permissionFlags } from "./permissions.ts";
 import { projectFolder } from "./project_files.ts";
 import { setUpOrExit } from "./setup.ts";
 
@@ -17,8 +17,8 @@ if (import.meta.main) {
     console.error("Usage: deno run -A tools/launch.ts [flags of deno run] <script> [arguments]");
     Deno.exit(2);
   }
-  await setUpOrExit();
   const [script, ...args] = Deno.args.slice(scriptAt);
+  if (needsDevice(script)) await setUpOrExit();
   const flags = Deno.args.slice(0, scriptAt);
   // A script that lies elsewhere finds the project's packages by it.
   const config = flags.some((flag) => /^(--config|-c)\b/.test(flag)) ? [] : [`--config=${projectFolder}deno.json`];

@@ -58,6 +58,8 @@ function programOf(path: string, args: readonly string[]): Program {
   if (script === "bench/profile/main.ts") {
     return programOf(args[0] ?? "", []).set === "example" ? { set: "example", places: into("out") } : ownScript;
   }
+  // It reads there as well: what it writes are control files.
+  if (script === "dashboard/main.ts") return { set: "dashboard", places: into(watchedFolder(args)) };
   if (script === "tools/probe/main.ts") return { set: "probe", places: besideOption("output") };
   return Object.hasOwn(programs, script) ? { set: programs[script], places: nowhere } : ownScript;
 }
@@ -85,6 +87,11 @@ function valuesOf(name: string, args: readonly string[]): string[] {
   );
 }
 
+/** The folder whose runs the dashboard shows. */
+function watchedFolder(args: readonly string[]): string {
+  return args.find((word, at) => !word.startsWith("-") && args[at - 1] !== "--port") ?? "out";
+}
+
 /** The file that `convert` writes: its second word that belongs to no option. */
 function converted(args: readonly string[]): string[] {
   const plain = args.filter((word, at) => !word.startsWith("-") && !["--to", "--alpha"].includes(args[at - 1]));
@@ -108,6 +115,11 @@ export async function permissionFlags(
   // The hub's cache has links, and who may make links may write everywhere: Deno gives no narrower permission.
   if (models.some((name) => isHubId(name) && !exists(name))) return setFlags(`${set}_hub`);
   return setFlags(set, [...written, ...keptBy(set)]);
+}
+
+/** Whether a program computes on a device, for which the machine has to be set up. */
+export function needsDevice(script: string): boolean {
+  return programOf(script, []).set !== "dashboard";
 }
 
 /** As {@linkcode permissionFlags}, for a program that writes into one folder and asks for no model of the hub's. */

@@ -52,6 +52,9 @@ Deno.test("A program may write where its command line says, and nowhere else", a
   deepEqual(await given("bench/main.ts"), ["bench"]);
   deepEqual(await given("bench/loading.ts toy"), ["loading"]);
   deepEqual(await given("tools/probe/main.ts unet --output a/b"), ["probe", "--allow-write=a"]);
+  deepEqual(await given("dashboard/main.ts"), ["dashboard", "--allow-write=out"]);
+  deepEqual(await given("dashboard/main.ts --port 80 a/b"), ["dashboard", "--allow-write=a/b"]);
+  deepEqual(await given("dashboard/main.ts a/b --port=80"), ["dashboard", "--allow-write=a/b"]);
   deepEqual(await given("my_recipe.ts"), ["recipe"]);
 });
 

@@ -6,6 +6,7 @@ console.log(JSON.stringify({
   granted,
   outside: scoped({ name: "write", path: "/" }),
   network: scoped({ name: "net", host: "127.0.0.1:80" }),
+  elsewhere: scoped({ name: "net", host: "192.0.2.1:80" }),
   commands: scoped({ name: "run", command: "sh" }),
   environment: Object.keys(Deno.env.toObject()),
 }));

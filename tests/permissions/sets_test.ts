@@ -47,6 +47,11 @@ const reviewed = {
   },
   lora: { read: true, env: nothing, ffi },
   new: { read: true, env: nothing, ffi },
+  dashboard: {
+    read: ["dashboard/page", "node_modules", "pipeline/text.ts", "steps/report/smooth.ts"],
+    env: nothing,
+    net: ["127.0.0.1"],
+  },
   recipe: { read: true, write: true, env: hub, sys: ["homedir", "hostname", "statfs", "systemMemoryInfo"], ffi },
   example: { read: projectAndLdd, env: kept, sys: ["hostname", "statfs", "systemMemoryInfo"], ffi },
   bench: { read: [".", "/tmp"], write: ["/tmp"], env: nothing, run: true },
@@ -97,7 +102,7 @@ async function denoRun(args: readonly string[], folder: string, env: Record<stri
 
 const granted = join(project, "tests", "permissions", "granted.ts");
 const offline = Object.keys(reviewed).filter((name) =>
-  !["launch", "check", "train_hub", "peers", "torture", "bench", "soak"].includes(name)
+  !["launch", "check", "train_hub", "peers", "torture", "bench", "soak", "dashboard"].includes(name)
 );
 
 for (const set of offline) {
@@ -116,6 +121,15 @@ for (const set of offline) {
     }));
 }
 
+Deno.test("dashboard may use the network of this machine alone, writes nowhere by its set, and has no commands and no environment", () =>
+  inNewFolder(async (folder) => {
+    const flags = ["--quiet", "--no-prompt", `--config=${project}deno.json`, "--permission-set=dashboard"];
+    const { stdout } = await denoRun([...flags, granted], folder, { SECRET: "a" });
+    const found = JSON.parse(stdout);
+    deepEqual([found.granted, found.network, found.elsewhere], [[], "granted", "prompt"]);
+    deepEqual([found.outside, found.commands, found.environment], ["prompt", "prompt", []]);
+  }));
+
 const toy = ["--pretrained_model_name_or_path=toy", `--train_data_dir=${project}assets/toy/demo/character`];
 
 /** Flags that give what a set does but one kind; `--deny-…` does not take back what a set lists. */
@@ -128,7 +142,7 @@ function flagsWithout(kind: string, set: keyof typeof reviewed, folder: string):
       if (!Array.isArray(value)) {
         return ["--ignore-env", ...value.allow ? [`--allow-env=${value.allow.join(",")}`] : []];
       }
-      const isPaths = name !== "sys", own = name === "read" ? [folder] : [];
+      const isPaths = !["sys", "net"].includes(name), own = name === "read" ? [folder] : [];
       return [`--allow-${name}=${[...value.map((each) => isPaths ? resolve(project, each) : each), ...own].join(",")}`];
     }),
   );
@@ -143,6 +157,7 @@ const needed: readonly (readonly [keyof typeof reviewed, words: readonly string[
   ["new", ["cli/main.ts", "new"], ["read", "ffi", "env"]],
   ["example", ["examples/demo.ts", "--quick"], ["read", "write", "ffi", "env"]],
   ["peer", ["bench/peers/dualora.ts"], ["read"]],
+  ["dashboard", ["dashboard/main.ts", "."], ["read", "net"]],
   ["probe", ["tools/probe/main.ts", "sampler", `--input=${lora}`, "--output=a"], ["read"]],
   ["launch", ["tools/launch.ts", join(project, "cli/main.ts"), "train", "--config_file=a"], ["read", "run", "sys"]],
   ["check", ["tools/check_imports.ts"], ["read", "write", "run"]],
