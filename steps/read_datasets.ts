@@ -74,7 +74,11 @@ export function readDatasets(options: ReadDatasetsOptions) {
   }
   return dataStep({
     version: 1,
-    options: { ...rest, network1: network1.map(withoutPaths), network2: network2?.map(withoutPaths) ?? null },
+    options: {
+      ...rest,
+      network1: network1.map(withoutPaths),
+      ...network2 ? { network2: network2.map(withoutPaths) } : {},
+    },
     read: () => readTrainingData(options, { captionWithoutImage: "warn" }),
     record: async ({ data }) => ({
       network1: await recordDatasets(network1, data.network1),

@@ -65,12 +65,22 @@ function firstCall(
   if (resume !== undefined) return ["loadNetwork1", { state: resume }];
   const { epochs: _, ...rest } = shared, { pretrain_steps } = values;
   const length = pretrain_steps === null ? shared : { ...rest, steps: pretrain_steps };
-  return ["pretrainNetwork1", {
-    ...networkOptions(values, 1),
-    ...length,
-    ...ownTrainingOptions(values, 1),
-    ...pretrainingOutputs(outputs),
-  }];
+  const own = pretrainingOutputs(outputs);
+  checkSecondName(values, own);
+  return ["pretrainNetwork1", { ...networkOptions(values, 1), ...length, ...ownTrainingOptions(values, 1), ...own }];
+}
+
+/** Refuses a name of network 2 under which the pretraining's files and pictures would be overwritten. */
+function checkSecondName({ output_name_2: name }: FlagValues, { save, samples }: OutputOptions): void {
+  const taken = (save ?? samples)?.names?.network1;
+  // File systems may take names that differ in case alone for one.
+  if (!name || name.toLowerCase() !== taken?.toLowerCase()) return;
+  throw new UsageError(
+    `--output_name_2 is ${
+      JSON.stringify(name)
+    }: network 1's own training, before it is frozen, leaves its files under that name; ` +
+      "choose another",
+  );
 }
 
 /** What the first of two trainings leaves behind: as the second, under names of its own, and no states, from which the second could not go on. */

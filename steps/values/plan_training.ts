@@ -1,5 +1,6 @@
 import { variableBytes } from "../../engine/mod.ts";
 import { makeUpdater } from "../../training/network_settings.ts";
+import { optimizerNotes } from "../../training/optimizers/optimizers.ts";
 import type { TrainerNetwork } from "../../training/trainer.ts";
 import { describeDataset } from "../../data/describe_dataset.ts";
 import { type Plan, sizeText } from "../../pipeline/mod.ts";
@@ -108,6 +109,9 @@ export async function planTraining(
       ...options.zeroTerminalSnr && predictionType !== "v_prediction"
         ? ["zeroTerminalSnr without vParameterization: at the last timestep there is nothing but the noise to predict"]
         : [],
+      ...trained.flatMap(({ number, settings }) =>
+        optimizerNotes(settings.optimizer ?? {}).map((note) => `network ${number}: ${note}`)
+      ),
       ...captions.flatMap((known, k) =>
         known ? [`the text encoder reads ${known.length} captions of ${datasets[k].name} once, before training`] : []
       ),

@@ -70,10 +70,8 @@ export async function readTrainingData(
 /** A data set's options without its paths: equal folders under other paths are equal data. */
 export function withoutPaths(dataset: DatasetOptions) {
   const { trainDataDir: _train, regDataDir: _reg, subsets = [], ...rest } = dataset;
-  return {
-    ...rest,
-    subsets: subsets.map(({ imageDir: _image, metadataFile: _file, ...subset }) => subset),
-  };
+  const own = subsets.map(({ imageDir: _image, metadataFile: _file, ...subset }) => subset);
+  return { ...rest, ...own.length === 0 ? {} : { subsets: own } };
 }
 
 /** Hashes of all files that a network's data sets name, in their order. */

@@ -467,6 +467,19 @@ Deno.test("values that nothing can be made of are refused by name", async () => 
       "--base_weights_multiplier has 2 numbers for 1 files of --base_weights",
     ],
     [["--base_weights=a", "--base_weights_multiplier", "x"], '--base_weights_multiplier has "x", must be numbers'],
+    [
+      ["--freeze_network_1", "--output_name_2=Name_Pretrain"],
+      '--output_name_2 is "Name_Pretrain": network 1\'s own training, before it is frozen, leaves its files under that name; ' +
+      "choose another",
+    ],
+    [
+      [
+        ...["--freeze_network_1", "--output_name=", "--output_name_2=pretrain", "--save_every_n_epochs=0"],
+        ...["--sample_every_n_steps=5", "--sample_prompts=p.txt"],
+      ],
+      '--output_name_2 is "pretrain": network 1\'s own training, before it is frozen, leaves its files under that name; ' +
+      "choose another",
+    ],
     [["--sample_every_n_steps=5"], "--sample_every_n_steps needs --sample_prompts, a file with a prompt on each line"],
     [
       ["--log_with=wandb"],

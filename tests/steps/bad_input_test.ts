@@ -214,8 +214,8 @@ Deno.test("training steps refuse values out of range before anything runs", () =
     [{ zeroTerminalSnr: 1 }, "Cannot train: zeroTerminalSnr is 1, must be true or false"],
     [
       { optimizer: "Lion8bit" },
-      "Cannot use optimizer Lion8bit: its 8-bit form came with bitsandbytes 0.38, after the release that is followed " +
-      "here; use Lion or AdamW8bit",
+      "Cannot use optimizer Lion8bit: Lion is here with its one moment in f32 alone, half of what AdamW keeps; use Lion " +
+      "or AdamW8bit",
     ],
     [
       { optimizer: "sgdnesterov8bit" },

@@ -63,6 +63,39 @@ Deno.test("describe() asks for no GPU, and its figures are those of the data and
     }
   }));
 
+Deno.test("describe() says which of an optimizer's arguments have no effect, and what is otherwise than its name says", () =>
+  inNewFolder(async (folder) => {
+    const trainDataDir = await copyPictures(d.toy.character, join(folder, "character"), 1);
+    const data = [{ trainDataDir, resolution: 64 }];
+    const { steps } = await d.pipeline("notes")
+      .use(d.loadBases({ network1: "toy" }))
+      .use(d.readDatasets({ network1: data, network2: data }))
+      .use(d.cacheLatents())
+      .use(d.trainBoth({
+        ...{ rank: 1, parts: ["text_encoder"], steps: 1 },
+        optimizerArguments: { weight_decay: 0.1, fused: true, foreach: null },
+        network2: { optimizer: "pagedadamw8bit", optimizerArguments: { optim_bits: 8 } },
+      }))
+      .describe();
+    deepEqual(steps.at(-1)!.lines.filter((line) => line.startsWith("network 1: ") || line.startsWith("network 2: ")), [
+      "network 1: AdamW's argument fused has no effect: it is about how its own package computes, not what",
+      "network 1: AdamW's argument foreach has no effect: it is about how its own package computes, not what",
+      "network 2: PagedAdamW8bit computes what AdamW8bit does; its state stays on the GPU, as WebGPU pages none",
+      "network 2: PagedAdamW8bit's argument optim_bits has no effect: it is about how its own package computes, not what",
+    ]);
+  }));
+
+Deno.test("describe() shows of data sets what they were given, paths left out", async () => {
+  const folders = { trainDataDir: d.toy.character, resolution: 64 };
+  const subset = { imageDir: join(d.toy.character, "10_sks person"), numRepeats: 2 };
+  const optionsOf = async (...network1: d.ReadDatasetsOptions["network1"]) =>
+    (await d.pipeline("data").use(d.readDatasets({ network1 })).describe()).steps[0].options;
+  deepEqual(await optionsOf(folders), { network1: [{ resolution: 64 }] });
+  deepEqual(await optionsOf({ resolution: 64, subsets: [subset] }), {
+    network1: [{ resolution: 64, subsets: [{ numRepeats: 2 }] }],
+  });
+});
+
 Deno.test("describe() says what a training leaves behind, and when", () => {
   const folder = "out", prompts = "prompts.txt";
   const cases: [Parameters<typeof outputLines>[0], string[]][] = [

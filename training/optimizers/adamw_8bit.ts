@@ -26,8 +26,12 @@ const blockSize = 2048;
 /** bitsandbytes' AdamW8bit, blockwise: moments take a byte each; tensors below 4096 elements keep them in f32. */
 export const adamw8bit: OptimizerDefinition = { name: "AdamW8bit", make };
 
-/** bitsandbytes' PagedAdamW8bit: the same numbers. Its state is never moved to the host here, since GPUs' memory is not paged through WebGPU. */
-export const pagedAdamw8bit: OptimizerDefinition = { name: "PagedAdamW8bit", make };
+/** bitsandbytes' PagedAdamW8bit: the same numbers. */
+export const pagedAdamw8bit: OptimizerDefinition = {
+  name: "PagedAdamW8bit",
+  note: "PagedAdamW8bit computes what AdamW8bit does; its state stays on the GPU, as WebGPU pages none",
+  make,
+};
 
 function make(read: ArgumentReader, weights: TrainedWeights): Optimizer {
   const [beta1, beta2] = read.numbers("betas", [0.9, 0.999], betaRange);

@@ -7,6 +7,7 @@ export type OptimizerArguments = Readonly<Record<string, OptimizerArgument>>;
 /** Reads an optimizer's arguments one by one, and knows in the end which were not asked for. */
 export class ArgumentReader {
   private readonly known = new Set<string>();
+  private readonly steering = new Set<string>();
 
   /** @param optimizer Its name, for messages. */
   constructor(private readonly optimizer: string, private readonly given: OptimizerArguments) {}
@@ -57,7 +58,15 @@ export class ArgumentReader {
 
   /** Arguments that steer PyTorch's or CUDA's work and no result: accepted, and without effect here. */
   noEffect(...names: readonly string[]): void {
-    for (const name of names) this.known.add(name);
+    for (const name of names) {
+      this.known.add(name);
+      this.steering.add(name);
+    }
+  }
+
+  /** Arguments that are given and have no effect. */
+  get idle(): string[] {
+    return Object.keys(this.given).filter((name) => this.steering.has(name));
   }
 
   /** @throws {TypeError} If an argument was given that nobody asked for. */

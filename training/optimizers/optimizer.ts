@@ -65,6 +65,8 @@ export interface OptimizerDefinition {
   readonly name: string;
   /** One learning rate serves all parts of a network: D-adaptive optimizers estimate one distance for all of them. */
   readonly oneRate?: true;
+  /** What is otherwise here than the name says, in a sentence. */
+  readonly note?: string;
   /** Has learning rates of its own with these arguments, so that the schedule must be `adafactor`. */
   ownRates?(read: ArgumentReader): boolean;
   /**

@@ -39,9 +39,8 @@ const aliases: Readonly<Record<string, string>> = {
 
 /** Optimizers that sd-scripts has, and why they are not here. */
 const refused: Readonly<Record<string, string>> = {
-  lion8bit:
-    "its 8-bit form came with bitsandbytes 0.38, after the release that is followed here; use Lion or AdamW8bit",
-  pagedlion8bit: "its 8-bit form came with bitsandbytes 0.39, after the release that is followed here; use Lion",
+  lion8bit: "Lion is here with its one moment in f32 alone, half of what AdamW keeps; use Lion or AdamW8bit",
+  pagedlion8bit: "Lion is here with its one moment in f32 alone, half of what AdamW keeps; use Lion or PagedAdamW8bit",
   sgdnesterov8bit: "bitsandbytes' 8-bit SGD leaves Nesterov's momentum out; use SGDNesterov or AdamW8bit",
 };
 
@@ -75,15 +74,34 @@ export function optimizerByName(name: string): OptimizerDefinition {
  * @throws {TypeError} If an argument is unknown.
  */
 export function makeOptimizer(options: OptimizerOptions, weights: TrainedWeights): Optimizer {
+  return readOptimizer(options, weights).made;
+}
+
+function readOptimizer(options: OptimizerOptions, weights: TrainedWeights) {
   const definition = optimizerByName(options.name ?? "AdamW");
   const read = new ArgumentReader(definition.name, options.arguments ?? {});
   const made = definition.make(read, weights);
   read.finish();
-  return made;
+  return { definition, read, made };
 }
 
 /** Weights that are none: for checking arguments alone. */
 const noWeights: TrainedWeights = { weights: new Variable("no weights", { shape: [0], dtype: "f32" }), tensors: [] };
+
+/**
+ * What is otherwise than an optimizer's name and arguments say, in sentences: among them arguments that have no effect.
+ *
+ * @throws As {@link makeOptimizer}.
+ */
+export function optimizerNotes(options: OptimizerOptions): string[] {
+  const { definition: { name, note }, read: { idle } } = readOptimizer(options, noWeights);
+  return [
+    ...note === undefined ? [] : [note],
+    ...idle.map((argument) =>
+      `${name}'s argument ${argument} has no effect: it is about how its own package computes, not what`
+    ),
+  ];
+}
 
 /**
  * Checks an optimizer, its arguments, and that its learning rates and schedule suit it.
