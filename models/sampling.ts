@@ -17,6 +17,7 @@ import {
   Variable,
 } from "../engine/mod.ts";
 import type { BaseModel } from "./base_model.ts";
+import { weighStates } from "./clip/weigh_states.ts";
 import type { NoiseSchedule, PredictionType } from "./noise/schedule.ts";
 import { planSampler, type SamplerName, stepMatrix } from "./noise/sampler.ts";
 import { type Adapters, stacked } from "./source.ts";
@@ -35,10 +36,22 @@ export interface SamplingRequest {
   readonly negativeIds: readonly ArrayLike<number>[];
   /** One seed a picture: the same seed gives the same noise, whatever the batch. */
   readonly seeds: readonly number[];
+  /** Weights of each prompt's states, where the layout has such: 1 for BOS, EOS and padding. */
+  readonly promptWeights?: readonly ArrayLike<number>[];
+  /** The same of each negative prompt. */
+  readonly negativeWeights?: readonly ArrayLike<number>[];
+}
+
+/** What programs are compiled for of the prompts that are encoded together. */
+export interface PromptLayout {
+  /** Rows of 77 tokens a prompt takes. */
+  readonly tokenRows: number;
+  /** Whether tokens count more or less than others. */
+  readonly hasTokenWeights?: boolean;
 }
 
 /** How it is sampled. */
-export interface SamplingOptions {
+export interface SamplingOptions extends PromptLayout {
   readonly sampler: SamplerName;
   readonly steps: number;
   /** Classifier-free guidance: 1 turns it off. Ho and Salimans 2022, https://arxiv.org/abs/2207.12598 */
@@ -49,8 +62,6 @@ export interface SamplingOptions {
   readonly width: number;
   readonly height: number;
   readonly batch: number;
-  /** Rows of 77 tokens a prompt takes. */
-  readonly tokenRows: number;
   /** Added one after another to each layer's output: a stack of networks. */
   readonly adapters: readonly SamplingAdapters[];
 }
@@ -88,7 +99,10 @@ export function planSampling(base: SampledModel, options: SamplingOptions): Plan
   const adapters = (part: keyof SamplingAdapters) => stacked(options.adapters.map((each) => each[part]));
 
   const ids = input("ids", [passes * tokenRows, 77], "i32");
-  const states = base.encode(ids, { adapters: adapters("textEncoder"), rows: tokenRows });
+  const encoded = base.encode(ids, { adapters: adapters("textEncoder"), rows: tokenRows });
+  const states = options.hasTokenWeights
+    ? weighStates(encoded, input("token_weights", encoded.shape.slice(0, 2)))
+    : encoded;
   const context = new Variable("prompt states", { shape: states.shape, dtype: "f32" });
   const encode = plan({ effects: [accumulate(context.tensor, states, { keep: 0 })] });
 
@@ -169,14 +183,19 @@ export class CompiledSampler {
     request: SamplingRequest,
     { signal }: { signal?: AbortSignal | undefined } = {},
   ): Promise<Float32Array[]> {
-    const { batch, guidance, sampler, steps } = this.options, guided = guidance !== 1;
-    for (const [name, list] of Object.entries(request)) {
+    const { batch, guidance, sampler, steps, hasTokenWeights } = this.options, guided = guidance !== 1;
+    const { promptWeights = [], negativeWeights = [], ...rest } = request;
+    for (const [name, list] of Object.entries(hasTokenWeights ? { ...rest, promptWeights, negativeWeights } : rest)) {
       if (list.length !== batch) {
         throw new RangeError(`Cannot sample: ${list.length} ${name}, the sampler has a batch of ${batch}`);
       }
     }
-    const ids = [...guided ? request.negativeIds : [], ...request.promptIds].flatMap((each) => Array.from(each));
-    this.encode.run({ ids });
+    const both = (negative: readonly ArrayLike<number>[], prompt: readonly ArrayLike<number>[]) =>
+      [...guided ? negative : [], ...prompt].flatMap((each) => Array.from(each));
+    this.encode.run({
+      ids: both(request.negativeIds, request.promptIds),
+      ...hasTokenWeights ? { token_weights: both(negativeWeights, promptWeights) } : {},
+    });
     const plan = planSampler(sampler, scheduleOf(this.base, this.options), { steps });
     const keys = (step: number) =>
       Object.fromEntries(

@@ -64,17 +64,25 @@ export interface WeightedChunks {
 }
 
 /**
- * Ids of a prompt with weights. Each part is made into tokens by itself, as sd-scripts does, so a bracket inside of a word parts it.
- *
- * @param maxTokenLength A multiple of 75; what is longer is cut off.
+ * Tokens of a prompt with weights, BOS and EOS left out. Each part is made into tokens by itself, as sd-scripts does, so a bracket inside of a word parts it.
  */
-export function weightedChunks(tokenizer: Tokenizer, prompt: string, maxTokenLength: number): WeightedChunks {
+export function weightedTokens(tokenizer: Tokenizer, prompt: string): { ids: number[]; weights: number[] } {
   const ids: number[] = [], weights: number[] = [];
   for (const { text, weight } of parseWeights(prompt)) {
     const own = tokenizer.encode(text).slice(1, -1);
     ids.push(...own);
     weights.push(...own.map(() => weight));
   }
+  return { ids, weights };
+}
+
+/**
+ * Ids of a prompt with weights, as rows, see {@link weightedTokens}.
+ *
+ * @param maxTokenLength A multiple of 75; what is longer is cut off.
+ */
+export function weightedChunks(tokenizer: Tokenizer, prompt: string, maxTokenLength: number): WeightedChunks {
+  const { ids, weights } = weightedTokens(tokenizer, prompt);
   const filled = weights.slice(0, maxTokenLength), rest = maxTokenLength - filled.length;
   return {
     rows: tokenizer.rowsOf([tokenizer.bosId, ...ids, tokenizer.eosId], maxTokenLength),

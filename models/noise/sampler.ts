@@ -94,10 +94,21 @@ export function planSampler(name: string, schedule: NoiseSchedule, options: { st
   return { sampler, ...planners[sampler](schedule, options.steps) };
 }
 
+/** Samplers that think in sigmas: they can stop at every timestep there is, while in diffusers the others begin behind the last one then, and fail. */
+const bySigmas: readonly SamplerName[] = ["lms", "euler", "euler_a", "heun", "dpm_2", "dpm_2_a"];
+
+/** Least and most steps that a sampler takes. */
+export function stepLimits(sampler: SamplerName, trainTimesteps = 1000): { least: number; most: number } {
+  return {
+    least: sampler === "pndm" ? 4 : 1,
+    most: bySigmas.includes(sampler) ? trainTimesteps : trainTimesteps - 1,
+  };
+}
+
 /**
  * Checks what a sampler is asked for, without a schedule.
  *
- * @param options.steps A whole number, 1 (PNDM 4) to `trainTimesteps − 1`.
+ * @param options.steps A whole number within `stepLimits`.
  * @returns The sampler's own name.
  * @throws {RangeError} If the name is not a sampler's, or the number of steps is out of range.
  */
@@ -105,7 +116,7 @@ export function checkSampler(
   name: string,
   { steps, trainTimesteps = 1000 }: { steps: number; trainTimesteps?: number },
 ): SamplerName {
-  const sampler = resolveSamplerName(name), least = sampler === "pndm" ? 4 : 1, most = trainTimesteps - 1;
+  const sampler = resolveSamplerName(name), { least, most } = stepLimits(sampler, trainTimesteps);
   if (!Number.isInteger(steps) || steps < least || steps > most) {
     throw new RangeError(
       `Cannot sample with ${sampler}: steps is ${steps}, must be a whole number from ${least} to ${most}`,

@@ -3,7 +3,7 @@ import type { PredictionType } from "../../models/noise/schedule.ts";
 import { type OpenedBases, openTokenizer } from "../values/bases.ts";
 import type { PlannedNetwork } from "../values/network.ts";
 import { type PlannedPictures, planPictures } from "../values/picture_memory.ts";
-import { promptRows } from "../values/picture_stacks.ts";
+import { promptLayout } from "../values/picture_stacks.ts";
 import { type PictureGroup, planSamples, type TrainingSampleOptions } from "./samples.ts";
 
 /** Pictures while training, as they are planned. */
@@ -34,9 +34,9 @@ export async function planSampleMemory(
     const named = own.map(({ networks }) => networks.map((network) => ({ network })));
     for (const { options, prompts } of groups) {
       const { negativePrompt = "" } = options;
-      const rows = new Set(prompts.map(({ prompt }) => promptRows(tokenizer, [negativePrompt, prompt])));
+      const layouts = prompts.map(({ prompt }) => promptLayout(tokenizer, [negativePrompt, prompt]));
       const pictures = { ...options, predictionType };
-      planned.push(planPictures({ network1: base, network2: others }, pictures, named, 1, [...rows]));
+      planned.push(planPictures({ network1: base, network2: others }, pictures, named, 1, layouts));
     }
   }
   return {

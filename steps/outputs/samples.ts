@@ -3,6 +3,7 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { writeFileAtomically } from "../../formats/atomic_file.ts";
 import type { StepRun } from "../../pipeline/mod.ts";
+import { resolveSamplerName, stepLimits } from "../../models/noise/sampler.ts";
 import type { PredictionType } from "../../models/noise/schedule.ts";
 import { type LoadedBases, swappedBases } from "../values/bases.ts";
 import { checkOptions, type OptionNames } from "../values/check_options.ts";
@@ -77,7 +78,8 @@ export async function planSamples(
   const optionsOf = ({ width, height, steps, guidance, negativePrompt, sampler }: SamplePrompt): PictureOptions => ({
     width: side(width),
     height: side(height),
-    steps: Math.min(999, Math.max(1, steps)),
+    // As sd-scripts, but never so many that the sampler fails.
+    steps: Math.min(stepLimits(resolveSamplerName(sampler ?? usual)).most, Math.max(1, steps)),
     guidance,
     negativePrompt,
     sampler: sampler ?? usual,
@@ -87,12 +89,17 @@ export async function planSamples(
   for (const [at, prompt] of prompts.entries()) {
     const options = optionsOf(prompt), key = JSON.stringify(options);
     groups.set(key, [...groups.get(key) ?? [], prompt]);
-    if (options.width === prompt.width && options.height === prompt.height) continue;
-    notes.push(
-      `prompt ${
-        at + 1
-      } of ${file} is ${options.width}×${options.height}, not ${prompt.width}×${prompt.height}: multiples of 8, 64 at least`,
-    );
+    const which = `prompt ${at + 1} of ${file}`;
+    if (options.width !== prompt.width || options.height !== prompt.height) {
+      notes.push(
+        `${which} is ${options.width}×${options.height}, not ${prompt.width}×${prompt.height}: multiples of 8, 64 at least`,
+      );
+    }
+    if (options.steps !== prompt.steps) {
+      notes.push(
+        `${which} has ${options.steps} as its number of steps, not ${prompt.steps}, which ${options.sampler} does not take`,
+      );
+    }
   }
   return { groups: [...groups].map(([key, prompts]) => ({ options: JSON.parse(key), prompts })), notes };
 }

@@ -1,5 +1,5 @@
 import { pooledBytes, type Program, variableBytes } from "../../engine/mod.ts";
-import { planSampling } from "../../models/sampling.ts";
+import { planSampling, type PromptLayout } from "../../models/sampling.ts";
 import { decodedTogether, planDecoding } from "../../models/vae/decoding.ts";
 import { buildVae } from "../../models/vae_model.ts";
 import type { OpenedBases } from "./bases.ts";
@@ -19,7 +19,7 @@ export interface PlannedPictures {
 /**
  * Plans what a `PictureSampler` does that samples `batch` pictures with each stack of networks.
  *
- * @param tokenRows Rows of 75 tokens that its prompts take, see `promptRows`.
+ * @param layouts What its prompts need, see `promptLayout`.
  * The bases stay on the device, the VAE's encoder as well; stacks take turns with one pool of slots, the VAE has its own.
  */
 export function planPictures(
@@ -27,17 +27,18 @@ export function planPictures(
   options: PictureOptions,
   stacks: readonly (readonly PlannedStackedNetwork[])[],
   batch: number,
-  tokenRows: readonly number[] = [1],
+  layouts: readonly PromptLayout[] = [{ tokenRows: 1 }],
 ): PlannedPictures {
   const planner = new PictureStacks(bases.network1, options);
   const distinct = new Map(
-    stacks.flatMap((stack) => tokenRows.map((rows) => [stackKey(stack, batch, rows), { stack, rows }] as const)),
+    stacks.flatMap((stack) => layouts.map((layout) => [stackKey(stack, batch, layout), { stack, layout }] as const)),
   );
-  const sampling = [...distinct.values()].flatMap(({ stack, rows }) => {
-    const { encode, start, step } = planSampling(bases.network1, planner.sampling(stack, batch, rows));
+  const sampling = [...distinct.values()].flatMap(({ stack, layout }) => {
+    const { encode, start, step } = planSampling(bases.network1, planner.sampling(stack, batch, layout));
     return [encode, start, step];
   });
-  const { model, weights } = buildVae(bases.network1.checkpoint), { height, width } = planner.sampling([], batch, 1);
+  const { model, weights } = buildVae(bases.network1.checkpoint);
+  const { height, width } = planner.sampling([], batch, layouts[0]);
   const together = decodedTogether(model, { height, width }), sizes = new Set([Math.min(together, batch)]);
   if (batch > together && batch % together) sizes.add(batch % together);
   const decoding = [...sizes].map((count) => planDecoding(model, { height, width }, { batch: count }).program);

@@ -1,12 +1,13 @@
 import { latentCells } from "../../data/resize.ts";
 import { SlotPool } from "../../engine/mod.ts";
+import { weightedChunks } from "../../models/clip/weighted_prompt.ts";
 import { checkSampler } from "../../models/noise/sampler.ts";
 import type { PredictionType } from "../../models/noise/schedule.ts";
-import { CompiledSampler } from "../../models/sampling.ts";
+import { CompiledSampler, type PromptLayout } from "../../models/sampling.ts";
 import { VaeModel } from "../../models/vae_model.ts";
 import type { LoadedBases } from "./bases.ts";
 import type { Network } from "./network.ts";
-import { PictureStacks, type PlannedStackedNetwork, promptRows, stackKey } from "./picture_stacks.ts";
+import { PictureStacks, type PlannedStackedNetwork, promptLayout, stackKey } from "./picture_stacks.ts";
 import type { SampledPicture } from "./sample_sheet.ts";
 
 /** How pictures are sampled. */
@@ -19,7 +20,10 @@ export interface PictureOptions {
    * `k_euler`, `k_euler_a`, `k_dpm_2`, `k_dpm_2_a`; ddim when left out.
    */
   readonly sampler?: string;
-  /** 1 (pndm 4) to 999; 30 when left out, as sd-scripts. `heun`, `dpm_2` and `dpm_2_a` take twice as long for each. */
+  /**
+   * 1 (pndm 4) to 999, and 1000 with lms, euler, euler_a, heun, dpm_2 and dpm_2_a; 30 when left out, as sd-scripts. `heun`, `dpm_2` and `dpm_2_a` take
+   * twice as long for each.
+   */
   readonly steps?: number;
   /** 7.5 when left out, as sd-scripts. */
   readonly guidance?: number;
@@ -84,7 +88,8 @@ export class PictureSampler implements Disposable {
   }
 
   /**
-   * Samples one picture for each prompt, all at once: the same seed gives the same noise, whatever the others are. Prompts may take up to 225 tokens.
+   * Samples one picture for each prompt, all at once: the same seed gives the same noise, whatever the others are. Prompts may take up to 225 tokens,
+   * and have weights, such as `(red hat:1.2)`.
    *
    * @param stack Networks that act one after another; none is the base alone.
    * @param options.signal Stops between two of the sampler's steps.
@@ -97,15 +102,17 @@ export class PictureSampler implements Disposable {
     { signal }: { readonly signal?: AbortSignal } = {},
   ): Promise<SampledPicture[]> {
     const { vae, options: { width, height, negativePrompt = "" }, bases: { device, tokenizer1: tokenizer } } = this;
-    const rows = promptRows(tokenizer, [negativePrompt, ...prompts.map(({ prompt }) => prompt)]);
-    const maxTokenLength = ([75, 150, 225] as const)[rows - 1];
-    const sampler = await this.compile(stack, prompts.length, rows);
+    const layout = promptLayout(tokenizer, [negativePrompt, ...prompts.map(({ prompt }) => prompt)]);
+    const sampler = await this.compile(stack, prompts.length, layout);
     this.stacks.networksOf(stack).forEach((lora, i) => device.upload(lora.weights, stack[i].network.weights));
-    const ids = (prompt: string) => tokenizer.chunks(prompt, maxTokenLength).flat();
+    const chunks = (prompt: string) => weightedChunks(tokenizer, prompt, 75 * layout.tokenRows);
+    const read = prompts.map(({ prompt }) => chunks(prompt)), negative = chunks(negativePrompt);
     const latents = await sampler.sample({
-      promptIds: prompts.map(({ prompt }) => ids(prompt)),
-      negativeIds: prompts.map(() => ids(negativePrompt)),
+      promptIds: read.map(({ rows }) => rows.flat()),
+      negativeIds: prompts.map(() => negative.rows.flat()),
       seeds: prompts.map(({ seed }) => seed),
+      promptWeights: read.map(({ weights }) => weights),
+      negativeWeights: prompts.map(() => negative.weights),
     }, { signal });
     if (!latents.every((each) => each.every(Number.isFinite))) {
       throw new Error(`Cannot sample ${prompts[0].prompt}: the latents became NaN. Was a network damaged?`);
@@ -117,12 +124,12 @@ export class PictureSampler implements Disposable {
   private async compile(
     stack: readonly StackedNetwork[],
     batch: number,
-    tokenRows: number,
+    layout: PromptLayout,
   ): Promise<CompiledSampler> {
-    const { bases: { device, network1: base }, stacks, pool } = this, key = stackKey(stack, batch, tokenRows);
+    const { bases: { device, network1: base }, stacks, pool } = this, key = stackKey(stack, batch, layout);
     const known = this.compiled.get(key);
     if (known) return known;
-    const made = await CompiledSampler.make(device, base, stacks.sampling(stack, batch, tokenRows), pool);
+    const made = await CompiledSampler.make(device, base, stacks.sampling(stack, batch, layout), pool);
     this.compiled.set(key, made);
     return made;
   }

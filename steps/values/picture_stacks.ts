@@ -2,8 +2,9 @@ import { latentCells } from "../../data/resize.ts";
 import type { LoraNetwork } from "../../lora/network.ts";
 import type { BaseModel } from "../../models/base_model.ts";
 import type { Tokenizer } from "../../models/clip/tokenizer.ts";
+import { weightedTokens } from "../../models/clip/weighted_prompt.ts";
 import { resolveSamplerName } from "../../models/noise/sampler.ts";
-import type { SamplingOptions } from "../../models/sampling.ts";
+import type { PromptLayout, SamplingOptions } from "../../models/sampling.ts";
 import { buildNetwork, type PlannedNetwork } from "./network.ts";
 import type { PictureOptions } from "./picture_sampler.ts";
 
@@ -39,7 +40,7 @@ export class PictureStacks {
   }
 
   /** How a stack is sampled. */
-  sampling(stack: readonly PlannedStackedNetwork[], batch: number, tokenRows: number): SamplingOptions {
+  sampling(stack: readonly PlannedStackedNetwork[], batch: number, layout: PromptLayout): SamplingOptions {
     const { sampler = "ddim", steps = 30, guidance = 7.5, predictionType, width, height } = this.options;
     return {
       sampler: resolveSamplerName(sampler),
@@ -49,7 +50,7 @@ export class PictureStacks {
       width: latentCells(width),
       height: latentCells(height),
       batch,
-      tokenRows,
+      ...layout,
       adapters: this.networksOf(stack).map((lora, place) => {
         const { multiplier = 1 } = stack[place];
         return {
@@ -61,13 +62,20 @@ export class PictureStacks {
   }
 }
 
-/** Rows of 75 tokens that prompts take which are encoded together: the longest one's, three at most. */
-export function promptRows(tokenizer: Tokenizer, prompts: readonly string[]): 1 | 2 | 3 {
-  const tokens = Math.max(...prompts.map((prompt) => tokenizer.encode(prompt).length - 2));
-  return Math.min(3, Math.max(1, Math.ceil(tokens / 75))) as 1 | 2 | 3;
+/** What prompts of pictures that are encoded together need: rows of 75 tokens for the longest one, three at most, and weights if one has such. */
+export function promptLayout(
+  tokenizer: Tokenizer,
+  prompts: readonly string[],
+): PromptLayout & { readonly tokenRows: 1 | 2 | 3 } {
+  const read = prompts.map((prompt) => weightedTokens(tokenizer, prompt));
+  const longest = Math.max(...read.map(({ ids }) => ids.length));
+  return {
+    tokenRows: Math.min(3, Math.max(1, Math.ceil(longest / 75))) as 1 | 2 | 3,
+    ...read.some(({ weights }) => weights.some((weight) => weight !== 1)) ? { hasTokenWeights: true } : {},
+  };
 }
 
 /** Tells stacks apart that need programs of their own. */
-export function stackKey(stack: readonly PlannedStackedNetwork[], batch: number, tokenRows: number): string {
-  return JSON.stringify([batch, tokenRows, stack.map(({ network, multiplier = 1 }) => [network.options, multiplier])]);
+export function stackKey(stack: readonly PlannedStackedNetwork[], batch: number, layout: PromptLayout): string {
+  return JSON.stringify([batch, layout, stack.map(({ network, multiplier = 1 }) => [network.options, multiplier])]);
 }

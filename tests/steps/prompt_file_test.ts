@@ -17,7 +17,8 @@ Deno.test("prompts are read, rounded and named as sd-scripts 0.6.4 does it while
     );
     // The name's ending says nothing there.
     await writeFile(join(folder, "prompts"), text);
-    const { groups } = await planSamples({ folder, prompts: join(folder, "prompts"), everySteps: 1 });
+    // There a sampler takes as many steps as are asked for, and ddim fails with 1000.
+    const { groups } = await planSamples({ folder, prompts: join(folder, "prompts"), everySteps: 1, sampler: "euler" });
     const pictures = groups.flatMap(({ options, prompts }) => prompts.map((prompt) => ({ options, prompt })))
       .toSorted((a, b) => a.prompt.place - b.prompt.place);
     for (const { output_name, epoch, steps, pictures: wanted } of runs) {
@@ -37,10 +38,31 @@ Deno.test("prompts are read, rounded and named as sd-scripts 0.6.4 does it while
           prompt,
         ),
       }));
-      // Our samplers take 999 steps at most.
-      const within = (each: { num_inference_steps: number }) => Math.min(999, each.num_inference_steps);
-      deepEqual(found, wanted.map((each: never) => ({ ...each as object, num_inference_steps: within(each) })));
+      deepEqual(found, wanted);
     }
+  }));
+
+Deno.test("what is made otherwise than a prompt says is told: sizes, and steps that a sampler does not take", () =>
+  inNewFolder(async (folder) => {
+    const prompts = join(folder, "p.txt");
+    await writeFile(
+      prompts,
+      "a --s 1000\nb --s 1000 --ss euler_a\nc --s 2000 --ss heun\nd --s 0 --w 60\ne --s 999 --w 72\n",
+    );
+    const { groups, notes } = await planSamples({ folder, prompts, everySteps: 1 });
+    deepEqual(groups.map(({ options: { steps, sampler } }) => [sampler, steps]), [
+      ["ddim", 999],
+      ["euler_a", 1000],
+      ["heun", 1000],
+      ["ddim", 1],
+      ["ddim", 999],
+    ]);
+    deepEqual(notes, [
+      `prompt 1 of ${prompts} has 999 as its number of steps, not 1000, which ddim does not take`,
+      `prompt 3 of ${prompts} has 1000 as its number of steps, not 2000, which heun does not take`,
+      `prompt 4 of ${prompts} is 64×512, not 60×512: multiples of 8, 64 at least`,
+      `prompt 4 of ${prompts} has 1 as its number of steps, not 0, which ddim does not take`,
+    ]);
   }));
 
 // Its later releases have TOML and JSON, and samplers in lines.
