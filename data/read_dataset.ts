@@ -1,5 +1,6 @@
 import { faceOf } from "./picture_cut.ts";
 import { type CaptionFileOptions, checkExtension, type FolderWarning, readImageFolder } from "./image_folder.ts";
+import { bucketSelector } from "./buckets.ts";
 import type { DatasetOptions, SubsetOptions } from "./dataset_options.ts";
 import { findDreamboothFolders, refuseEmptyFolders } from "./dreambooth_folder.ts";
 import { readImageSizes } from "./image_size.ts";
@@ -59,6 +60,24 @@ async function listImages(
   const images = await readImageFolder(path, classTokens ?? "", subsetText(name, subset.isReg), reading, found);
   warnings.push(...found.map(({ message }) => message));
   return { path, images: images.map(({ path, caption }) => ({ path, caption, countedTags: caption })) };
+}
+
+/**
+ * Checks a data set's settings, before anything of it is read.
+ *
+ * @param name Who learns from it, for messages: "network 1".
+ * @throws {RangeError} If a setting is out of range.
+ */
+export function checkDataset(options: DatasetOptions, name: string): void {
+  const { resolution, ...settings } = datasetSettings(options, name);
+  const { trainDataDir, regDataDir, subsets = [] } = options;
+  // Metadata may bring sizes of their own.
+  const isSized = subsets.every(({ metadataFile }) => metadataFile === undefined);
+  if (settings.enableBucket && resolution && isSized) bucketSelector({ ...settings, resolution });
+  if (trainDataDir !== undefined || regDataDir !== undefined) subsetSettings({}, options, name);
+  for (const subset of subsets) {
+    subsetSettings(subset, options, `${name}, ${subset.metadataFile ?? subset.imageDir}`);
+  }
 }
 
 /** Sizes of pictures, or of those that latents stand for. */

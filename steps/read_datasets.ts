@@ -1,4 +1,5 @@
 import type { DatasetOptions, SubsetDefaults, SubsetOptions } from "../data/dataset_options.ts";
+import { checkDataset } from "../data/read_dataset.ts";
 import { checkOptions, type OptionNames } from "./values/check_options.ts";
 import { dataStep } from "./values/data_step.ts";
 import { readTrainingData, recordDatasets, type TrainingDataOptions, withoutPaths } from "./values/training_data.ts";
@@ -70,6 +71,7 @@ export function readDatasets(options: ReadDatasetsOptions) {
       for (const [n, subset] of (dataset.subsets ?? []).entries()) {
         checkOptions<SubsetOptions>(name, subset, subsetNames, `${network}[${at}].subsets[${n}]`);
       }
+      checkDataset(dataset, network.replace("network", "network "));
     }
   }
   return dataStep({

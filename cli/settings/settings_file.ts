@@ -76,6 +76,6 @@ export function flagOfKey(key: string, place: string, flags: ReadonlyMap<string,
  * @throws {UsageError} If there is a file already, or it cannot be written.
  */
 export async function writeSettingsFile(path: string, values: Readonly<Record<string, unknown>>): Promise<void> {
-  const written = Object.entries(values).filter(([name]) => !notInFiles.includes(name) && name !== "wandb_api_key");
+  const written = Object.entries(values).filter(([name]) => !notInFiles.includes(name));
   await writeForUser(path, "settings", stringify(Object.fromEntries(written) as TomlTable));
 }

@@ -17,6 +17,7 @@ const refused: Readonly<Record<string, RegExp>> = {
   dashes: /c\.toml: unknown key learning-rate; did you mean learning_rate\?$/,
   wrong_type: /c\.toml: max_train_steps is 10\.5, must be a whole number$/,
   missing: /^Cannot read settings from .*c\.toml: there is no such file$/,
+  output: /^--network_args has the unknown name a; did you mean dropout\? /,
   output_exists: /^Cannot write settings to .*c\.toml: it is there already; take it away or name another file$/,
 };
 
@@ -34,6 +35,13 @@ function lineIn(folder: string, { line }: GoldenConfig): string[] {
   );
 }
 
+/** What a run needs beside a line's own flags, for which nothing is there. */
+function required(line: readonly string[]): string[] {
+  return ["--pretrained_model_name_or_path=none", "--output_dir=none", "--train_data_dir=none"].filter((flag) =>
+    !line.some((word) => word.startsWith(flag.replace(/=.*/, "=")))
+  );
+}
+
 async function check(each: GoldenConfig, isPair: boolean): Promise<void> {
   await inNewFolder(async (folder) => {
     const { name, toml, result, written } = each, path = join(folder, "c.toml");
@@ -41,12 +49,16 @@ async function check(each: GoldenConfig, isPair: boolean): Promise<void> {
     // Data for network 2 make the original's defaults count.
     const line = [...lineIn(folder, each), ...(isPair ? ["--train_data_dir_2=two"] : [])];
     if (refused[name]) {
-      return await rejects(runCommandLine(["train", ...line]), { name: "UsageError", message: refused[name] });
-    }
-    if (written) {
-      await runCommandLine(["train", ...line]);
-      const found = parse(await readFile(path, "utf8"));
-      return deepEqual({ ...found }, { ...written, ...(isPair ? { train_data_dir_2: "two" } : {}) });
+      await rejects(runCommandLine(["train", ...line]), { name: "UsageError", message: refused[name] });
+      if (!written) return;
+      // The same with an argument that networks have.
+      await runCommandLine(["train", ...line.map((word) => word.replace(/^a=1$/, "conv_dim=1"))]);
+      const second = isPair ? { train_data_dir_2: "two" } : {};
+      return deepEqual({ ...parse(await readFile(path, "utf8")) }, {
+        ...written,
+        ...second,
+        network_args: ["conv_dim=1"],
+      });
     }
     const { config_file: file, train_data_dir_2: _, ...changed } = changedValues(await settingsOfLine(line));
     ok(String(file).startsWith(folder));
@@ -89,11 +101,62 @@ Deno.test("a settings file that was written gives the same settings again", () =
     deepEqual({ ...again, config_file: null }, { ...before });
   }));
 
-Deno.test("wandb_api_key is not written to a settings file", () =>
+Deno.test("what the original's command lines give is written so that it is the same again, or refused as training would", () =>
   inNewFolder(async (folder) => {
-    const file = join(folder, "c.toml");
-    await runCommandLine(["train", "--seed=3", "--wandb_api_key=secret", `--config_file=${file}`, "--output_config"]);
-    deepEqual({ ...parse(await readFile(file, "utf8")) }, { seed: 3 });
+    const { lines, readme_example } = golden.dual;
+    let written = 0;
+    for (const [at, { line: whole }] of [...lines, readme_example].entries()) {
+      // One of them asks for the file itself.
+      const line = whole.filter((word) => word !== "--output_config");
+      const file = join(folder, `${at}.toml`);
+      const write = () => runCommandLine(["train", "--output_config", `--config_file=${file}`, ...line]);
+      const problem = await write().then(() => null, (error) => error);
+      if (problem) {
+        equal(problem.name, "UsageError", line.join(" "));
+        await rejects(runCommandLine(["train", ...required(line), ...line]), { message: problem.message });
+        await rejects(readFile(file), { code: "ENOENT" });
+        continue;
+      }
+      written++;
+      const { values, isPair } = await settingsOfLine([`--config_file=${file}`]), before = await settingsOfLine(line);
+      deepEqual({ ...values, config_file: null }, before.values, line.join(" "));
+      equal(isPair, before.isPair);
+    }
+    // Of 68 and the readme's, 27 have words that are refused, such as --v2, --seed=-5 and --nonsense.
+    equal(written, 42);
+  }));
+
+Deno.test("settings that training would refuse are not written, with the flag and the same words", () =>
+  inNewFolder(async (folder) => {
+    const file = join(folder, "c.toml"), data = join(folder, "data.toml");
+    await writeFile(data, "[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dr = 'x'\n");
+    const cases: [string[], RegExp][] = [
+      [["--wandb_api_key=secret"], /^--wandb_api_key is refused: nothing here is sent over the network$/],
+      [["--learning_rate=0"], /^--learning_rate: Cannot train: learningRate is 0, must be a number above 0$/],
+      [["--train_data_dir_2=b", "--network_dim_2=0"], /^--network_dim_2: Cannot make a network: rank is 0, must be /],
+      [["--optimizer_type=Lion8bit"], /^--optimizer_type: Cannot use optimizer Lion8bit: /],
+      [
+        ["--caption_dropout_rate=2"],
+        /^--caption_dropout_rate: .*captionDropoutRate is 2, must be a number from 0 to 1$/,
+      ],
+      [
+        ["--resolution=64", "--enable_bucket"],
+        /^--min_bucket_reso: Cannot make buckets: minBucketReso is 256, must be /,
+      ],
+      [
+        ["--sample_every_n_steps=5"],
+        /^--sample_every_n_steps needs --sample_prompts, a file with a prompt on each line$/,
+      ],
+      [[`--dataset_config=${data}`], /data\.toml:\n[^]*line 4, datasets\[0\]\.subsets\[0\]\.image_dr: unknown key/],
+      [["--output_name=a/b"], /^Cannot save networks: "a\/b" is no file name; /],
+    ];
+    for (const [line, message] of cases) {
+      await rejects(runCommandLine(["train", ...line, `--config_file=${file}`, "--output_config"]), {
+        name: "UsageError",
+        message,
+      });
+      await rejects(readFile(file), { code: "ENOENT" });
+    }
   }));
 
 Deno.test("errors in settings files name the file, the line or the key, and what was wanted", () =>
