@@ -3,7 +3,7 @@
  * `deno task test [files or flags of deno test]`. Exit code 0 only if a test ran and none failed.
  *
  * Tests may not use the network, and see no environment. Those in `tests/network/` ask a server of their own on this machine; they run by
- * themselves, with the permission for that address alone.
+ * themselves, with the permission for that address alone. Those in `tests/fuzz/` run by themselves as well, since they watch the process's memory.
  *
  * @module
  */
@@ -16,15 +16,15 @@ import { projectFolder } from "./project_files.ts";
 import { setUpOrExit } from "./setup.ts";
 import { countTests } from "./test_summary.ts";
 
-const networkFolder = "tests/network";
-
 /** Whether a word of the command line is a path of tests. */
 async function isPath(word: string): Promise<boolean> {
   return !word.startsWith("-") && await stat(word).then(() => true, () => false);
 }
 
-function isNetworkTest(path: string): boolean {
-  return `${relative(projectFolder, resolve(path)).split(sep).join("/")}/`.startsWith(`${networkFolder}/`);
+/** Whether a path is a folder's or lies in it. */
+function isIn(folder: string, path: string): boolean {
+  const way = relative(resolve(projectFolder, folder), resolve(path));
+  return way !== ".." && !way.startsWith(`..${sep}`);
 }
 
 /** Runs `deno test` once, shows what it prints, and counts. */
@@ -58,15 +58,23 @@ for (const [at, word] of Deno.args.entries()) {
   (!isValue && await isPath(word) ? paths : flags).push(word);
 }
 const write = `--allow-write=${tmpdir()},${cache}`;
-const [alone, online] = [paths.filter((path) => !isNetworkTest(path)), paths.filter(isNetworkTest)];
-const results: { passed: number; failed: number }[] = [];
-if (paths.length === 0 || alone.length > 0) {
-  results.push(await runTests(["--doc", write, `--ignore=${networkFolder}`, ...flags, ...alone]));
-}
-if (paths.length === 0 || online.length > 0) {
-  const wanted = online.length > 0 ? online : [networkFolder];
+/** Folders of tests that run in a process of their own, with its flags. */
+const apart: readonly (readonly [folder: string, flags: readonly string[]])[] = [
+  // They look at the most memory that the process ever had; others have more.
+  ["tests/fuzz", [write]],
   // The hub's cache has links, for which Deno has no narrower permission than to write everywhere.
-  results.push(await runTests(["--allow-write", "--allow-net=127.0.0.1", ...flags, ...wanted]));
+  ["tests/network", ["--allow-write", "--allow-net=127.0.0.1"]],
+];
+const together = paths.filter((path) => !apart.some(([folder]) => isIn(folder, path)));
+const results: { passed: number; failed: number }[] = [];
+if (paths.length === 0 || together.length > 0) {
+  const ignored = apart.map(([folder]) => folder).join(",");
+  results.push(await runTests(["--doc", write, `--ignore=${ignored}`, ...flags, ...together]));
+}
+for (const [folder, own] of apart) {
+  const isWhole = paths.length === 0 || together.some((path) => isIn(path, join(projectFolder, folder)));
+  const inside = isWhole ? [folder] : paths.filter((path) => isIn(folder, path));
+  if (inside.length > 0) results.push(await runTests([...own, ...flags, ...inside]));
 }
 await Deno.remove(cache, { recursive: true });
 const [passed, failed] = (["passed", "failed"] as const).map((key) =>

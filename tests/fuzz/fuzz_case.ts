@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { bounded } from "./bounds.ts";
+import { bounded, highestBytes } from "./bounds.ts";
 
 /** `deno task fuzz` multiplies the ordinary number of cases, which are to take seconds. */
 const times = Number(Deno.env.get("FUZZ_TIMES") ?? 1);
@@ -8,7 +8,9 @@ const casesInChunk = 5000;
 let total = 0;
 const started = performance.now();
 globalThis.addEventListener("unload", () => {
-  if (times > 1) console.log(`${total} cases in ${((performance.now() - started) / 1000).toFixed(0)} s`);
+  if (times === 1) return;
+  const seconds = (performance.now() - started) / 1000, megabytes = highestBytes() / 2 ** 20;
+  console.log(`${total} cases in ${seconds.toFixed(0)} s; at most ${megabytes.toFixed(0)} MB of memory so far`);
 });
 
 /**
