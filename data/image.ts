@@ -9,7 +9,7 @@
  * @module
  */
 import { readFile } from "node:fs/promises";
-import sharp from "sharp";
+import { loadSharp } from "./load_sharp.ts";
 import { decodeBmp, type RgbImage } from "./bmp.ts";
 import { ImageError } from "./image_error.ts";
 
@@ -75,6 +75,7 @@ function rgbFromCmyk(inks: Uint8Array): Uint8Array {
 }
 
 async function decodeWithSharp(bytes: Uint8Array): Promise<RgbImage> {
+  const sharp = await loadSharp();
   const image = sharp(bytes, { ignoreIcc: true, limitInputPixels: imagePixelLimit, failOn: "warning" });
   const isCmyk = (await image.metadata()).space === "cmyk";
   const space = isCmyk ? "cmyk" : "srgb";

@@ -1,5 +1,7 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import sharp from "sharp";
 import { ImageError } from "./image_error.ts";
 import { readImageSize, readImageSizes } from "./image_size.ts";
@@ -38,6 +40,23 @@ Deno.test("readImageSize() finds a header behind more than the usual bytes", asy
     const parts = [plain.subarray(0, 2), comment, comment, comment, plain.subarray(2)];
     await Deno.writeFile(file, Uint8Array.from(parts.flatMap((part) => [...part])));
     deepEqual(await readImageSize(file), { width: 24, height: 16 });
+  } finally {
+    await Deno.remove(file);
+  }
+});
+
+Deno.test("readImageSize() turns a PNG whose orientation stands behind a long text", async () => {
+  const file = await Deno.makeTempFile({ suffix: ".png" });
+  try {
+    // `exif_6.png` shows 32 x 48 pixels; its header, which says 48 x 32, ends at byte 33.
+    const plain = await Deno.readFile(join(folder, "exif_6.png")),
+      text = Buffer.from(`tEXtparameters\0${"a".repeat(20_000)}`);
+    const chunk = Buffer.alloc(text.length + 8);
+    chunk.writeUInt32BE(text.length - 4);
+    chunk.set(text, 4);
+    chunk.writeUInt32BE(crc32(text), text.length + 4);
+    await Deno.writeFile(file, Buffer.concat([plain.subarray(0, 33), chunk, plain.subarray(33)]));
+    deepEqual(await readImageSize(file), { width: 32, height: 48 });
   } finally {
     await Deno.remove(file);
   }

@@ -21,24 +21,31 @@ const into = (...written: string[]): Places => () => Promise.resolve({ written, 
 const besideOption = (...names: string[]): Places => (args) =>
   Promise.resolve({ written: names.flatMap((name) => valuesOf(name, args)).map(dirname), models: [] });
 
-/** What a program's set in `deno.json` is called, and the places that its command line opens. */
+/** What a program's set in `deno.json` is called, the places that its command line opens, and the programs that it starts. */
 interface Program {
   readonly set: string;
   readonly places: Places;
+  /** Their names or paths. `deno.json` cannot say where Deno itself is. */
+  readonly runs?: (args: readonly string[]) => readonly string[];
 }
+
+const deno = () => [Deno.execPath()];
+const denoAndPython = (args: readonly string[]) => [Deno.execPath(), ...pythons(args)];
+const pythons = (args: readonly string[]) => [valuesOf("python", args).at(-1) ?? "python3"];
 
 /** Scripts from elsewhere, such as recipes that somebody wrote: they say themselves what they write. */
 const ownScript: Program = { set: "recipe", places: nowhere };
 
-/** Sets of programs that write where their set says. */
-const programs: Readonly<Record<string, string>> = {
-  "bench/main.ts": "bench",
-  "bench/loading.ts": "loading",
-  "bench/peers/main.ts": "peers",
-  "bench/peers/dual_step.ts": "peers",
-  "bench/peers/dualora.ts": "peer",
-  "tests/soak/main.ts": "soak",
-  "tests/torture/main.ts": "torture",
+/** Programs that are told by their script alone. */
+const programs: Readonly<Record<string, Program>> = {
+  "bench/main.ts": { set: "bench", places: nowhere, runs: deno },
+  "bench/loading.ts": { set: "loading", places: nowhere },
+  "bench/large_data.ts": { set: "bench", places: nowhere, runs: deno },
+  "bench/peers/main.ts": { set: "bench", places: besideOption("out"), runs: denoAndPython },
+  "bench/peers/dual_step.ts": { set: "bench", places: besideOption("out"), runs: pythons },
+  "bench/peers/dualora.ts": { set: "peer", places: nowhere },
+  "tests/soak/main.ts": { set: "soak", places: nowhere },
+  "tests/torture/main.ts": { set: "torture", places: nowhere, runs: deno },
 };
 
 /** The program that words of `deno run` start. */
@@ -61,7 +68,7 @@ function programOf(path: string, args: readonly string[]): Program {
   // It reads there as well: what it writes are control files.
   if (script === "dashboard/main.ts") return { set: "dashboard", places: into(watchedFolder(args)) };
   if (script === "tools/probe/main.ts") return { set: "probe", places: besideOption("output") };
-  return Object.hasOwn(programs, script) ? { set: programs[script], places: nowhere } : ownScript;
+  return Object.hasOwn(programs, script) ? programs[script] : ownScript;
 }
 
 const comparisonPlaces: Places = (args) =>
@@ -99,8 +106,8 @@ function converted(args: readonly string[]): string[] {
 }
 
 /**
- * The flags of `deno run` that give a program its permissions: its set in `deno.json`, writing in the folders that its command line names, and the network
- * where the command line names a model that is the hub's.
+ * The flags of `deno run` that give a program its permissions: its set in `deno.json`, writing in the folders that its command line names, starting the
+ * programs that it needs, and the network where the command line names a model that is the hub's.
  *
  * @param script Path of the script.
  * @param args What stands behind it.
@@ -111,10 +118,10 @@ export async function permissionFlags(
   args: readonly string[],
   exists: (path: string) => boolean = existsSync,
 ): Promise<string[]> {
-  const { set, places } = programOf(script, args), { written, models } = await places(args);
+  const { set, places, runs } = programOf(script, args), { written, models } = await places(args);
   // The hub's cache has links, and who may make links may write everywhere: Deno gives no narrower permission.
   if (models.some((name) => isHubId(name) && !exists(name))) return setFlags(`${set}_hub`);
-  return setFlags(set, [...written, ...keptBy(set)]);
+  return [...setFlags(set, [...written, ...keptBy(set)]), ...runs ? [`--allow-run=${runs(args).join(",")}`] : []];
 }
 
 /** Whether a program computes on a device, for which the machine has to be set up. */

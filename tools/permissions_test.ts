@@ -50,12 +50,29 @@ Deno.test("A program may write where its command line says, and nowhere else", a
   deepEqual(await given("examples/demo.ts --quick"), ["example", "--allow-write=out"]);
   deepEqual(await given("examples/compare.ts --output_dir a"), ["train", "--allow-write=out,a"]);
   deepEqual(await given("bench/main.ts"), ["bench"]);
+  deepEqual(await given("bench/peers/main.ts --out a/b"), ["bench", "--allow-write=/tmp,a"]);
   deepEqual(await given("bench/loading.ts toy"), ["loading"]);
   deepEqual(await given("tools/probe/main.ts unet --output a/b"), ["probe", "--allow-write=a"]);
   deepEqual(await given("dashboard/main.ts"), ["dashboard", "--allow-write=out"]);
   deepEqual(await given("dashboard/main.ts --port 80 a/b"), ["dashboard", "--allow-write=a/b"]);
   deepEqual(await given("dashboard/main.ts a/b --port=80"), ["dashboard", "--allow-write=a/b"]);
   deepEqual(await given("my_recipe.ts"), ["recipe"]);
+});
+
+Deno.test("Programs that start others may start those alone", async () => {
+  const started = async (line: string) => {
+    const [script, ...args] = line.split(" ");
+    const flags = await permissionFlags(new URL(`../${script}`, import.meta.url).pathname, args);
+    return flags.filter((flag) => flag.startsWith("--allow-run")).map((flag) => flag.replace(Deno.execPath(), "deno"));
+  };
+  for (const script of ["tests/torture/main.ts", "bench/main.ts", "bench/large_data.ts"]) {
+    deepEqual(await started(script), ["--allow-run=deno"]);
+  }
+  deepEqual(await started("bench/peers/main.ts"), ["--allow-run=deno,python3"]);
+  deepEqual(await started("bench/peers/dual_step.ts --python=/opt/python"), ["--allow-run=/opt/python"]);
+  for (const script of ["cli/main.ts train", "cli/main.ts inspect a", "examples/demo.ts", "bench/loading.ts", "a.ts"]) {
+    deepEqual(await started(script), []);
+  }
 });
 
 Deno.test("A folder with a comma in its name, which Deno's flags cannot say, is stood for by the one above", async () => {

@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import sharp from "sharp";
+import { loadSharp } from "../../data/load_sharp.ts";
 import { writeFileAtomically } from "../../formats/atomic_file.ts";
 import type { StepRun } from "../../pipeline/mod.ts";
 import { resolveSamplerName, stepLimits } from "../../models/noise/sampler.ts";
@@ -181,6 +181,7 @@ export class SampleOutput implements TrainingOutput {
               { signal: run.signal },
             );
             const path = join(this.folder, pictureFileName(name, time, moment, prompt));
+            const sharp = await loadSharp();
             const png = await sharp(pixels, { raw: { width, height, channels: 3 } }).png().toBuffer();
             await writeFileAtomically(path, [png]);
             const shows = { step, epoch, networks: shown, prompt: prompt.prompt, seed: prompt.seed ?? seed };

@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { basename, dirname, join } from "node:path";
-import sharp from "sharp";
+import { loadSharp } from "../../data/load_sharp.ts";
 import type { RgbImage } from "../../data/image.ts";
 import { Lettering, type TextStyle } from "./lettering.ts";
 
@@ -124,7 +124,11 @@ class SheetDrawing {
     const pictures = this.#pastes.map(({ image: { width, height, pixels }, left, top }) => {
       return { input: Buffer.from(pixels), raw: { width, height, channels: 3 as const }, left, top };
     });
-    const drawn = sharp({ create: { width, height, channels: 3, background: paper }, limitInputPixels: false })
+    const sharp = await loadSharp();
+    const drawn = sharp({
+      create: { width, height, channels: 3, background: paper },
+      limitInputPixels: false,
+    })
       .composite([...pictures, { input: Buffer.from(svg), limitInputPixels: false }]).removeAlpha();
     return new Uint8Array(await drawn.png({ compressionLevel: 9 }).toBuffer());
   }

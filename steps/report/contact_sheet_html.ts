@@ -1,4 +1,4 @@
-import sharp from "sharp";
+import { loadSharp } from "../../data/load_sharp.ts";
 import type { RgbImage } from "../../data/image.ts";
 import type { ContactSection, ContactTile } from "./contact_sheet.ts";
 import { escapeHtml, htmlDocument } from "./html.ts";
@@ -26,7 +26,9 @@ b { display: block; }
 `;
 
 async function dataUri({ width, height, pixels }: RgbImage): Promise<string> {
-  const png = await sharp(pixels, { raw: { width, height, channels: 3 } }).png({ compressionLevel: 9 }).toBuffer();
+  const sharp = await loadSharp();
+  const png = await sharp(pixels, { raw: { width, height, channels: 3 } }).png({ compressionLevel: 9 })
+    .toBuffer();
   return `data:image/png;base64,${new Uint8Array(png).toBase64()}`;
 }
 

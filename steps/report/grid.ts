@@ -1,4 +1,4 @@
-import sharp from "sharp";
+import { loadSharp } from "../../data/load_sharp.ts";
 import type { RgbImage } from "../../data/image.ts";
 import { Lettering, type TextPlacement, type TextStyle } from "./lettering.ts";
 
@@ -50,6 +50,7 @@ export async function drawGrid(options: GridOptions): Promise<Uint8Array> {
   const { cells, scale = 1 } = options;
   const { width, height } = checkedSize(options);
   const layout = layOut(options, await Lettering.load(), { width: width * scale, height: height * scale });
+  const sharp = await loadSharp();
   const canvas = new Uint8Array(
     await sharp(new TextEncoder().encode(layout.svg), { limitInputPixels: false })
       .flatten({ background: paper }).removeAlpha().toColourspace("srgb").raw({ depth: "uchar" }).toBuffer(),
@@ -60,7 +61,9 @@ export async function drawGrid(options: GridOptions): Promise<Uint8Array> {
     }
   }
   const raw = { width: layout.width, height: layout.height, channels: 3 } as const;
-  return new Uint8Array(await sharp(canvas, { raw, limitInputPixels: false }).png({ compressionLevel: 9 }).toBuffer());
+  return new Uint8Array(
+    await sharp(canvas, { raw, limitInputPixels: false }).png({ compressionLevel: 9 }).toBuffer(),
+  );
 }
 
 function checkedSize({ columns, rows, cells, figures = [], scale = 1 }: GridOptions): RgbImage {

@@ -15,7 +15,7 @@ export async function checkOnAdapter(programs: readonly Program[], peakBytes: nu
 }
 
 /** The machine's memory; null without the permission to know it. */
-function hostMemory(): HostMemory | null {
+export function hostMemory(): HostMemory | null {
   const { state } = Deno.permissions.querySync({ name: "sys", kind: "systemMemoryInfo" });
   return state === "granted" ? Deno.systemMemoryInfo() : null;
 }

@@ -45,8 +45,8 @@ const reviewed = {
     sys: ["homedir", "hostname", "statfs", "systemMemoryInfo"],
     ffi,
   },
-  lora: { read: true, env: nothing, ffi },
-  new: { read: true, env: nothing, ffi },
+  lora: { read: true, env: nothing },
+  new: { read: true, env: nothing },
   dashboard: {
     read: ["dashboard/page", "node_modules", "pipeline/text.ts", "steps/report/smooth.ts"],
     env: nothing,
@@ -54,10 +54,9 @@ const reviewed = {
   },
   recipe: { read: true, write: true, env: hub, sys: ["homedir", "hostname", "statfs", "systemMemoryInfo"], ffi },
   example: { read: projectAndLdd, env: kept, sys: ["hostname", "statfs", "systemMemoryInfo"], ffi },
-  bench: { read: [".", "/tmp"], write: ["/tmp"], env: nothing, run: true },
-  peers: { read: true, write: true, env: nothing, run: true },
+  bench: { read: [".", "/tmp"], write: ["/tmp"], env: nothing },
   peer: { read: ["."], env: nothing },
-  torture: { read: true, write: ["/tmp"], env: kept, run: true, ffi },
+  torture: { read: true, write: ["/tmp"], env: kept, ffi },
   soak: {
     read: [".", "/usr/bin/ldd", "/tmp"],
     write: ["/tmp"],
@@ -101,8 +100,9 @@ async function denoRun(args: readonly string[], folder: string, env: Record<stri
 }
 
 const granted = join(project, "tests", "permissions", "granted.ts");
+const lookedAt = join(project, "tests", "permissions", "looked_at.ts");
 const offline = Object.keys(reviewed).filter((name) =>
-  !["launch", "check", "train_hub", "peers", "torture", "bench", "soak", "dashboard"].includes(name)
+  !["launch", "check", "train_hub", "soak", "dashboard"].includes(name)
 );
 
 for (const set of offline) {
@@ -132,7 +132,7 @@ Deno.test("dashboard may use the network of this machine alone, writes nowhere b
 
 const toy = ["--pretrained_model_name_or_path=toy", `--train_data_dir=${project}assets/toy/demo/character`];
 
-/** Flags that give what a set does but one kind; `--deny-…` does not take back what a set lists. */
+/** Flags that give what a set does but one kind, or one name of `sys`; `--deny-…` does not take back what a set lists. */
 function flagsWithout(kind: string, set: keyof typeof reviewed, folder: string): string[] {
   const granted = { write: [folder], ...permissions[set] };
   return ["--quiet", "--no-prompt", `--config=${project}deno.json`].concat(
@@ -142,8 +142,10 @@ function flagsWithout(kind: string, set: keyof typeof reviewed, folder: string):
       if (!Array.isArray(value)) {
         return ["--ignore-env", ...value.allow ? [`--allow-env=${value.allow.join(",")}`] : []];
       }
-      const isPaths = !["sys", "net"].includes(name), own = name === "read" ? [folder] : [];
-      return [`--allow-${name}=${[...value.map((each) => isPaths ? resolve(project, each) : each), ...own].join(",")}`];
+      const isPaths = !["sys", "net"].includes(name),
+        own = name === "read" ? [folder] : [],
+        left = value.filter((each) => each !== kind);
+      return [`--allow-${name}=${[...left.map((each) => isPaths ? resolve(project, each) : each), ...own].join(",")}`];
     }),
   );
 }
@@ -153,8 +155,9 @@ const lora = join(project, "tests/golden/files/lora_files/small_f16.safetensors"
 /** What programs are run with, and the permissions that each has; without one of them it has to fail. */
 const needed: readonly (readonly [keyof typeof reviewed, words: readonly string[], kinds: readonly string[]])[] = [
   ["train", ["cli/main.ts", "train", ...toy, "--resolution=64", "--output_dir=out"], ["read", "write", "ffi", "env"]],
-  ["lora", ["cli/main.ts", "convert", lora, "a.safetensors"], ["read", "write", "ffi", "env"]],
-  ["new", ["cli/main.ts", "new"], ["read", "ffi", "env"]],
+  ["lora", ["cli/main.ts", "inspect", lora], ["read", "env"]],
+  ["lora", ["cli/main.ts", "convert", lora, "a.safetensors"], ["write"]],
+  ["new", ["cli/main.ts", "new"], ["env"]],
   ["example", ["examples/demo.ts", "--quick"], ["read", "write", "ffi", "env"]],
   ["peer", ["bench/peers/dualora.ts"], ["read"]],
   ["dashboard", ["dashboard/main.ts", "."], ["read", "net"]],
@@ -174,6 +177,21 @@ for (const [set, [script, ...args], kinds] of needed) {
         match(stderr, kind === "read" ? /Requires \w+ access/ : new RegExp(`Requires ${kind} access`));
       }));
   }
+}
+
+for (const set of ["train", "example"] as const) {
+  Deno.test(`What ${set} may know of the machine it needs for locks, the room on the disk and the memory`, () =>
+    inNewFolder(async (folder) => {
+      const known = async (kind: string) => {
+        const { stdout, stderr } = await denoRun([...flagsWithout(kind, set, folder), lookedAt], folder);
+        ok(stdout !== "", stderr);
+        return JSON.parse(stdout);
+      };
+      const all = { hostname: true, statfs: true, systemMemoryInfo: true };
+      deepEqual(await known("nothing"), all);
+      deepEqual(permissions[set].sys, Object.keys(all));
+      for (const kind of permissions[set].sys) deepEqual(await known(kind), { ...all, [kind]: false });
+    }));
 }
 
 Deno.test("The launcher gives a program its set, and the folder that its command line names", () =>
