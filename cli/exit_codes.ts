@@ -2,8 +2,8 @@ import { InterruptedError } from "../pipeline/mod.ts";
 import { DeviceLostError } from "../steps/values/bases.ts";
 import { DivergedError } from "../steps/values/training_loop.ts";
 
-/** Exit codes of commands and scripts. 75 is what batch schedulers take for: run it again. */
-export const exitCodes = { done: 0, fault: 1, toChange: 2, diverged: 3, interrupted: 75 } as const;
+/** Exit codes of commands and scripts. 4: `rerun` made other outputs. 75 is what batch schedulers take for: run it again. */
+export const exitCodes = { done: 0, fault: 1, toChange: 2, diverged: 3, differs: 4, interrupted: 75 } as const;
 
 /**
  * What a process leaves with after an error of a recipe or a command: 3 if training diverged; 75 if it was stopped or lost its device, and the same run goes

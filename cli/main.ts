@@ -10,6 +10,7 @@ import { exitCodes } from "./exit_codes.ts";
 import { flagsByName } from "./flags/table.ts";
 import { startNew } from "./new/questions.ts";
 import { argparseWords } from "./settings/argparse_words.ts";
+import { rerunCommand } from "./rerun.ts";
 import { makeTrainCommand } from "./settings/train_command.ts";
 import { toolCommands } from "./tools/tool_commands.ts";
 import { train } from "./train.ts";
@@ -30,6 +31,7 @@ export async function runCommandLine(args: readonly string[]): Promise<void> {
   trainCommand.action(() => train(trainCommand, rest));
   program.addCommand(trainCommand);
   program.command("new").description("ask a few questions, and write a recipe or a file of settings").action(startNew);
+  program.addCommand(rerunCommand().copyInheritedSettings(program));
   for (const tool of toolCommands()) program.addCommand(tool.copyInheritedSettings(program));
   program.command("completion").argument("<shell>", shells.join(", ")).description(
     "print what a shell needs to complete commands and flags",

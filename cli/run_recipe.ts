@@ -1,4 +1,11 @@
-import { type Description, descriptionText, eventText, type RunEvent, type RunOptions } from "../pipeline/mod.ts";
+import {
+  type Description,
+  descriptionText,
+  eventText,
+  type RecordOptions,
+  type RunEvent,
+  type RunOptions,
+} from "../pipeline/mod.ts";
 import { exitCodeOf } from "./exit_codes.ts";
 import { showProgress } from "./show_progress.ts";
 import { listenForStop } from "./stop_signals.ts";
@@ -17,6 +24,8 @@ export interface RunRecipeOptions {
   readonly args?: readonly string[];
   /** Stops the run. What the operating system sends when left out. */
   readonly signal?: AbortSignal;
+  /** What `run.json` says of how the run was started; this script when left out. */
+  readonly record?: Omit<RecordOptions, "exitCodeOf">;
 }
 
 /**
@@ -25,7 +34,7 @@ export interface RunRecipeOptions {
  * it was stopped or the device was lost and the same recipe goes on, 1 for a fault of the program.
  */
 export async function runRecipe(recipe: RunnableRecipe, options: RunRecipeOptions = {}): Promise<void> {
-  const { folder, args = Deno.args } = options;
+  const { folder, args = Deno.args, record = {} } = options;
   using own = options.signal ? null : listenForStop();
   const signal = options.signal ?? own!.signal;
   let failedStep: string | undefined;
@@ -36,7 +45,12 @@ export async function runRecipe(recipe: RunnableRecipe, options: RunRecipeOption
   };
   try {
     if (args.includes("--describe")) console.log(descriptionText(await recipe.describe()));
-    else await recipe.run({ ...(folder === undefined ? {} : { folder }), signal, onEvent });
+    else {
+      await recipe.run({
+        ...(folder === undefined ? {} : { folder }),
+        ...{ signal, onEvent, record: { ...record, exitCodeOf } },
+      });
+    }
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     console.error(failedStep ?? error.message);

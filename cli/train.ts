@@ -1,5 +1,6 @@
 import type { Command } from "@commander-js/extra-typings";
-import { type Description, descriptionText } from "../pipeline/mod.ts";
+import { fileURLToPath } from "node:url";
+import { type Description, descriptionText, type RecordOptions } from "../pipeline/mod.ts";
 import { completeSettings } from "./recipe/complete_settings.ts";
 import { idleFlags, idleNotes } from "./recipe/idle_flags.ts";
 import { planRecipe } from "./recipe/plan_recipe.ts";
@@ -43,7 +44,10 @@ export async function train(command: Command, args: readonly string[]): Promise<
     const description = await recipe.describe();
     if (values.describe) return console.log(descriptionText(description));
     console.log(`${sentencesOf(description)}\n`);
-    await runRecipe(recipe, { folder: plan.folder, args: values.stack ? ["--stack"] : [], signal: stop.signal });
+    await runRecipe(recipe, {
+      ...{ folder: plan.folder, args: values.stack ? ["--stack"] : [], signal: stop.signal },
+      record: recordOf(values, args),
+    });
   });
 }
 
@@ -85,6 +89,21 @@ async function tellingFlags(
     if (values.stack) console.error(error.stack);
     throw await asUsageError(error, values, prepare);
   }
+}
+
+/** How the run can be started again, and the files that say what it is. */
+function recordOf(values: FlagValues, args: readonly string[]): Omit<RecordOptions, "exitCodeOf"> {
+  const { output_dir, logging_dir, logging_dir_2, config_file, dataset_config, dataset_config_2 } = values;
+  const given = Object.entries({ output_dir, logging_dir, logging_dir_2 }).filter(([, folder]) => folder);
+  const files = [config_file && settingsPath(config_file), dataset_config, dataset_config_2];
+  return {
+    started: {
+      script: fileURLToPath(new URL("main.ts", import.meta.url)),
+      args: ["train", ...args],
+      folders: Object.fromEntries(given as [string, string][]),
+    },
+    inputs: files.filter((file) => file).map(String),
+  };
 }
 
 /** What each step says of itself, before anything is computed: its table, what it reads, the files it will write. */

@@ -1,7 +1,7 @@
 /** Both networks learn side by side from the first step, without pretraining: the same timesteps, batches of their own size. */
 import * as d from "../mod.ts";
 
-const quick = Deno.args.includes("--quick"), folder = "out/both_at_once";
+const quick = Deno.args.includes("--quick"), folder = d.outputFolder("out/both_at_once");
 const { network1, network2 } = d.things;
 
 const recipe = d.pipeline("both at once")

@@ -1,7 +1,8 @@
 /** The method on a small base: a character, then frozen; an outfit that learns against it. `--quick` only shows that everything runs. */
 import * as d from "../mod.ts";
 
-const quick = Deno.args.includes("--quick"), folder = quick ? "out/demo-quick" : "out/demo", seed = 1;
+const quick = Deno.args.includes("--quick"), seed = 1;
+const folder = d.outputFolder(quick ? "out/demo-quick" : "out/demo");
 const { network1, network2, network2WithoutOrthogonality } = d.things;
 const networks = { network1, network2, network2WithoutOrthogonality };
 const training = { steps: quick ? 8 : 130, learningRate: 6e-3, schedule: "cosine", minSnrGamma: 0.3 } as const;

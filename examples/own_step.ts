@@ -1,7 +1,7 @@
 /** A step of one's own, as good as the built-in ones around it: samples the stack at strengths that differ from network to network. */
 import * as d from "../mod.ts";
 
-const quick = Deno.args.includes("--quick"), folder = "out/own_step";
+const quick = Deno.args.includes("--quick"), folder = d.outputFolder("out/own_step");
 const { bases, network1, network2, samples } = d.things;
 
 interface SampleStrengthsOptions extends d.PictureOptions {

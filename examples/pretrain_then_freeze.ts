@@ -1,7 +1,7 @@
 /** The recommended way: a character learns alone and is frozen; then an outfit learns to stay out of its way. */
 import * as d from "../mod.ts";
 
-const quick = Deno.args.includes("--quick"), folder = "out/pretrain_then_freeze";
+const quick = Deno.args.includes("--quick"), folder = d.outputFolder("out/pretrain_then_freeze");
 const { network1, network2 } = d.things;
 const training = { steps: quick ? 4 : 250, rank: 16, learningRate: 3e-3, schedule: "cosine", seed: 1 } as const;
 

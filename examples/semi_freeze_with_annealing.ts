@@ -4,7 +4,7 @@
  */
 import * as d from "../mod.ts";
 
-const quick = Deno.args.includes("--quick"), folder = "out/semi_freeze_with_annealing";
+const quick = Deno.args.includes("--quick"), folder = d.outputFolder("out/semi_freeze_with_annealing");
 const { network1, network2 } = d.things;
 const training = { rank: 16, learningRate: 3e-3, seed: 1 };
 

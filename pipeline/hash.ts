@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join, relative, sep } from "node:path";
+import { noteRead } from "./reads.ts";
 
 /** One file as a manifest records it. */
 export interface FileRecord {
@@ -61,12 +62,17 @@ export function hashJson(value: unknown, name = "value"): string {
 /** Files up to this size are read at once: hundreds of thousands of pictures take a third of the time that streams take. */
 const readAtOnceBytes = 2 ** 22;
 
-/** SHA-256 of a file's content, 64 hexadecimal digits; a large file is streamed. */
+/**
+ * SHA-256 of a file's content, 64 hexadecimal digits; a large file is streamed. In a step's `fingerprint` the file becomes one of the inputs that the run's
+ * record names.
+ */
 export async function hashFile(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  if ((await stat(path)).size <= readAtOnceBytes) return hash.update(await Deno.readFile(path)).digest("hex");
-  for await (const chunk of createReadStream(path)) hash.update(chunk);
-  return hash.digest("hex");
+  const hash = createHash("sha256"), { size: sizeBytes } = await stat(path);
+  if (sizeBytes <= readAtOnceBytes) hash.update(await Deno.readFile(path));
+  else for await (const chunk of createReadStream(path)) hash.update(chunk);
+  const sha256 = hash.digest("hex");
+  noteRead({ path, sizeBytes, sha256 });
+  return sha256;
 }
 
 /**

@@ -10,6 +10,20 @@ export { InterruptedError, Pace, type RunEvent, type StepEvent } from "./events.
 export { type FileRecord, hashFile, hashJson, recordFolder } from "./hash.ts";
 export { type JournalLine, journalName } from "./journal.ts";
 export { isRunning } from "./lock.ts";
+export { noteRead } from "./reads.ts";
+export { outputFolder, type Started } from "./started.ts";
+export {
+  type InputRecord,
+  type OutputRecord,
+  readRunRecord,
+  type RecordOptions,
+  type RunExit,
+  type RunRecord,
+  runRecordName,
+  type StartRecord,
+  type StepRecord,
+} from "./run_record.ts";
+export { versions } from "./versions.ts";
 export { Pipeline, pipeline } from "./pipeline.ts";
 export { type RunOptions, type RunResult } from "./run.ts";
 export { defineStep, InputError, type Plan, type Step, type StepDefinition, type StepRun, type Store } from "./step.ts";

@@ -1,19 +1,29 @@
 import { randomUUID } from "node:crypto";
 import { statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
-import { resolve } from "node:path";
+import { join, relative, resolve, sep } from "node:path";
 import { RunControl } from "./control.ts";
 import { InterruptedError, Pace, type RunEvent, type StepEvent } from "./events.ts";
 import { checkDiskSpace } from "./disk_space.ts";
-import { canonicalJson } from "./hash.ts";
+import { canonicalJson, type FileRecord } from "./hash.ts";
 import { planSteps } from "./describe.ts";
 import { HeldValues, type Slot } from "./held_values.ts";
 import { Journal } from "./journal.ts";
 import { type Links, linkSteps } from "./links.ts";
 import { lockFolder, lockPaths } from "./lock.ts";
+import { withReads } from "./reads.ts";
+import { type RecordedStep, type RecordOptions, type RunExit, RunRecorder } from "./run_record.ts";
 import { InputError, type Plan, type StepRun } from "./step.ts";
-import { changedInput, findStepFolders, productHash, type StepFolder, type StepInputs } from "./step_folder.ts";
+import {
+  changedInput,
+  findStepFolders,
+  type Manifest,
+  productHash,
+  type StepFolder,
+  type StepInputs,
+} from "./step_folder.ts";
 import type { AnyStep } from "./type_errors.ts";
+import { versions } from "./versions.ts";
 
 /** How to run a recipe. */
 export interface RunOptions<Kept extends string = string> {
@@ -25,6 +35,8 @@ export interface RunOptions<Kept extends string = string> {
   readonly onEvent?: (event: RunEvent) => void;
   /** Names of things to hand back when the run is over; the caller then releases them. */
   readonly keep?: readonly Kept[];
+  /** What `run.json` says of the start. */
+  readonly record?: RecordOptions;
 }
 
 /** What a run leaves behind beside its folder. */
@@ -47,6 +59,10 @@ export async function runSteps(
   using _lock = await lockFolder(path);
   await using _claims = await lockPaths(recipe.steps.flatMap(({ claims }) => claims));
   const folders = await findStepFolders(path, recipe.steps.map((step) => step.name));
+  const recorder = await RunRecorder.open(
+    { folder: path, recipe: recipe.name, machine: versions() },
+    options.record,
+  );
   const id = randomUUID(), names = recipe.steps.map((step) => step.name);
   using journal = new Journal(path, (message) => run.warn(message));
   const emit = (event: RunEvent) => {
@@ -54,16 +70,17 @@ export async function runSteps(
     options.onEvent?.(event);
   };
   using control = new RunControl(path, id, options.signal);
-  const run = new Run(recipe.steps, path, folders, { ...options, control, onEvent: emit });
+  const run = new Run(recipe.steps, path, folders, { ...options, control, recorder, onEvent: emit });
   const started = performance.now();
   emit({ type: "run-started", id, recipe: recipe.name, folder: path, steps: names });
   try {
     const values = await run.go();
+    await run.record(recorder.done);
     const seconds = secondsSince(started);
     emit({ type: "run-finished", seconds });
     return { folder: path, seconds, steps: run.outcomes(), values };
   } catch (error) {
-    await run.releaseAfterFailure();
+    await run.endAfterFailure(recorder.exitOf(asError(error)));
     if (error instanceof InterruptedError) emit({ type: "run-interrupted", message: error.message });
     else emit({ type: "run-failed", error: asError(error) });
     throw error;
@@ -76,6 +93,12 @@ interface StepState {
   readonly index: number;
   readonly folder: StepFolder;
   inputs?: StepInputs;
+  /** Files that were hashed for its inputs. */
+  reads: readonly FileRecord[];
+  /** Of the product that is there now. */
+  manifest?: Manifest;
+  /** Files and folders that it made and that may go missing. */
+  readonly passing: Set<string>;
   productHash?: string;
   /** Seconds it ran; absent if it did not. */
   ranSeconds?: number;
@@ -95,16 +118,22 @@ class Run {
   readonly #onEvent: (event: RunEvent) => void;
   /** The step whose turn it is. */
   #current: StepState;
+  readonly #recorder: RunRecorder;
   #isChecked = false;
 
   constructor(
     steps: readonly AnyStep[],
     folder: string,
     folders: readonly StepFolder[],
-    options: Pick<RunOptions, "keep"> & { readonly control: RunControl; readonly onEvent: (event: RunEvent) => void },
+    options: Pick<RunOptions, "keep"> & {
+      readonly control: RunControl;
+      readonly recorder: RunRecorder;
+      readonly onEvent: (event: RunEvent) => void;
+    },
   ) {
     this.#folder = folder;
-    this.#states = steps.map((step, index) => ({ step, index, folder: folders[index] }));
+    this.#recorder = options.recorder;
+    this.#states = steps.map((step, index) => ({ step, index, folder: folders[index], reads: [], passing: new Set() }));
     this.#links = linkSteps(steps);
     this.#keep = options.keep ?? [];
     this.#control = options.control;
@@ -155,12 +184,36 @@ class Run {
     }));
   }
 
-  /** Releases what is held when a run ends early. Errors become warnings: the first error is the one to throw. */
-  async releaseAfterFailure(): Promise<void> {
+  /** Releases what is held when a run ends early, and records the end. Errors become warnings: the first error is the one to throw. */
+  async endAfterFailure(exit: RunExit): Promise<void> {
     for (const { slot, error } of await this.#held.release(() => true)) {
       const message = `Cannot release '${slot.name}': ${asError(error).message}`;
       this.#emit(this.#states[slot.index], { type: "warning", message });
     }
+    try {
+      await this.record(exit);
+    } catch (error) {
+      const last = this.#states.findLast(({ inputs }) => inputs !== undefined) ?? this.#states[0];
+      this.#emit(last, { type: "warning", message: `Cannot write the run's record: ${asError(error).message}` });
+    }
+  }
+
+  /** Writes `run.json` as things stand. */
+  async record(exit: RunExit | null = null): Promise<void> {
+    await this.#recorder.write(this.#states.map((state) => this.#recorded(state)), exit);
+  }
+
+  #recorded({ step, inputs, reads, manifest, passing, folder, ranSeconds, madeSeconds }: StepState): RecordedStep {
+    const product = relative(this.#folder, folder.product).split(sep).join("/");
+    return {
+      ...{ name: step.name, version: step.version, options: step.options, inputs, reads },
+      ...(step.seeds ? { seeds: step.seeds } : {}),
+      ran: ranSeconds !== undefined,
+      seconds: madeSeconds,
+      product: manifest?.files.map((file) => ({ ...file, path: `${product}/${file.path}` })) ?? [],
+      artifacts: manifest?.artifacts.map((file) => ({ ...file, path: join(folder.path, file.path) })) ?? [],
+      passing: [...passing],
+    };
   }
 
   /** Why a step must run; `undefined` if what it made is still good. */
@@ -168,11 +221,13 @@ class Run {
     const { step, folder } = state;
     const sources = this.#links.sources[state.index];
     const needs = Object.keys(step.needs).map((name) => [name, this.#states[sources[name]].productHash as string]);
+    const { value: fingerprint, reads } = await withReads(() => step.fingerprint?.(this.#signal, this.#folder));
+    state.reads = reads;
     const inputs: StepInputs = {
       step: step.name,
       version: step.version,
       options: step.options,
-      fingerprint: await step.fingerprint?.(this.#signal, this.#folder) ?? null,
+      fingerprint: fingerprint ?? null,
       needs: Object.fromEntries(needs),
       gives: Object.keys(step.gives).sort(),
       stored: step.store !== undefined,
@@ -186,8 +241,9 @@ class Run {
     }
     if (manifest === undefined) return "first run";
     state.productHash = productHash(manifest);
-    state.madeSeconds = manifest.seconds;
-    return changedInput(manifest.inputs, inputs);
+    const because = changedInput(manifest.inputs, inputs);
+    if (because === undefined) this.#made(state, manifest);
+    return because;
   }
 
   /** Asks all plans, once, whether the machine can do them, and whether there is room for what is written from the first step on that runs. */
@@ -221,6 +277,7 @@ class Run {
     this.#stopIfAborted(state);
     await this.#guard(state, async () => {
       const resumes = await folder.begin({ ...inputs, options: step.workOptions });
+      await this.record();
       this.#emit(state, { type: "step-started", because, resumes });
       const started = performance.now();
       const artifacts: string[] = [];
@@ -230,11 +287,16 @@ class Run {
       const { store } = step;
       const save = store && ((productFolder: string) => store.save(product, productFolder));
       const manifest = await folder.commit({ inputs, artifacts, seconds: secondsSince(started), save });
-      state.productHash = productHash(manifest);
+      this.#made(state, manifest);
       state.ranSeconds = (state.ranSeconds ?? 0) + manifest.seconds;
-      state.madeSeconds = manifest.seconds;
       this.#emit(state, { type: "step-finished", seconds: manifest.seconds });
     });
+  }
+
+  #made(state: StepState, manifest: Manifest): void {
+    state.manifest = manifest;
+    state.productHash = productHash(manifest);
+    state.madeSeconds = manifest.seconds;
   }
 
   /** Sees to it that a needed value is held: loads it or makes it again. */
@@ -284,11 +346,13 @@ class Run {
         if (!(found?.isFile() || (isPassing && found?.isDirectory()))) {
           throw new TypeError(`Cannot report ${path} as an artifact of step '${state.step.name}': it is no file`);
         }
-        if (!isPassing) artifacts.push(resolve(path));
+        if (isPassing) state.passing.add(resolve(path));
+        else artifacts.push(resolve(path));
         this.#emit(state, { type: "artifact", path, ...(shows === undefined ? {} : { shows }) });
       },
       control: this.#control,
       saved: (paths) => this.#emit(state, { type: "saved", paths }),
+      machine: (facts) => this.#recorder.noteMachine(facts),
       warn: (message) => this.#emit(state, { type: "warning", message }),
     };
   }

@@ -33,6 +33,8 @@ export interface StepRun {
     path: string,
     options?: { readonly isPassing?: boolean; readonly shows?: { readonly [name: string]: string | number } },
   ): void;
+  /** Notes what of the machine decides the bits of what is made, such as the adapter, for the run's record. */
+  machine(facts: { readonly [name: string]: unknown }): void;
   /** What the user wants of the run while it works; loops that save their work ask in every round. */
   readonly control: StepControl;
   /** Reports that all work so far is kept, as the user wished, and the files made for that. */
@@ -87,6 +89,8 @@ export interface StepDefinition<Needs extends Things, Gives extends Things, Rele
    * change in between.
    */
   readonly workOptions?: unknown;
+  /** Random seeds that the product depends on, those at their defaults too, for the run's record. */
+  readonly seeds?: { readonly [name: string]: number | readonly number[] };
   /** Things that an earlier step must give, by name. */
   readonly needs?: Needs;
   /** Things the step makes, by name; {@link replacing} those of which an earlier one is there. */
@@ -122,6 +126,7 @@ export interface Step<Needs extends Things = Things, Gives extends Things = Thin
   readonly version: string;
   readonly options: unknown;
   readonly workOptions: unknown;
+  readonly seeds?: { readonly [name: string]: number | readonly number[] };
   readonly needs: Needs;
   readonly gives: Gives;
   readonly releases: readonly Released[];

@@ -10,6 +10,7 @@ import { type BaseNames, loadBasesOn, type MergedLora, openBases } from "./value
 import { type MixedPrecision, storageFormat } from "./values/mixed_precision.ts";
 import { contentOf } from "./values/checkpoint_content.ts";
 import { withKeptHashes } from "./values/file_hashes.ts";
+import { machineFacts } from "./values/machine_facts.ts";
 
 /** Options of `loadBases`. */
 export interface LoadBasesOptions extends BaseNames {
@@ -117,7 +118,9 @@ export function loadBases(options: LoadBasesOptions) {
         onLoaded: (done: number, total: number) => report("loading weights", done, total),
         onFetched: (file: string, done: number, total: number) => report(`fetching ${file}`, done, total),
       };
-      return { bases: await loadBasesOn(names, kept, events) };
+      const bases = await loadBasesOn(names, kept, events);
+      run.machine(machineFacts(bases.device.facts));
+      return { bases };
     },
   });
 }

@@ -31,6 +31,7 @@ export function measureAdditivity(options: MeasureAdditivityOptions) {
     name,
     version: 1,
     options,
+    seeds: { seed },
     needs: { bases, data, latents, network1, network2 },
     gives: { additivity },
     plan: ({ data }) => ({ figures: { pictures: heldOutBatches(data).length }, lines: prompts }),

@@ -61,7 +61,7 @@ const datasetNames: OptionNames<DatasetOptions> = {
 export function readDatasets(options: ReadDatasetsOptions) {
   const name = "read data";
   checkOptions<ReadDatasetsOptions>(name, options, optionNames);
-  const { network1, network2, ...rest } = options;
+  const { network1, network2, ...rest } = options, { seed = 1, validationSplit = 0, validationSeed = seed } = options;
   for (const [network, datasets] of Object.entries({ network1, ...(network2 ? { network2 } : {}) })) {
     if (!Array.isArray(datasets) || datasets.length === 0) {
       throw new TypeError(`Cannot make step '${name}': ${network} must be a list of data sets, with at least one`);
@@ -81,6 +81,7 @@ export function readDatasets(options: ReadDatasetsOptions) {
       network1: network1.map(withoutPaths),
       ...network2 ? { network2: network2.map(withoutPaths) } : {},
     },
+    seeds: { seed, ...(validationSplit > 0 ? { validationSeed } : {}) },
     read: () => readTrainingData(options, { captionWithoutImage: "warn" }),
     record: async ({ data }) => ({
       network1: await recordDatasets(network1, data.network1),

@@ -57,6 +57,7 @@ export function readDreambooth(options: ReadDreamboothOptions) {
   return dataStep({
     version: 2,
     options: rest,
+    seeds: { seed: options.seed ?? 1 },
     read: () => readTrainingData(datasetsOf(options)),
     // Equal folders under other paths are equal data.
     record: () =>

@@ -98,6 +98,7 @@ export function sample<const Networks extends NetworkThings>(options: SampleOpti
     name: stepName,
     version: 1,
     options: rest,
+    seeds: { rows: options.rows.map(({ seed }) => seed) },
     needs,
     gives: { samples },
     plan: (values) => {

@@ -68,6 +68,7 @@ export function trainBoth(options: TrainBothOptions) {
     version: 3,
     options: { ...options, orthogonality },
     workOptions: withoutOutputs({ ...options, orthogonality }),
+    seeds: { seed: options.seed ?? 1 },
     needs: { bases, data, latents },
     gives: { network1, network2 },
     claims: savingClaims(options.save),

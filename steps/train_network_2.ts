@@ -61,6 +61,7 @@ export function trainNetwork2(options: TrainNetwork2Options) {
     version: 3,
     options: { ...options, orthogonality },
     workOptions: withoutOutputs({ ...options, orthogonality }),
+    seeds: { seed: options.seed ?? 1 },
     needs: { bases, data, latents, network1, freezing },
     gives: { network2, network1: replacing(network1) },
     claims: savingClaims(options.save),

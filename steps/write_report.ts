@@ -11,6 +11,7 @@ import type { NetworkThings } from "./sample.ts";
 import { bases, retention, samples } from "./things.ts";
 import { checkOptions, type OptionNames } from "./values/check_options.ts";
 import type { LoadedBases } from "./values/bases.ts";
+import { machineFacts } from "./values/machine_facts.ts";
 import type { Network } from "./values/network.ts";
 import type { Retention } from "./values/retention.ts";
 import type { SampleColumn, SampleSheet } from "./values/sample_sheet.ts";
@@ -160,14 +161,7 @@ async function makeReport(
     command: options.command ?? "",
     seed: options.seed,
     settings: options.settings ?? {},
-    adapter: {
-      name: facts.name,
-      vendor: facts.vendor,
-      architecture: facts.architecture,
-      cpu: facts.target.cpu,
-      subgroupSize: facts.target.subgroupSize || null,
-      f16: facts.target.f16,
-    },
+    adapter: machineFacts(facts).adapter,
     versions: { deno: Deno.version.deno, v8: Deno.version.v8, typescript: Deno.version.typescript },
     stages,
     training: Object.entries(options.training).map(([name, network]) => {

@@ -29,8 +29,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "engine/gpu": ["engine/graph", "engine/plan"],
   engine: engineParts,
   formats: [],
-  // How files are written whole.
-  pipeline: ["formats"],
+  // How files are written whole; deno.json for the version that a run's record names.
+  pipeline: ["formats", "deno.json"],
   random: [],
   data: ["formats", "random"],
   models: ["engine", "formats"],

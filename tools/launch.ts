@@ -18,14 +18,18 @@ if (import.meta.main) {
     Deno.exit(2);
   }
   const [script, ...args] = Deno.args.slice(scriptAt);
-  if (needsDevice(script)) await setUpOrExit();
+  const driver = needsDevice(script, args) ? await setUpOrExit() : null;
   const flags = Deno.args.slice(0, scriptAt);
   // A script that lies elsewhere finds the project's packages by it.
   const config = flags.some((flag) => /^(--config|-c)\b/.test(flag)) ? [] : [`--config=${projectFolder}deno.json`];
   const permissions = await permissionFlags(script, args);
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", ...config, ...permissions, ...Deno.args],
-    env: { DUALORA_CACHE: cacheFolder(), ...launchEnvironment() },
+    env: {
+      DUALORA_CACHE: cacheFolder(),
+      ...driver === null ? {} : { DUALORA_DRIVER: driver },
+      ...launchEnvironment(),
+    },
     stdin: "inherit",
   }).spawn();
   const stopForwarding = forwardSignals(child);

@@ -54,6 +54,7 @@ function programOf(path: string, args: readonly string[]): Program {
   if (script === "cli/main.ts") {
     const [command, ...rest] = args;
     if (command === "train") return { set: "train", places: () => trainPlaces(rest) };
+    if (command === "rerun") return { set: "rerun", places: nowhere, runs: deno };
     if (command === "new") return { set: "new", places: into(".") };
     if (command === "convert") return { set: "lora", places: into(...converted(rest).map(dirname)) };
     if (command === "measure") return { set: "lora", places: besideOption("json", "html") };
@@ -61,7 +62,12 @@ function programOf(path: string, args: readonly string[]): Program {
   }
   // It takes data and bases from elsewhere, as `train` does.
   if (script === "examples/compare.ts") return { set: "train", places: comparisonPlaces };
-  if (script.startsWith("examples/")) return { set: "example", places: into("out") };
+  if (script.startsWith("examples/")) {
+    return {
+      set: "example",
+      places: (args) => Promise.resolve({ written: ["out", ...valuesOf("output_dir", args)], models: [] }),
+    };
+  }
   if (script === "bench/profile/main.ts") {
     return programOf(args[0] ?? "", []).set === "example" ? { set: "example", places: into("out") } : ownScript;
   }
@@ -118,21 +124,25 @@ export async function permissionFlags(
   args: readonly string[],
   exists: (path: string) => boolean = existsSync,
 ): Promise<string[]> {
-  const { set, places, runs } = programOf(script, args), { written, models } = await places(args);
+  const program = programOf(script, args), { set, places } = program, { written, models } = await places(args);
   // The hub's cache has links, and who may make links may write everywhere: Deno gives no narrower permission.
   if (models.some((name) => isHubId(name) && !exists(name))) return setFlags(`${set}_hub`);
-  return [...setFlags(set, [...written, ...keptBy(set)]), ...runs ? [`--allow-run=${runs(args).join(",")}`] : []];
+  return [...setFlags(set, [...written, ...keptBy(set)]), ...runFlags(program, args)];
 }
 
-/** Whether a program computes on a device, for which the machine has to be set up. */
-export function needsDevice(script: string): boolean {
-  return programOf(script, []).set !== "dashboard";
+function runFlags({ runs }: Program, args: readonly string[]): string[] {
+  return runs ? [`--allow-run=${runs(args).join(",")}`] : [];
+}
+
+/** Whether a program computes on a device, for which the machine has to be set up; `rerun` starts the program that does by the launcher, again. */
+export function needsDevice(script: string, args: readonly string[]): boolean {
+  return !["dashboard", "rerun"].includes(programOf(script, args).set);
 }
 
 /** As {@linkcode permissionFlags}, for a program that writes into one folder and asks for no model of the hub's. */
 export function permissionFlagsWithin(folder: string, script: string, args: readonly string[]): string[] {
-  const { set } = programOf(script, args);
-  return setFlags(set, [folder, ...keptBy(set)]);
+  const program = programOf(script, args), { set } = program;
+  return [...setFlags(set, [folder, ...keptBy(set)]), ...runFlags(program, args)];
 }
 
 /** What programs that train keep between runs of all recipes. */

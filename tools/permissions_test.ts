@@ -36,6 +36,7 @@ Deno.test("A program may write where its command line says, and nowhere else", a
   );
   deepEqual(await given("cli/main.ts train --nonsense --output_dir a"), ["train"]);
   deepEqual(await given("cli/main.ts train --help"), ["train"]);
+  deepEqual(await given("cli/main.ts rerun out/run.json --output_dir a"), ["rerun"]);
   deepEqual(await given("cli/main.ts new"), ["new", "--allow-write=."]);
   deepEqual(await given("cli/main.ts inspect a/b.safetensors"), ["lora"]);
   deepEqual(await given("cli/main.ts measure a/b c/d"), ["lora"]);
@@ -48,6 +49,7 @@ Deno.test("A program may write where its command line says, and nowhere else", a
   }
   deepEqual(await given("cli/main.ts completion bash"), ["lora"]);
   deepEqual(await given("examples/demo.ts --quick"), ["example", "--allow-write=out"]);
+  deepEqual(await given("examples/demo.ts --output_dir=a/b"), ["example", "--allow-write=out,a/b"]);
   deepEqual(await given("examples/compare.ts --output_dir a"), ["train", "--allow-write=out,a"]);
   deepEqual(await given("bench/main.ts"), ["bench"]);
   deepEqual(await given("bench/peers/main.ts --out a/b"), ["bench", "--allow-write=/tmp,a"]);

@@ -23,12 +23,13 @@ export class SetupError extends Error {
 /**
  * Checks the machine, and installs what is missing where that is possible. A second where all is there.
  *
+ * @returns Name and version of the driver, where the adapter itself does not tell; null where neither does.
  * @throws {SetupError} If there is no adapter and the user has to install a driver.
  */
-export async function setUp(): Promise<void> {
+export async function setUp(): Promise<string | null> {
   const facts = await gatherFacts();
   const decision = decideDriver(facts);
-  if (decision.kind === "ready") return;
+  if (decision.kind === "ready") return driverName(facts);
 
   const advice = decision.kind === "ask" && decision.command !== null
     ? `. To change that, run:\n\n  ${decision.command}\n`
@@ -40,7 +41,7 @@ export async function setUp(): Promise<void> {
       );
     }
     say(`Note: ${decision.reason}${advice}`);
-    return;
+    return driverName(facts);
   }
 
   say(`Set-up: ${decision.reason}; installing Mesa's Vulkan driver`);
@@ -51,11 +52,16 @@ export async function setUp(): Promise<void> {
       throw new SetupError(`${decision.reason}, and it cannot be installed: ${(error as Error).message}`);
     }
     say(`Note: the driver stays as it is: ${(error as Error).message}`);
-    return;
+    return driverName(facts);
   }
   const adapter = await probeAdapter();
   if (adapter === null) throw new SetupError("Mesa's Vulkan driver is installed, yet WebGPU finds no adapter");
   say(`Set-up: done, the adapter is ${adapter.description}`);
+  return driverName({ mesaPackage: await mesaPackageVersion() });
+}
+
+function driverName({ mesaPackage }: Pick<MachineFacts, "mesaPackage">): string | null {
+  return mesaPackage === null ? null : `Mesa ${mesaPackage}`;
 }
 
 async function gatherFacts(): Promise<MachineFacts> {
@@ -156,9 +162,9 @@ function say(line: string): void {
 }
 
 /** Runs {@linkcode setUp}; where the user has to do something first, says what and ends the process with exit code 2. */
-export async function setUpOrExit(): Promise<void> {
+export async function setUpOrExit(): Promise<string | null> {
   try {
-    await setUp();
+    return await setUp();
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     say(`Cannot start: ${error.message}`);

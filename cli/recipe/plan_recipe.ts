@@ -28,7 +28,7 @@ export async function planRecipe({ values, given, isPair }: Settings): Promise<R
   if (values.debug_dataset) {
     const datasets = await datasetsOptions(values, isPair);
     const calls: StepCall[] = [["readDatasets", datasets], ["debugDataset", debugOptions(values, folder)]];
-    return { name, folder: join(folder, `${name}_dataset_run`), calls };
+    return { name, folder: join(folder, `${name}_dataset_run`), outputFolder: folder, calls };
   }
   checkOptimizerFlags(values, given);
   const bases = baseOptions(values, isPair), datasets = await datasetsOptions(values, isPair);
@@ -39,7 +39,7 @@ export async function planRecipe({ values, given, isPair }: Settings): Promise<R
     ...trainCalls(values, isPair, outputOptions(values, folder, isPair)),
     ["saveNetworks", savingOptions(values, folder, isPair)],
   ];
-  return { name, folder: join(folder, `${name}_run`), calls };
+  return { name, folder: join(folder, `${name}_run`), outputFolder: folder, calls };
 }
 
 /** Pictures are encoded once, unless some change in every step; those the step that caches refuses, if it is asked for. */

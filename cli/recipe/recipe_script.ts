@@ -1,3 +1,4 @@
+import { isAbsolute, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as things from "../../steps/things.ts";
 import { shellText } from "../shell_text.ts";
@@ -34,14 +35,14 @@ export function anywhere(): ScriptPlace {
  * @param command The command line that it comes from, for the comment on top.
  */
 export function recipeScript(
-  { name, folder, calls }: RecipePlan,
+  { name, folder, outputFolder, calls }: RecipePlan,
   command: string,
   { door, run = [] }: ScriptPlace,
 ): string {
-  const used = new Set<string>();
+  const used = new Set<string>(), writing: Writing = { used, outputFolder };
   const uses = calls.map(([step, options]) => {
     const before = `  .use(d.${step}(`;
-    return `${before}${Object.keys(options).length === 0 ? "" : valueText(options, "  ", before.length, used)}))`;
+    return `${before}${Object.keys(options).length === 0 ? "" : valueText(options, "  ", before.length, writing)}))`;
   });
   return [
     "/**",
@@ -51,11 +52,13 @@ export function recipeScript(
     " */",
     `import * as d from ${JSON.stringify(door)};`,
     "",
-    ...used.size === 0 ? [] : [`const { ${[...used].join(", ")} } = d.things;`, ""],
+    ...used.size === 0 ? [] : [`const { ${[...used].join(", ")} } = d.things;`],
+    `const folder = d.outputFolder(${JSON.stringify(outputFolder)});`,
+    "",
     `const recipe = d.pipeline(${JSON.stringify(name)})`,
     `${uses.join("\n")};`,
     "",
-    `await d.runRecipe(recipe, { folder: ${JSON.stringify(folder)} });`,
+    `await d.runRecipe(recipe, { folder: ${folderText(folder, outputFolder)} });`,
     "",
   ].join("\n");
 }
@@ -76,16 +79,31 @@ export function commandText(args: readonly string[]): string {
   return `deno task train ${shellText(args)}`.trimEnd();
 }
 
+/** What values are written with. */
+interface Writing {
+  /** Gets the names of the things that are mentioned. */
+  readonly used: Set<string>;
+  /** The script calls it `folder`. */
+  readonly outputFolder: string;
+}
+
+/** A folder as TypeScript: from the output folder, where it lies in there, so that one word moves all of them. */
+function folderText(folder: string, outputFolder: string): string {
+  const inside = relative(outputFolder, folder).split(sep).join("/");
+  if (inside === "") return "folder";
+  if (inside === ".." || inside.startsWith("../") || isAbsolute(inside)) return JSON.stringify(folder);
+  return `\`\${folder}/${inside.replace(/[\\`$]/g, "\\$&")}\``;
+}
+
 /**
  * A value as TypeScript.
  *
  * @param before Letters in front of it on its line.
- * @param used Gets the names of the things that it mentions.
  */
-function valueText(value: unknown, indent: string, before: number, used: Set<string>): string {
+function valueText(value: unknown, indent: string, before: number, writing: Writing): string {
   const thing = Object.entries(things).find(([, thing]) => thing === value)?.[0];
   if (thing !== undefined) {
-    used.add(thing);
+    writing.used.add(thing);
     return thing;
   }
   if (typeof value === "number") return numberText(value);
@@ -93,10 +111,12 @@ function valueText(value: unknown, indent: string, before: number, used: Set<str
   const isList = Array.isArray(value);
   const items = (inner: string) =>
     isList
-      ? value.map((each) => valueText(each, inner, inner.length, used))
+      ? value.map((each) => valueText(each, inner, inner.length, writing))
       : Object.entries(value).filter(([, each]) => each !== undefined).map(([name, each]) => {
         const key = /^[A-Za-z_]\w*$/.test(name) ? name : JSON.stringify(name);
-        const text = valueText(each, inner, inner.length + key.length + 2, used);
+        const text = /^folder2?$/.test(name) && typeof each === "string"
+          ? folderText(each, writing.outputFolder)
+          : valueText(each, inner, inner.length + key.length + 2, writing);
         return text === key ? key : `${key}: ${text}`;
       });
   const flat = items(indent), [open, close] = isList ? ["[", "]"] : ["{", "}"];

@@ -39,6 +39,8 @@ export interface RecipePlan {
   readonly name: string;
   /** Run folder. */
   readonly folder: string;
+  /** What the LoRA files are written to; all else is written in there, too, unless a flag names another folder. */
+  readonly outputFolder: string;
   readonly calls: readonly StepCall[];
 }
 

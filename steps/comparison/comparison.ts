@@ -1,6 +1,6 @@
-import { rm } from "node:fs/promises";
+import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { type Description, hashJson, recordFolder, type RunEvent } from "../../pipeline/mod.ts";
+import { type Description, hashJson, recordFolder, type RunEvent, runRecordName } from "../../pipeline/mod.ts";
 import { readRegions } from "../report/regions.ts";
 import type { SampleSheet } from "../values/sample_sheet.ts";
 import { type Cell, cellFigures, readCell, writeCell } from "./cell.ts";
@@ -95,6 +95,7 @@ class Comparison {
       seconds: (performance.now() - started) / 1000,
     };
     await writeCell(own, cell, sheet);
+    await rename(join(work, runRecordName), join(own, runRecordName));
     // Checkpoints and products of a finished cell: nobody needs them any more.
     await rm(work, { recursive: true });
     return cell;
@@ -138,6 +139,8 @@ class Comparison {
     const { signal, onEvent } = this.run;
     return {
       ...(signal ? { signal } : {}),
+      // One run of many: it cannot be started again by itself.
+      record: { started: null },
       onEvent: (event: RunEvent) => {
         if (!quiet.has(event.type)) onEvent?.(event);
       },

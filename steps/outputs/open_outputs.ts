@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import type { BaseModel } from "../../models/base_model.ts";
 import type { PredictionType } from "../../models/noise/schedule.ts";
 import { hashFile, hashJson, type StepRun } from "../../pipeline/mod.ts";
@@ -122,9 +123,12 @@ export async function readResumed(
 
 /** What a training step's product depends on beside its options: the files that its networks and itself start from. */
 export async function trainingFingerprint(
-  { resume }: OutputOptions,
+  { resume, samples }: OutputOptions,
   ...starts: readonly NetworkStartOptions[]
 ): Promise<string[]> {
+  // Which pictures are made decides nothing of the networks, so it is no part of what is returned; hashed, the file is an input in the run's record. The
+  // plan says what is wrong where it is missing.
+  if (samples && existsSync(samples.prompts)) await hashFile(samples.prompts);
   return [
     ...await hashStarts(...starts),
     ...resume === undefined ? [] : [await suggestingAnother(resume, () => stateHash(resume))],

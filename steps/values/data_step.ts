@@ -14,19 +14,21 @@ export interface DataReading {
   readonly version: number;
   /** Options that decide what is read, without paths. */
   readonly options: object;
+  readonly seeds: { readonly [name: string]: number };
   readonly read: () => Promise<FoundData>;
   /** Hashes of all files that count. */
   readonly record: (found: FoundData) => Promise<unknown>;
 }
 
 /** A step that gives the training data. What is missing or misplaced is found before anything is hashed. */
-export function dataStep({ version, options, read, record }: DataReading) {
+export function dataStep({ version, options, seeds, read, record }: DataReading) {
   // What the fingerprint was taken of serves the run behind it: thousands of captions take seconds to read.
   let found: Promise<FoundData> | null = null;
   return defineStep({
     name: "read data",
     version,
     options,
+    seeds,
     gives: { data },
     fingerprint: async () => record(await (found = read())),
     plan: async (): Promise<Plan<{ data: TrainingData }>> => {

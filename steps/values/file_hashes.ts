@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { open, readFile, realpath, stat } from "node:fs/promises";
 import { writeFileAtomically } from "../../formats/atomic_file.ts";
-import { hashFile } from "../../pipeline/mod.ts";
+import { hashFile, noteRead } from "../../pipeline/mod.ts";
 
 /** A file's SHA-256 and what it had when that was computed. */
 interface KnownHash {
@@ -24,7 +24,10 @@ const known = new Map<string, KnownHash>();
  */
 export async function hashLargeFile(path: string): Promise<string> {
   const real = await realpath(path), { size, mtimeMs } = await stat(real), found = known.get(real);
-  if (found?.sizeBytes === size && found.changedMs === mtimeMs) return found.sha256;
+  if (found?.sizeBytes === size && found.changedMs === mtimeMs) {
+    noteRead({ path: real, sizeBytes: size, sha256: found.sha256 });
+    return found.sha256;
+  }
   const sha256 = await hashFile(real);
   if (size >= smallestKeptBytes) known.set(real, { sizeBytes: size, changedMs: mtimeMs, sha256 });
   return sha256;

@@ -37,6 +37,7 @@ export function trainAlone(name: string, number: 1 | 2, options: TrainAloneOptio
       version: 3,
       options,
       workOptions: withoutOutputs(options),
+      seeds: { seed: options.seed ?? 1 },
       needs,
       claims: savingClaims(options.save),
       fingerprint: () => trainingFingerprint(options, built),

@@ -503,7 +503,9 @@ Deno.test("a printed recipe names the things it hands on, and every value as it 
   ok(script.startsWith("/**\n * What this command line does:\n * deno task train *\\/\n */\n"));
   ok(script.includes("const { network1, network2 } = d.things;"));
   ok(script.includes("learningRate: 1e-7"));
-  ok(script.includes('folder: "a \\"b\\" */"'));
+  ok(script.includes('const folder = d.outputFolder("a \\"b\\" */");'));
+  ok(script.includes("d.saveNetworks({\n    folder,"), script);
+  ok(script.includes("await d.runRecipe(recipe, { folder: `${folder}/name_run` });"));
   ok(script.includes("networks: { network1, network2 }"));
   ok(script.split("\n").every((line) => line.length <= 100), script);
   equal(plan.calls.at(-1)![0], "saveNetworks");

@@ -55,7 +55,7 @@ async function timeless(path: string) {
   return { modules, metadata: [...metadata].filter(([key]) => !varies.test(key)) };
 }
 
-Deno.test("the command of the method's description trains two networks; its printed recipe writes the same files", () =>
+Deno.test("the command of the method's description trains two networks; rerun and its printed recipe write the same files", () =>
   inNewFolder(async (folder) => {
     await smallFolders(folder);
     const line = ["train", ...seedCommand, ...small];
@@ -63,6 +63,11 @@ Deno.test("the command of the method's description trains two networks; its prin
     equal(ran.code, 0, ran.stdout + ran.stderr);
     const files = ["clothes.safetensors", "clothes_2.safetensors"];
     for (const file of files) await checkToyLora(join(folder, "out", file), { rank: 8, alpha: 4 });
+
+    const repeated = await runCommand(["rerun", "out/clothes_run/run.json"], folder);
+    equal(repeated.code, 0, repeated.stdout + repeated.stderr);
+    match(repeated.stdout, /\n {2}clothes_2\.safetensors: ss_training_finished_at, ss_training_started_at\n/);
+    match(repeated.stdout, /\nThe outputs are bit-equal\n$/);
 
     const printed = await runCommand([...line, "--print_recipe"], folder);
     equal(printed.code, 0, printed.stderr);

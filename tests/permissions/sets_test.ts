@@ -9,9 +9,11 @@ const { permissions, tasks } = JSON.parse(await readFile(join(project, "deno.jso
 
 const nothing = { ignore: true };
 const kept = { allow: ["DUALORA_CACHE"], ignore: true };
+const keptAndDriver = { allow: ["DUALORA_CACHE", "DUALORA_DRIVER"], ignore: true };
 const hub = {
   allow: [
     "DUALORA_CACHE",
+    "DUALORA_DRIVER",
     "HF_ENDPOINT",
     "HF_HOME",
     "HF_HUB_CACHE",
@@ -36,7 +38,7 @@ const reviewed = {
     sys: ["homedir", "uid"],
     run: true,
   },
-  train: { read: true, env: kept, sys: ["hostname", "statfs", "systemMemoryInfo"], ffi },
+  train: { read: true, env: keptAndDriver, sys: ["hostname", "statfs", "systemMemoryInfo"], ffi },
   train_hub: {
     read: true,
     write: true,
@@ -46,6 +48,7 @@ const reviewed = {
     ffi,
   },
   lora: { read: true, env: nothing },
+  rerun: { read: true, env: nothing },
   new: { read: true, env: nothing },
   dashboard: {
     read: ["dashboard/page", "node_modules", "pipeline/text.ts", "steps/report/smooth.ts"],
@@ -53,7 +56,7 @@ const reviewed = {
     net: ["127.0.0.1"],
   },
   recipe: { read: true, write: true, env: hub, sys: ["homedir", "hostname", "statfs", "systemMemoryInfo"], ffi },
-  example: { read: projectAndLdd, env: kept, sys: ["hostname", "statfs", "systemMemoryInfo"], ffi },
+  example: { read: projectAndLdd, env: keptAndDriver, sys: ["hostname", "statfs", "systemMemoryInfo"], ffi },
   bench: { read: [".", "/tmp"], write: ["/tmp"], env: nothing },
   peer: { read: ["."], env: nothing },
   torture: { read: true, write: ["/tmp"], env: kept, ffi },

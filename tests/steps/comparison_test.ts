@@ -54,7 +54,7 @@ Deno.test("a comparison that is stopped goes on, never runs a finished cell agai
     const cell = join(options.folder, "cells", "sequential", "seed-1");
     const { mtimeMs } = await stat(join(cell, "cell.json"));
     deepEqual((await readdir(cell)).sort(), [
-      ...["cell.json", "network1.safetensors", "network2.safetensors", "pictures"],
+      ...["cell.json", "network1.safetensors", "network2.safetensors", "pictures", "run.json"],
     ]);
 
     const trained: string[] = [],
