@@ -12,6 +12,7 @@ import { startNew } from "./new/questions.ts";
 import { argparseWords } from "./settings/argparse_words.ts";
 import { rerunCommand } from "./rerun.ts";
 import { makeTrainCommand } from "./settings/train_command.ts";
+import { sweepCommand } from "./sweep/sweep_command.ts";
 import { toolCommands } from "./tools/tool_commands.ts";
 import { train } from "./train.ts";
 import { UsageError } from "./usage_error.ts";
@@ -32,7 +33,7 @@ export async function runCommandLine(args: readonly string[]): Promise<void> {
   program.addCommand(trainCommand);
   program.command("new").description("ask a few questions, and write a recipe or a file of settings").action(startNew);
   program.addCommand(rerunCommand().copyInheritedSettings(program));
-  for (const tool of toolCommands()) program.addCommand(tool.copyInheritedSettings(program));
+  for (const tool of [sweepCommand(), ...toolCommands()]) program.addCommand(tool.copyInheritedSettings(program));
   program.command("completion").argument("<shell>", shells.join(", ")).description(
     "print what a shell needs to complete commands and flags",
   ).action((shell) => {

@@ -1,7 +1,9 @@
 import { exitCodes } from "./exit_codes.ts";
 
 /** What asks a run to stop: Ctrl-C, `kill`, and batch schedulers, which send SIGUSR2 some time before the end. Windows knows the first alone. */
-const signals: readonly Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM", "SIGUSR2"];
+export const stopSignals: readonly Deno.Signal[] = Deno.build.os === "windows"
+  ? ["SIGINT"]
+  : ["SIGINT", "SIGTERM", "SIGUSR2"];
 
 /** Listens until it is disposed. */
 export interface StopSignals extends Disposable {
@@ -15,7 +17,7 @@ export interface StopSignals extends Disposable {
  */
 export function listenForStop(): StopSignals {
   const stop = new AbortController();
-  const listeners = signals.map((signal) => {
+  const listeners = stopSignals.map((signal) => {
     const listener = () => {
       if (!stop.signal.aborted) {
         console.error(

@@ -46,6 +46,7 @@ const programs: Readonly<Record<string, Program>> = {
   "bench/peers/dualora.ts": { set: "peer", places: nowhere },
   "tests/soak/main.ts": { set: "soak", places: nowhere },
   "tests/torture/main.ts": { set: "torture", places: nowhere, runs: deno },
+  "tests/slurm/main.ts": { set: "slurm", places: nowhere },
 };
 
 /** The program that words of `deno run` start. */
@@ -55,6 +56,7 @@ function programOf(path: string, args: readonly string[]): Program {
     const [command, ...rest] = args;
     if (command === "train") return { set: "train", places: () => trainPlaces(rest) };
     if (command === "rerun") return { set: "rerun", places: nowhere, runs: deno };
+    if (command === "sweep") return sweepProgram(rest);
     if (command === "new") return { set: "new", places: into(".") };
     if (command === "convert") return { set: "lora", places: into(...converted(rest).map(dirname)) };
     if (command === "measure") return { set: "lora", places: besideOption("json", "html") };
@@ -87,6 +89,18 @@ async function trainPlaces(args: readonly string[]): ReturnType<Places> {
   // Other programs start without the command line's own parts.
   const { namedPlaces } = await import("../cli/settings/named_places.ts");
   return await namedPlaces(args);
+}
+
+/** It starts its runs as programs of their own; gathering only reads and writes. */
+function sweepProgram(args: readonly string[]): Program {
+  const [first, ...others] = args.filter((word, at) => !word.startsWith("-") && args[at - 1] !== "--output_dir");
+  if (first === "gather") return { set: "lora", places: into(...others) };
+  if (first === "run") return { set: "sweep", places: into(...others.slice(0, 1)), runs: deno };
+  const places: Places = async () => {
+    const { sweepPlaces } = await import("../cli/sweep/sweep_places.ts");
+    return await sweepPlaces(first ?? "", valuesOf("output_dir", args).at(-1));
+  };
+  return { set: "sweep", places, runs: deno };
 }
 
 /** Values of an option, behind a blank or a `=`. */
@@ -124,19 +138,22 @@ export async function permissionFlags(
   args: readonly string[],
   exists: (path: string) => boolean = existsSync,
 ): Promise<string[]> {
-  const program = programOf(script, args), { set, places } = program, { written, models } = await places(args);
+  const program = programOf(script, args), { set } = program, { written, models } = await program.places(args);
   // The hub's cache has links, and who may make links may write everywhere: Deno gives no narrower permission.
-  if (models.some((name) => isHubId(name) && !exists(name))) return setFlags(`${set}_hub`);
-  return [...setFlags(set, [...written, ...keptBy(set)]), ...runFlags(program, args)];
+  const isOnline = models.some((name) => isHubId(name) && !exists(name));
+  return [
+    ...isOnline ? setFlags(`${set}_hub`) : setFlags(set, [...written, ...keptBy(set)]),
+    ...runFlags(program, args),
+  ];
 }
 
 function runFlags({ runs }: Program, args: readonly string[]): string[] {
   return runs ? [`--allow-run=${runs(args).join(",")}`] : [];
 }
 
-/** Whether a program computes on a device, for which the machine has to be set up; `rerun` starts the program that does by the launcher, again. */
+/** Whether a program computes on a device, for which the machine has to be set up; `rerun` and `sweep` start the program that does by the launcher, again. */
 export function needsDevice(script: string, args: readonly string[]): boolean {
-  return !["dashboard", "rerun"].includes(programOf(script, args).set);
+  return !["dashboard", "rerun", "sweep"].includes(programOf(script, args).set);
 }
 
 /** As {@linkcode permissionFlags}, for a program that writes into one folder and asks for no model of the hub's. */
@@ -147,7 +164,7 @@ export function permissionFlagsWithin(folder: string, script: string, args: read
 
 /** What programs that train keep between runs of all recipes. */
 function keptBy(set: string): string[] {
-  return ["train", "example", "soak"].includes(set) ? [cacheFolder()] : [];
+  return ["train", "sweep", "example", "soak"].includes(set) ? [cacheFolder()] : [];
 }
 
 /** Flags that give a program a set of `deno.json`, and beside it writing in folders. */

@@ -41,6 +41,9 @@ Deno.test("A program may write where its command line says, and nowhere else", a
   deepEqual(await given("cli/main.ts inspect a/b.safetensors"), ["lora"]);
   deepEqual(await given("cli/main.ts measure a/b c/d"), ["lora"]);
   deepEqual(await given("cli/main.ts measure a/b c/d --json e/f --html=g/h"), ["lora", "--allow-write=e,g"]);
+  deepEqual(await given("cli/main.ts sweep gather a/b"), ["lora", "--allow-write=a/b"]);
+  deepEqual(await given("cli/main.ts sweep run a/b seed-1"), ["sweep", "--allow-write=a/b"]);
+  deepEqual(await given("cli/main.ts sweep none.toml --output_dir=a"), ["sweep"]);
   deepEqual(await given("cli/main.ts convert a/b c/d --to kohya"), ["lora", "--allow-write=c"]);
   deepEqual(await given("cli/main.ts convert --alpha fold a/b --to=kohya c/d"), ["lora", "--allow-write=c"]);
   for (const tool of ["merge --models a b", "resize --model a", "extract --model_org a --model_tuned b"]) {
@@ -104,6 +107,11 @@ Deno.test("What a settings file names counts as what the command line names", as
     deepEqual(await given(`cli/main.ts train --config_file=${file}`), ["train_hub"]);
     await writeFile(file, '[model]\npretrained_model_name_or_path = "toy"\noutput_dir = "a"\n');
     deepEqual(await given(`cli/main.ts train --config_file=${file}`), ["train", "--allow-write=a"]);
+    await writeFile(file, 'output_dir = "a"\n[grid]\npretrained_model_name_or_path = ["toy", "owner/name"]\n');
+    deepEqual(await given(`cli/main.ts sweep ${file}`), ["sweep_hub"]);
+    await writeFile(file, 'output_dir = "a"\nseeds = [1]\n[settings]\npretrained_model_name_or_path = "toy"\n');
+    deepEqual(await given(`cli/main.ts sweep --local ${file}`), ["sweep", "--allow-write=a"]);
+    deepEqual(await given(`cli/main.ts sweep --output_dir b ${file}`), ["sweep", "--allow-write=b"]);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

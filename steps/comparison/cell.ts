@@ -1,8 +1,8 @@
-import { mkdir, readFile, rm } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { writeFileAtomically } from "../../formats/atomic_file.ts";
 import type { StepFigures } from "../../training/trainer.ts";
 import type { Additivity } from "../../training/additivity.ts";
+import { textIfThere, writeTextFile } from "../outputs/text_file.ts";
 import { retentionOf } from "../measure_retention.ts";
 import type { Regions } from "../report/regions.ts";
 import type { SampleSheet } from "../values/sample_sheet.ts";
@@ -57,14 +57,8 @@ export function cellFigures(
 
 /** A cell that was finished with these settings; null where there is none. */
 export async function readCell(folder: string, settings: string): Promise<Cell | null> {
-  const path = join(folder, "cell.json");
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
-    throw error;
-  }
+  const path = join(folder, "cell.json"), text = await textIfThere(path);
+  if (text === null) return null;
   try {
     const cell: Cell = JSON.parse(text);
     return cell.settings === settings ? cell : null;
@@ -79,9 +73,7 @@ export async function writeCell(folder: string, cell: Cell, sheet: SampleSheet):
   await rm(pictures, { recursive: true, force: true });
   await mkdir(pictures, { recursive: true });
   await sampleStore.save({ samples: sheet }, pictures);
-  await writeFileAtomically(join(folder, "cell.json"), [
-    new TextEncoder().encode(JSON.stringify(cell, null, 2) + "\n"),
-  ]);
+  await writeTextFile(join(folder, "cell.json"), JSON.stringify(cell, null, 2) + "\n");
 }
 
 /** The pictures of a finished cell. */

@@ -1,6 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../formats/atomic_file.ts";
+import { writeTextFile } from "../outputs/text_file.ts";
 import { drawGrid } from "../report/grid.ts";
 import { type Cell, readCellPictures } from "./cell.ts";
 import { comparisonPlots } from "./plots.ts";
@@ -13,10 +14,10 @@ import { type ComparisonOptions, variantFolder } from "./variant.ts";
  * stack of its best seed.
  */
 export async function writeResults(options: ComparisonOptions, cells: readonly Cell[]): Promise<void> {
-  const { folder, variants } = options, rows = comparisonRows(variants, cells), text = new TextEncoder();
+  const { folder, variants } = options, rows = comparisonRows(variants, cells);
   const json = { variants, seeds: options.seeds, cells, rows };
-  await writeFileAtomically(join(folder, "results.json"), [text.encode(JSON.stringify(json, null, 2) + "\n")]);
-  await writeFileAtomically(join(folder, "results.md"), [text.encode(tableText(rows) + "\n")]);
+  await writeTextFile(join(folder, "results.json"), JSON.stringify(json, null, 2) + "\n");
+  await writeTextFile(join(folder, "results.md"), tableText(rows) + "\n");
   for (const { name, svg } of await comparisonPlots(rows)) await writeFile(join(folder, `${name}.svg`), svg);
   await writeFileAtomically(join(folder, "best.png"), [Uint8Array.from(await drawBest(options, cells))]);
 }

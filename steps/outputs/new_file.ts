@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { writeFileAtomically } from "../../formats/atomic_file.ts";
+import { writeTextFile } from "./text_file.ts";
 
 /**
  * Writes a text into a file that is not there yet.
@@ -11,7 +11,7 @@ import { writeFileAtomically } from "../../formats/atomic_file.ts";
  */
 export async function writeNewFile(path: string, what: string, text: string): Promise<void> {
   await checkNewFile(path, what);
-  await writeFileAtomically(path, [new TextEncoder().encode(text)]);
+  await writeTextFile(path, text);
 }
 
 /**

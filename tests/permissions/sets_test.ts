@@ -47,6 +47,20 @@ const reviewed = {
     sys: ["homedir", "hostname", "statfs", "systemMemoryInfo"],
     ffi,
   },
+  sweep: {
+    read: true,
+    env: { allow: ["DUALORA_CACHE", "PATH"], ignore: true },
+    sys: ["hostname", "statfs", "systemMemoryInfo"],
+    ffi,
+  },
+  sweep_hub: {
+    read: true,
+    write: true,
+    env: { allow: [...hub.allow, "PATH"].sort(), ignore: true },
+    net: true,
+    sys: ["homedir", "hostname", "statfs", "systemMemoryInfo"],
+    ffi,
+  },
   lora: { read: true, env: nothing },
   rerun: { read: true, env: nothing },
   new: { read: true, env: nothing },
@@ -60,6 +74,7 @@ const reviewed = {
   bench: { read: [".", "/tmp"], write: ["/tmp"], env: nothing },
   peer: { read: ["."], env: nothing },
   torture: { read: true, write: ["/tmp"], env: kept, ffi },
+  slurm: { read: true, write: ["/tmp"], env: kept, net: ["127.0.0.1"], run: true, sys: ["hostname"], ffi },
   soak: {
     read: [".", "/usr/bin/ldd", "/tmp"],
     write: ["/tmp"],
@@ -105,7 +120,7 @@ async function denoRun(args: readonly string[], folder: string, env: Record<stri
 const granted = join(project, "tests", "permissions", "granted.ts");
 const lookedAt = join(project, "tests", "permissions", "looked_at.ts");
 const offline = Object.keys(reviewed).filter((name) =>
-  !["launch", "check", "train_hub", "soak", "dashboard"].includes(name)
+  !["launch", "check", "train_hub", "sweep_hub", "slurm", "soak", "dashboard"].includes(name)
 );
 
 for (const set of offline) {

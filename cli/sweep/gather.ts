@@ -1,0 +1,109 @@
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { isRunning } from "../../pipeline/mod.ts";
+import { lastFigures } from "../../steps/comparison/last_figures.ts";
+import { textIfThere } from "../../steps/outputs/text_file.ts";
+import { readAttempts, type RunState, runState, secondsOf } from "./attempts.ts";
+import { type ListedRun, readSweepFolder, runFolder } from "./sweep_folder.ts";
+
+/** What is known of a run. */
+export interface SweepRow {
+  readonly name: string;
+  readonly state: RunState;
+  /** Exit code of the last start; null where it has none. */
+  readonly code: number | null;
+  /** What the run does not share with all others, by flag. */
+  readonly own: Readonly<Record<string, unknown>>;
+  /** Steps that the logs know of, of the training that each network was last in. */
+  readonly steps: number | null;
+  /** By the names that logs use: means over the last ten steps, and the last validation. */
+  readonly figures: Readonly<Record<string, number>>;
+  /** That it took, over all starts that have an end. */
+  readonly seconds: number;
+  readonly starts: number;
+  readonly started: string | null;
+  readonly ended: string | null;
+}
+
+/**
+ * What the folders of a sweep's runs hold, in the sweep's order; runs that are at work or were stopped among them.
+ *
+ * @param folder The sweep's.
+ * @throws {UsageError} If it is no sweep's folder.
+ */
+export async function gatherSweep(folder: string): Promise<SweepRow[]> {
+  const rows: SweepRow[] = [];
+  for (const run of await readSweepFolder(folder)) rows.push(await rowOf(folder, run));
+  return rows;
+}
+
+async function rowOf(folder: string, { name, own }: ListedRun): Promise<SweepRow> {
+  const path = runFolder(folder, name);
+  // In this order: a run that ends in between counts as done, not as killed.
+  const isAtWork = await isRunning(path), attempts = await readAttempts(path), last = attempts.at(-1);
+  return {
+    name,
+    state: runState(attempts, isAtWork && last?.ended === undefined),
+    code: last?.code ?? null,
+    own,
+    ...await loggedFigures(join(path, "logs")),
+    seconds: secondsOf(attempts),
+    starts: attempts.length,
+    started: attempts[0]?.started ?? null,
+    ended: last?.ended ?? null,
+  };
+}
+
+/** A step of a training, as `figures.jsonl` has it. */
+interface LoggedStep {
+  readonly step: number;
+  readonly values: Readonly<Record<string, number>>;
+}
+
+/**
+ * What logs say of a run. Each start of a training has a log of its own, with the steps before it; what network 2's training does not know of network 1 is in the log
+ * of network 1's.
+ */
+async function loggedFigures(logs: string): Promise<Pick<SweepRow, "steps" | "figures">> {
+  let steps: number | null = null, figures: Record<string, number> = {};
+  for (const name of await logFolders(logs)) {
+    const log = await readLog(join(logs, name, "figures.jsonl"));
+    if (log.length === 0) continue;
+    steps = log.at(-1)!.step;
+    const validations = log.flatMap(({ values }) => Object.entries(values).filter(([key]) => isValidation(key)));
+    const last = Object.entries(lastFigures(log)).filter(([key]) => !isValidation(key));
+    figures = { ...figures, ...Object.fromEntries(last), ...Object.fromEntries(validations) };
+  }
+  return { steps, figures };
+}
+
+function isValidation(name: string): boolean {
+  return name.startsWith("validation_");
+}
+
+/** Logs in the order in which they were begun: `<prefix><time>`, with `_2` behind it for another start in the same second. */
+async function logFolders(logs: string): Promise<string[]> {
+  const names = await readdir(logs).catch((error) => {
+    if (error.code !== "ENOENT") throw error;
+    return [];
+  });
+  const order = (name: string) => {
+    const [, time, count = "1"] = /(\d{14})(?:_(\d+))?$/.exec(name) ?? [];
+    return time === undefined ? null : time + count.padStart(6, "0");
+  };
+  const found = names.flatMap((name) => order(name) === null ? [] : [{ name, at: order(name)! }]);
+  return found.toSorted((a, b) => a.at < b.at ? -1 : 1).map(({ name }) => name);
+}
+
+/** The whole lines of a log; the last one of a run that is at work, or was killed, may be a part. */
+async function readLog(path: string): Promise<LoggedStep[]> {
+  const text = await textIfThere(path) ?? "";
+  return text.slice(0, text.lastIndexOf("\n") + 1).split("\n").slice(0, -1).map((line, at) => {
+    try {
+      const { step, epoch: _, ...values } = JSON.parse(line);
+      return { step, values };
+    } catch (cause) {
+      throw new SyntaxError(`Cannot read ${path}, line ${at + 1}: it is no JSON`, { cause });
+    }
+  });
+}

@@ -1,0 +1,73 @@
+import { basename, join, resolve } from "node:path";
+import { shellQuoted, shellText } from "../shell_text.ts";
+import { commandWords } from "./run_one.ts";
+import type { SlurmOptions } from "./slurm_options.ts";
+
+/** Seconds before the end of a job's time, or before it is preempted, at which its run is told to save its work. */
+const noticeSeconds = 120;
+
+/**
+ * A batch script that runs each run as a task of a Slurm job array. A task that is told that its time is up hands that on to its run, which saves its work and
+ * leaves with 75; then the task is queued again, and goes on.
+ *
+ * @param options.file The sweep's file, which the job is named after.
+ * @param options.folder The sweep's.
+ * @param options.names Of the runs, by the tasks' numbers. They stand in the script: Slurm keeps a copy, so a sweep that is changed later does not change what was submitted.
+ * @param options.workingFolder Paths in settings are relative to it.
+ * @see https://slurm.schedmd.com/sbatch.html
+ */
+export function sbatchScript(
+  { options, limit, setup, restarts }: SlurmOptions,
+  { file, folder, names, workingFolder }: {
+    readonly file: string;
+    readonly folder: string;
+    readonly names: readonly string[];
+    readonly workingFolder: string;
+  },
+): string {
+  const output = `${resolve(workingFolder, folder).replaceAll("%", "%%")}/slurm/%A_%a.txt`;
+  const all = new Map<string, string | number | true>([
+    ["job-name", basename(file).replace(/\.toml$/, "")],
+    ["array", `0-${names.length - 1}${limit === undefined ? "" : `%${limit}`}`],
+    ["signal", `B:USR2@${noticeSeconds}`],
+    ["requeue", true],
+    ["open-mode", "append"],
+    ["output", output],
+    ["chdir", workingFolder],
+    ...options,
+  ]);
+  return [
+    "#!/bin/bash",
+    `# ${names.length} runs of ${basename(file)}: sbatch ${shellText([join(folder, "sweep.sbatch")])}`,
+    ...[...all].map(([name, value]) => `#SBATCH --${name}${value === true ? "" : `=${optionText(value)}`}`),
+    "",
+    "runs=(",
+    ...names.map((name) => `  ${shellQuoted(name)}`),
+    ")",
+    "",
+    ...setup,
+    `${shellText(commandWords("sweep", "run", folder))} "\${runs[$SLURM_ARRAY_TASK_ID]}" &`,
+    "child=$!",
+    "# Slurm tells this shell alone.",
+    `trap 'kill -USR2 "$child"' USR2`,
+    `trap 'kill -TERM "$child"' TERM`,
+    "while :; do",
+    '  wait "$child"; code=$?',
+    "  # A trapped signal ends wait, not the run.",
+    '  kill -0 "$child" 2>/dev/null || break',
+    "done",
+    'if [ "$code" -gt 128 ]; then wait "$child"; last=$?; [ "$last" = 127 ] || code=$last; fi',
+    "",
+    "# 75: stopped, and the same command goes on.",
+    `if [ "$code" = 75 ] && [ "\${SLURM_RESTART_COUNT:-0}" -lt ${restarts} ]; then`,
+    '  scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"',
+    "fi",
+    'exit "$code"',
+    "",
+  ].join("\n");
+}
+
+function optionText(value: string | number): string {
+  const text = String(value);
+  return /^[\w./,:=+@%*-]+$/.test(text) ? text : `"${text}"`;
+}
