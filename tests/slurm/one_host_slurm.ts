@@ -41,7 +41,7 @@ export class OneHostSlurm implements AsyncDisposable {
   /**
    * Starts it; ready when a node is idle.
    *
-   * @param folder Made for it; a short path, as sockets' paths may have about a hundred bytes.
+   * @param folder Made for it, in a folder of the caller's own; a short path, as sockets' paths may have about a hundred bytes.
    * @throws {NoSlurmError} If a program is missing.
    * @throws {Error} With the daemons' last words, if the node is not ready within half a minute.
    */
@@ -61,7 +61,8 @@ export class OneHostSlurm implements AsyncDisposable {
     const { folder } = this, host = hostname().split(".")[0], socket = join(folder, "munge.socket");
     await mkdir(join(folder, "state"), { recursive: true });
     await mkdir(join(folder, "spool"));
-    // MUNGE wants nobody else to write there.
+    // MUNGE wants everybody to reach its socket, and nobody else to write there.
+    await chmod(join(folder, ".."), 0o755);
     await chmod(folder, 0o755);
     await writeFile(join(folder, "munge.key"), randomBytes(1024), { mode: 0o400 });
     await writeFile(join(folder, "slurm.conf"), configuration(folder, host, await userName(), socket));
@@ -75,25 +76,30 @@ export class OneHostSlurm implements AsyncDisposable {
       own("munge", "log"),
       own("munge", "seed"),
     );
-    await waitFor("munged's socket", 10, () => existsSync(socket));
-    this.#spawn("slurmctld", "-D", "-i");
-    this.#spawn("slurmd", "-D", "-N", host);
     try {
+      await waitFor("munged's socket", 10, () => existsSync(socket));
+      this.#spawn("slurmctld", "-D", "-i");
+      this.#spawn("slurmd", "-D", "-N", host);
       await waitFor("an idle node", 30, async () => (await this.call("sinfo", "-h", "-o", "%T")).trim() === "idle");
     } catch (error) {
-      const last = async (name: string) =>
-        (await readFile(join(folder, `${name}.log`), "utf8").catch(() => "")).split("\n").slice(-5).join("\n");
-      throw new Error(`${(error as Error).message}\n${await last("slurmctld")}\n${await last("slurmd")}`);
+      const last = async (daemon: string) =>
+        (await readFile(join(folder, `${daemon}.out`), "utf8").catch(() => "")).trim().split("\n").slice(-5).join("\n");
+      throw new Error([(error as Error).message, ...await Promise.all(daemons.map(last))].join("\n"));
     }
   }
 
   #spawn(daemon: typeof daemons[number], ...args: string[]): void {
-    const command = new Deno.Command(pathOf(daemon), {
-      args,
+    const command = new Deno.Command("/bin/sh", {
+      args: [
+        "-c",
+        'out=$1; shift; exec "$@" >"$out" 2>&1',
+        "sh",
+        join(this.folder, `${daemon}.out`),
+        pathOf(daemon),
+        ...args,
+      ],
       env: this.env,
       stdin: "null",
-      stdout: "null",
-      stderr: "null",
     });
     this.#children.push(command.spawn());
   }
