@@ -69,7 +69,7 @@ Deno.test("a shell's script completes the names of all commands", () =>
   inNewFolder(async (folder) => {
     const { code, stdout } = await runCommand(["completion", "bash"], folder);
     equal(code, 0);
-    match(stdout, /compgen -W "train new sweep inspect measure convert merge resize extract completion" /);
+    match(stdout, /compgen -W "train new rerun sweep inspect measure convert merge resize extract completion" /);
   }));
 
 Deno.test("completion leaves with 2 for a shell that it does not know", () =>

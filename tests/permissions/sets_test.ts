@@ -56,7 +56,7 @@ const reviewed = {
   sweep_hub: {
     read: true,
     write: true,
-    env: { allow: [...hub.allow, "PATH"].sort(), ignore: true },
+    env: { allow: [...hub.allow.filter((name) => name !== "DUALORA_DRIVER"), "PATH"].sort(), ignore: true },
     net: true,
     sys: ["homedir", "hostname", "statfs", "systemMemoryInfo"],
     ffi,

@@ -70,7 +70,9 @@ async function checkSweep(folder: string): Promise<void> {
     existsSync(output(id, task)) &&
     /network 1: 1?\d\d? of|network 1: made/.test(await readFile(output(id, task), "utf8"));
   await waitFor("the first run's training", 60, () => isTraining(0));
-  await slurm.call("scancel", "--signal=USR2", "--batch", `${id}_0`);
+  // By its own number: Slurm 22.05 sends a signal to <array>_<task>, and says that it could not, while other tasks wait.
+  const running = (await slurm.call("squeue", "-h", "-t", "R", "-o", "%A")).trim();
+  await slurm.call("scancel", "--signal=USR2", "--batch", running);
   console.log("the first run was told by SIGUSR2 while it trained");
   await waitFor("the second run's training", 60, () => isTraining(1));
   await slurm.call("scontrol", "requeue", `${id}_1`);

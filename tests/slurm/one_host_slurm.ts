@@ -160,8 +160,8 @@ function configuration(folder: string, host: string, user: string, socket: strin
     `SlurmctldPort=${freePort()}`,
     `SlurmdPort=${freePort()}`,
     "AuthType=auth/munge",
-    // A job that is queued again waits as long as its credential lives.
-    `AuthInfo=socket=${socket},cred_expire=2`,
+    // A job that is queued again waits as long as its credential lives; 5 s are the least.
+    `AuthInfo=socket=${socket},cred_expire=5`,
     `StateSaveLocation=${folder}/state`,
     `SlurmdSpoolDir=${folder}/spool`,
     ...["slurmctld", "slurmd"].flatMap((name) => {
