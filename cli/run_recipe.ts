@@ -12,7 +12,7 @@ import { listenForStop } from "./stop_signals.ts";
 
 /** What a script hands over: a recipe of any type. */
 export interface RunnableRecipe {
-  describe(): Promise<Description>;
+  describe(options?: { readonly folder?: string }): Promise<Description>;
   run(options?: RunOptions<never>): Promise<unknown>;
 }
 
@@ -37,6 +37,7 @@ export async function runRecipe(recipe: RunnableRecipe, options: RunRecipeOption
   const { folder, args = Deno.args, record = {} } = options;
   using own = options.signal ? null : listenForStop();
   const signal = options.signal ?? own!.signal;
+  const place = folder === undefined ? {} : { folder };
   let failedStep: string | undefined;
   const show = showProgress({ showErrors: false });
   const onEvent = (event: RunEvent) => {
@@ -44,13 +45,8 @@ export async function runRecipe(recipe: RunnableRecipe, options: RunRecipeOption
     show(event);
   };
   try {
-    if (args.includes("--describe")) console.log(descriptionText(await recipe.describe()));
-    else {
-      await recipe.run({
-        ...(folder === undefined ? {} : { folder }),
-        ...{ signal, onEvent, record: { ...record, exitCodeOf } },
-      });
-    }
+    if (args.includes("--describe")) console.log(descriptionText(await recipe.describe(place)));
+    else await recipe.run({ ...place, signal, onEvent, record: { ...record, exitCodeOf } });
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     console.error(failedStep ?? error.message);

@@ -25,7 +25,10 @@ export async function train(command: Command, args: readonly string[]): Promise<
   const settings = await readSettings(command), { values } = settings, meanings = checkStatus(settings);
   if (values.output_config) return await writeSettings(settings, meanings);
   using stop = listenForStop();
-  const prepare = async (values: FlagValues) => await recipeOf(await planRecipe({ ...settings, values })).describe();
+  const prepare = async (values: FlagValues) => {
+    const plan = await planRecipe({ ...settings, values });
+    await recipeOf(plan).describe({ folder: plan.folder });
+  };
   await tellingFlags(values, prepare, async () => {
     const plan = await planRecipe(settings), recipe = recipeOf(plan);
     const notes = await notesOf(settings, meanings);
@@ -41,7 +44,7 @@ export async function train(command: Command, args: readonly string[]): Promise<
       return console.log(recipeScript(plan, command, anywhere()).trimEnd());
     }
     // Looks at all that the run will read, before anything is computed.
-    const description = await recipe.describe();
+    const description = await recipe.describe({ folder: plan.folder });
     if (values.describe) return console.log(descriptionText(description));
     console.log(`${sentencesOf(description)}\n`);
     await runRecipe(recipe, {

@@ -1,6 +1,7 @@
 import type { DiskUse } from "./disk_space.ts";
 import type { Plan } from "./step.ts";
 import { linkSteps } from "./links.ts";
+import { findStepFolders, type StepFolder } from "./step_folder.ts";
 import type { AnyStep } from "./type_errors.ts";
 
 /** A recipe as plain data, with what can be known of it without running it. */
@@ -43,8 +44,11 @@ interface PlannedStep {
   readonly unplanned?: string;
 }
 
-/** Plans each step in order, each with what the earlier ones could say. */
-export async function* planSteps(steps: readonly AnyStep[]): AsyncGenerator<PlannedStep, void> {
+/** Plans each step in order, each with what the earlier ones could say, and what its folder tells of starts before. */
+export async function* planSteps(
+  steps: readonly AnyStep[],
+  folders: readonly StepFolder[],
+): AsyncGenerator<PlannedStep, void> {
   const { sources } = linkSteps(steps);
   const known: Record<string, unknown>[] = [];
   for (const [index, step] of steps.entries()) {
@@ -61,7 +65,7 @@ export async function* planSteps(steps: readonly AnyStep[]): AsyncGenerator<Plan
     let plan: Plan<Record<string, unknown>> = {};
     let unplanned: string | undefined;
     try {
-      plan = await step.plan?.(planned) ?? {};
+      plan = await step.plan?.(planned, await folders[index].earlier(step)) ?? {};
     } catch (error) {
       if (!(error instanceof UnplannedError)) throw error;
       unplanned = error.thing;
@@ -71,12 +75,18 @@ export async function* planSteps(steps: readonly AnyStep[]): AsyncGenerator<Plan
   }
 }
 
-/** What a recipe's steps say of themselves before they run. */
+/**
+ * What a recipe's steps say of themselves before they run.
+ *
+ * @param folder Run folder, there or not: what an earlier run has begun there is looked at.
+ */
 export async function describeSteps(
   recipe: { readonly name: string; readonly steps: readonly AnyStep[] },
+  folder: string,
 ): Promise<Description> {
   const steps: StepDescription[] = [];
-  for await (const { plan, unplanned } of planSteps(recipe.steps)) {
+  const folders = await findStepFolders(folder, recipe.steps.map(({ name }) => name), { renumber: false });
+  for await (const { plan, unplanned } of planSteps(recipe.steps, folders)) {
     const step = recipe.steps[steps.length], given = Object.keys(step.gives);
     steps.push({
       name: step.name,

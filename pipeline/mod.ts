@@ -26,7 +26,16 @@ export {
 export { versions } from "./versions.ts";
 export { Pipeline, pipeline } from "./pipeline.ts";
 export { type RunOptions, type RunResult } from "./run.ts";
-export { defineStep, InputError, type Plan, type Step, type StepDefinition, type StepRun, type Store } from "./step.ts";
+export {
+  defineStep,
+  type EarlierStart,
+  InputError,
+  type Plan,
+  type Step,
+  type StepDefinition,
+  type StepRun,
+  type Store,
+} from "./step.ts";
 export { descriptionText, durationText, eventText, paceText, sizeText } from "./text.ts";
 export {
   type Nothing,

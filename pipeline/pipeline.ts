@@ -39,9 +39,9 @@ export class Pipeline<Context extends Things = Nothing, Gone extends string = ne
     return new Pipeline(this.name, [...this.steps, added]);
   }
 
-  /** A dry run: what each step needs, gives and plans. Touches no run folder and asks for no GPU. */
-  describe(): Promise<Description> {
-    return describeSteps(this);
+  /** A dry run: what each step needs, gives and plans, in a run folder as for {@link run}. Changes nothing there and asks for no GPU. */
+  describe({ folder = this.#usualFolder() }: { readonly folder?: string } = {}): Promise<Description> {
+    return describeSteps(this, folder);
   }
 
   /**
@@ -53,9 +53,13 @@ export class Pipeline<Context extends Things = Nothing, Gone extends string = ne
   async run<const Kept extends keyof Context & string = never>(
     options: RunOptions<Kept> = {},
   ): Promise<RunResult<Values<Pick<Context, Kept>>>> {
-    const folder = options.folder ?? `out/${folderWord(this.name)}`;
+    const folder = options.folder ?? this.#usualFolder();
     // Steps are typed one by one; together they are run untyped, and use() has checked that the names fit.
     return await runSteps(this, folder, options) as RunResult<Values<Pick<Context, Kept>>>;
+  }
+
+  #usualFolder(): string {
+    return `out/${folderWord(this.name)}`;
   }
 }
 

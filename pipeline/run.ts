@@ -58,12 +58,12 @@ export async function runSteps(
   await mkdir(path, { recursive: true });
   using _lock = await lockFolder(path);
   await using _claims = await lockPaths(recipe.steps.flatMap(({ claims }) => claims));
-  const folders = await findStepFolders(path, recipe.steps.map((step) => step.name));
   const recorder = await RunRecorder.open(
     { folder: path, recipe: recipe.name, machine: versions() },
     options.record,
   );
   const id = randomUUID(), names = recipe.steps.map((step) => step.name);
+  const folders = await findStepFolders(path, names, { renumber: true });
   using journal = new Journal(path, (message) => run.warn(message));
   const emit = (event: RunEvent) => {
     journal.note(event);
@@ -221,7 +221,10 @@ class Run {
     const { step, folder } = state;
     const sources = this.#links.sources[state.index];
     const needs = Object.keys(step.needs).map((name) => [name, this.#states[sources[name]].productHash as string]);
-    const { value: fingerprint, reads } = await withReads(() => step.fingerprint?.(this.#signal, this.#folder));
+    const earlier = await folder.earlier(step);
+    const { value: fingerprint, reads } = await withReads(() =>
+      step.fingerprint?.(this.#signal, this.#folder, earlier)
+    );
     state.reads = reads;
     const inputs: StepInputs = {
       step: step.name,
@@ -252,7 +255,14 @@ class Run {
     this.#isChecked = true;
     const plans: Plan<Record<string, unknown>>[] = [];
     try {
-      for await (const { plan } of planSteps(this.#states.map(({ step }) => step))) plans.push(plan);
+      for await (
+        const { plan } of planSteps(
+          this.#states.map(({ step }) => step),
+          this.#states.map(({ folder }) => folder),
+        )
+      ) {
+        plans.push(plan);
+      }
     } catch (error) {
       if (error instanceof InputError) {
         await this.#guard(this.#states[plans.length], () => Promise.reject(error));
@@ -276,9 +286,10 @@ class Run {
     for (const slot of slots) values[slot.name] = this.#held.get(slot);
     this.#stopIfAborted(state);
     await this.#guard(state, async () => {
-      const resumes = await folder.begin({ ...inputs, options: step.workOptions });
+      const { resumes, notes } = await folder.begin(inputs, step.workOptions);
       await this.record();
       this.#emit(state, { type: "step-started", because, resumes });
+      for (const message of notes) this.#emit(state, { type: "warning", message });
       const started = performance.now();
       const artifacts: string[] = [];
       const product = Object(await step.run(Object.freeze(values), this.#stepRun(state, artifacts)) ?? {});

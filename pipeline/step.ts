@@ -10,7 +10,7 @@ import type { Nothing, PlannedValues, Things, Values } from "./thing.ts";
 export interface StepRun {
   /**
    * The step's own folder, for checkpoints in the middle of its work. It is there, and keeps its content if the step is
-   * stopped and run again with the same inputs; with other inputs it starts empty.
+   * stopped and run again with the same inputs; with other inputs it starts empty, and what was there is set aside.
    */
   readonly folder: string;
   /** Aborted when the user wants to stop. Long loops call `signal.throwIfAborted()`, after saving what they need. */
@@ -49,6 +49,14 @@ export interface Store<Product> {
   save(product: Product, folder: string): void | Promise<void>;
   /** Reads back what `save` wrote. The files have been checked to be as `save` left them. */
   load(folder: string): Product | Promise<Product>;
+}
+
+/** A start of a step before this one, with the same options as far as they decide its work. */
+export interface EarlierStart {
+  /** All options that it had. */
+  readonly options: unknown;
+  /** What its fingerprint was. */
+  readonly fingerprint: unknown;
 }
 
 /** Something that a step reads and no step makes, such as a file of the user's, cannot be used: thrown by its plan, it keeps a run from starting. */
@@ -103,13 +111,19 @@ export interface StepDefinition<Needs extends Things, Gives extends Things, Rele
    * Plain JSON data that stands for what the step reads from outside, such as hashes of files; a change redoes it.
    *
    * @param folder The run's folder; what spares it work the next time may be kept there, in a file of its own.
+   * @param earlier A start whose unfinished work or whose product is there: what the step has read once, and needs no more, may be known by that.
    */
-  fingerprint?(signal: AbortSignal, folder: string): unknown;
+  fingerprint?(signal: AbortSignal, folder: string, earlier?: EarlierStart | undefined): unknown;
   /**
    * What can be known without running and without a GPU. Reading a needed thing that has no planned value ends the
    * plan, and `describe()` says which one it was.
+   *
+   * @param earlier As for `fingerprint`.
    */
-  plan?(planned: PlannedValues<NoInfer<Needs>>): MaybePromise<Plan<PlannedValues<NoInfer<Gives>>>>;
+  plan?(
+    planned: PlannedValues<NoInfer<Needs>>,
+    earlier?: EarlierStart | undefined,
+  ): MaybePromise<Plan<PlannedValues<NoInfer<Gives>>>>;
   /** Does the work; returns what the step gives. What it gives must not lean on a needed value that is released. */
   run(values: Values<NoInfer<Needs>>, run: StepRun): MaybePromise<Made<NoInfer<Gives>>>;
   /**
@@ -131,8 +145,11 @@ export interface Step<Needs extends Things = Things, Gives extends Things = Thin
   readonly gives: Gives;
   readonly releases: readonly Released[];
   readonly claims: readonly string[];
-  fingerprint?(signal: AbortSignal, folder: string): unknown;
-  plan?(planned: PlannedValues<Needs>): MaybePromise<Plan<PlannedValues<Gives>>>;
+  fingerprint?(signal: AbortSignal, folder: string, earlier?: EarlierStart | undefined): unknown;
+  plan?(
+    planned: PlannedValues<Needs>,
+    earlier?: EarlierStart | undefined,
+  ): MaybePromise<Plan<PlannedValues<Gives>>>;
   run(values: Values<Needs>, run: StepRun): MaybePromise<Made<Gives>>;
   readonly store?: Store<Values<Gives>>;
 }

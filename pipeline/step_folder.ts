@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { syncFile, writeFileAtomically } from "../formats/atomic_file.ts";
 import { removeLeftovers } from "../formats/atomic_folder.ts";
 import { canonicalJson, type FileRecord, findDamage, hashJson, recordFile, recordFolder } from "./hash.ts";
-import { folderWord } from "./step.ts";
+import { type EarlierStart, folderWord, type Step } from "./step.ts";
+import { UnfinishedWork } from "./unfinished_work.ts";
 
 /** Everything that decides what a step makes. Plain data, so that a manifest can tell later what changed. */
 export interface StepInputs {
@@ -31,23 +32,23 @@ export interface Manifest {
 /**
  * A step's place on disk: `steps/NN-name/` in the run folder.
  *
- * `product/` what it made · `work/` its own folder for checkpoints · `started.json` the inputs that `work/` belongs to ·
- * `manifest.json` written last: without it the product does not count.
+ * `product/` what it made · `manifest.json` written last: without it the product does not count · what `UnfinishedWork` has.
  */
 export class StepFolder {
   readonly path: string;
   readonly product: string;
+  /** The step's own folder for checkpoints. */
   readonly work: string;
+  readonly #work: UnfinishedWork;
   readonly #manifest: string;
-  readonly #started: string;
   readonly #unfinished: string;
 
   constructor(path: string) {
     this.path = path;
     this.product = join(path, "product");
-    this.work = join(path, "work");
+    this.#work = new UnfinishedWork(path);
+    this.work = this.#work.folder;
     this.#manifest = join(path, "manifest.json");
-    this.#started = join(path, "started.json");
     this.#unfinished = join(path, "product.new");
   }
 
@@ -65,18 +66,27 @@ export class StepFolder {
     return damage === undefined ? { manifest } : { damage };
   }
 
-  /** Makes `work/` ready; it keeps its content only if it belongs to the same inputs. Returns whether it had any. */
-  async begin(inputs: StepInputs): Promise<boolean> {
-    const inputsHash = hashJson(inputs);
-    const started = await readIfThere(this.#started);
-    if (started !== startedText(inputsHash)) {
-      await rm(this.work, { recursive: true, force: true });
-      await mkdir(this.path, { recursive: true });
-      await writeText(this.#started, startedText(inputsHash));
+  /** A start of the same step before, whose work is there and not finished, or whose product is there. */
+  async earlier({ options, workOptions }: Pick<Step, "options" | "workOptions">): Promise<EarlierStart | undefined> {
+    const unfinished = await this.#work.earlier(workOptions);
+    if (unfinished) return unfinished;
+    const text = await readIfThere(this.#manifest),
+      inputs = text === undefined ? undefined : parseManifest(text)?.inputs;
+    if (inputs === undefined || canonicalJson(inputs.options ?? null, "") !== canonicalJson(options, "")) {
+      return undefined;
     }
-    await mkdir(this.work, { recursive: true });
+    return { options: inputs.options, fingerprint: inputs.fingerprint };
+  }
+
+  /**
+   * Makes `work/` ready, as {@link UnfinishedWork.begin} says.
+   *
+   * @param workOptions What of the options decides the work.
+   */
+  async begin(inputs: StepInputs, workOptions: unknown): Promise<{ resumes: boolean; notes: string[] }> {
+    const begun = await this.#work.begin({ ...inputs, options: workOptions }, inputs.options);
     await removeLeftovers(this.path, () => true);
-    return (await namesIn(this.work)).length > 0;
+    return begun;
   }
 
   /**
@@ -112,7 +122,7 @@ export class StepFolder {
     if (options.save) await rename(this.#unfinished, this.product);
     await writeText(this.#manifest, JSON.stringify(manifest, undefined, 2) + "\n");
     // Last: a run that is stopped before goes on from what is in there.
-    await rm(this.work, { recursive: true, force: true });
+    await this.#work.finish();
     return manifest;
   }
 }
@@ -141,10 +151,15 @@ export function changedInput(before: StepInputs, now: StepInputs): string | unde
 /**
  * Finds or names the folder of each step under `<run folder>/steps/`.
  *
- * A step is recognised by its name, not its number: a folder is renamed if a step was put in before it. Steps of the
- * same name are told apart by their order.
+ * A step is recognised by its name, not its number. Steps of the same name are told apart by their order.
+ *
+ * @param options.renumber Whether a folder is renamed if a step was put in before it.
  */
-export async function findStepFolders(runFolder: string, stepNames: readonly string[]): Promise<StepFolder[]> {
+export async function findStepFolders(
+  runFolder: string,
+  stepNames: readonly string[],
+  { renumber }: { renumber: boolean },
+): Promise<StepFolder[]> {
   const parent = join(runFolder, "steps");
   const there = new Set(await namesIn(parent));
   const used = new Set<string>();
@@ -155,14 +170,11 @@ export async function findStepFolders(runFolder: string, stepNames: readonly str
     used.add(word);
     const wanted = `${String(index + 1).padStart(2, "0")}-${word}`;
     const found = [...there].find((entry) => entry.replace(/^\d+-/, "") === word && /^\d+-/.test(entry));
-    if (found !== undefined && !there.has(wanted)) await rename(join(parent, found), join(parent, wanted));
-    folders.push(new StepFolder(join(parent, wanted)));
+    const isElsewhere = found !== undefined && !there.has(wanted);
+    if (isElsewhere && renumber) await rename(join(parent, found), join(parent, wanted));
+    folders.push(new StepFolder(join(parent, isElsewhere && !renumber ? found : wanted)));
   }
   return folders;
-}
-
-function startedText(inputsHash: string): string {
-  return JSON.stringify({ inputsHash }) + "\n";
 }
 
 /** Reads a manifest with care: it may come from another version or have been cut short. */

@@ -1,5 +1,6 @@
-import { defineStep } from "../pipeline/mod.ts";
-import { readState, readStateFacts, StateError, stateHash } from "./outputs/state_folder.ts";
+import { defineStep, type EarlierStart } from "../pipeline/mod.ts";
+import { startingHash } from "./outputs/resumed_state.ts";
+import { readState, readStateFacts, StateError } from "./outputs/state_folder.ts";
 import type { StateFacts } from "./outputs/state_facts.ts";
 import { bases, network1 } from "./things.ts";
 import { checkOptions } from "./values/check_options.ts";
@@ -34,9 +35,9 @@ export function loadNetwork1(options: LoadNetwork1Options) {
     options,
     needs: { bases },
     gives: { network1 },
-    fingerprint: source.fingerprint,
-    plan: async ({ bases }) => {
-      const built = await source.options(), lora = buildNetwork("network 1", bases.network1, built);
+    fingerprint: (_signal, _folder, earlier) => source.fingerprint(earlier),
+    plan: async ({ bases }, earlier) => {
+      const built = await source.options(earlier), lora = buildNetwork("network 1", bases.network1, built);
       await checkStart(lora, weights);
       return {
         figures: { modules: lora.modules.length, parameters: lora.parameterCount },
@@ -57,8 +58,8 @@ export function loadNetwork1(options: LoadNetwork1Options) {
 
 /** Where network 1 comes from. */
 interface Source {
-  fingerprint(): Promise<string[]>;
-  options(): Promise<Network["options"]>;
+  fingerprint(earlier: EarlierStart | undefined): Promise<unknown[]>;
+  options(earlier: EarlierStart | undefined): Promise<Network["options"]>;
   /** What is known of it; weights that come from a LoRA file are not there yet. */
   load(): Promise<Network>;
 }
@@ -80,12 +81,19 @@ function stateSource(folder: string): Source {
     if (found < 0) throw new StateError(folder, "it holds network 2 alone, and network 1 is wanted as well");
     return found;
   };
+  const read = async () => {
+    const facts = await readStateFacts(folder);
+    return facts.networks[place(facts)].before.options;
+  };
+  /** What the step was known by before, while it still stands for the state: the training behind it may have replaced or removed that. */
+  const known = async (earlier: EarlierStart | undefined): Promise<readonly [string, Network["options"]] | null> => {
+    const [hash, options] = earlier?.fingerprint as [unknown, unknown] | null ?? [];
+    if (typeof hash !== "string" || !options) return null;
+    return await startingHash(folder, hash) === hash ? [hash, options as Network["options"]] : null;
+  };
   return {
-    fingerprint: async () => [await stateHash(folder)],
-    options: async () => {
-      const facts = await readStateFacts(folder);
-      return facts.networks[place(facts)].before.options;
-    },
+    fingerprint: async (earlier) => [...await known(earlier) ?? [await startingHash(folder, undefined), await read()]],
+    options: async (earlier) => (await known(earlier))?.[1] ?? await read(),
     load: async () => {
       const { content, facts } = await readState(folder), at = place(facts);
       return { ...facts.networks[at].before, weights: content.state.networks[at].weights };

@@ -9,8 +9,8 @@ export function pretrainNetwork1(options: TrainAloneOptions) {
   return defineStep({
     ...definition,
     gives: { network1 },
-    plan: async (values) => {
-      const found = await plan(values);
+    plan: async (values, earlier) => {
+      const found = await plan(values, earlier);
       return { ...found.plan, gives: { network1: found.planned } };
     },
     run: async (values, run) => ({ network1: await train(values, run) }),

@@ -3,7 +3,8 @@ import { epochPhase } from "../training/phases.ts";
 import { savingClaims } from "./outputs/saving.ts";
 import { bases, data, latents, network1, network2 } from "./things.ts";
 import { coupledTrainingNames, type CoupledTrainingOptions } from "./train_network_2.ts";
-import { trainingFingerprint, withoutOutputs } from "./outputs/open_outputs.ts";
+import { withoutOutputs } from "./outputs/open_outputs.ts";
+import { trainingFingerprint } from "./outputs/resumed_state.ts";
 import { checkOptions } from "./values/check_options.ts";
 import { networkOptionNames, networkOptions, type NetworkStartOptions, networkStore } from "./values/network.ts";
 import { resolveStart } from "./values/network_start.ts";
@@ -72,10 +73,10 @@ export function trainBoth(options: TrainBothOptions) {
     needs: { bases, data, latents },
     gives: { network1, network2 },
     claims: savingClaims(options.save),
-    fingerprint: () => trainingFingerprint(options, built1, built2),
-    plan: async ({ bases, data, latents }) => {
+    fingerprint: (_signal, _folder, earlier) => trainingFingerprint(options, earlier, built1, built2),
+    plan: async ({ bases, data, latents }, earlier) => {
       const task = await taskOf(), [network1, network2] = task.networks.map(({ start: { options } }) => ({ options }));
-      return { ...await planTraining(bases, data, latents, task), gives: { network1, network2 } };
+      return { ...await planTraining(bases, data, latents, task, earlier), gives: { network1, network2 } };
     },
     run: async ({ bases, data, latents }, run) => {
       const [network1, network2] = await trainNetworks(bases, data, latents, await taskOf(), run);

@@ -1,7 +1,8 @@
 import { defineStep, replacing } from "../pipeline/mod.ts";
 import { savingClaims } from "./outputs/saving.ts";
 import { bases, data, freezing, latents, network1, network2 } from "./things.ts";
-import { trainingFingerprint, withoutOutputs } from "./outputs/open_outputs.ts";
+import { withoutOutputs } from "./outputs/open_outputs.ts";
+import { trainingFingerprint } from "./outputs/resumed_state.ts";
 import { checkOptions, type OptionNames } from "./values/check_options.ts";
 import { networkOptionNames, networkOptions, type NetworkStartOptions, networkStore } from "./values/network.ts";
 import { resolveStart } from "./values/network_start.ts";
@@ -65,12 +66,13 @@ export function trainNetwork2(options: TrainNetwork2Options) {
     needs: { bases, data, latents, network1, freezing },
     gives: { network2, network1: replacing(network1) },
     claims: savingClaims(options.save),
-    fingerprint: () => trainingFingerprint(options, built),
-    plan: async ({ bases, data, latents, network1, freezing }) => {
+    fingerprint: (_signal, _folder, earlier) => trainingFingerprint(options, earlier, built),
+    plan: async ({ bases, data, latents, network1, freezing }, earlier) => {
       const start = await resolveStart(built, 2);
       const networks = [{ number: 1, start: { options: network1.options }, own }, { number: 2, start }] as const;
+      const task = { networks, options: coupled, freezing, orthogonality, stack };
       return {
-        ...await planTraining(bases, data, latents, { networks, options: coupled, freezing, orthogonality, stack }),
+        ...await planTraining(bases, data, latents, task, earlier),
         gives: { network1, network2: { options: start.options } },
       };
     },

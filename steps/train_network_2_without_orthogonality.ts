@@ -9,8 +9,8 @@ export function trainNetwork2WithoutOrthogonality(options: TrainAloneOptions) {
   return defineStep({
     ...definition,
     gives: { network2WithoutOrthogonality },
-    plan: async (values) => {
-      const found = await plan(values);
+    plan: async (values, earlier) => {
+      const found = await plan(values, earlier);
       return { ...found.plan, gives: { network2WithoutOrthogonality: found.planned } };
     },
     run: async (values, run) => ({ network2WithoutOrthogonality: await train(values, run) }),

@@ -6,10 +6,15 @@ const explodedError = 100;
 
 /** Ends a training whose losses are finite and of no use: weights that have grown so far do not come back. */
 export class ExplosionWatch {
-  private inRow = 0;
+  private streak = 0;
 
   /** @param most Steps in a row at which the training ends. */
   constructor(private readonly most: number) {}
+
+  /** Steps up to the last one that were all bad. */
+  get inRow(): number {
+    return this.streak;
+  }
 
   /**
    * Looks at a step's figures, in order.
@@ -18,15 +23,15 @@ export class ExplosionWatch {
    */
   look({ step, values }: StepFigures): void {
     const found = Object.entries(values).find(([name, value]) => /^mse_\d$/.test(name) && value > explodedError);
-    this.inRow = found ? this.inRow + 1 : 0;
-    if (!found || this.inRow < this.most) return;
+    this.streak = found ? this.streak + 1 : 0;
+    if (!found || this.streak < this.most) return;
     const [name, value] = found;
     throw new DivergedError(
       step,
       `${name} is ${
         value.toPrecision(3)
-      }, and was above ${explodedError} in ${this.inRow} steps in a row; to predict nothing gives about 1`,
-      { inRow: this.inRow },
+      }, and was above ${explodedError} in ${this.streak} steps in a row; to predict nothing gives about 1`,
+      { inRow: this.streak },
     );
   }
 }

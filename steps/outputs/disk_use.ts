@@ -69,15 +69,17 @@ export interface PlannedTraining {
 
 /** What a training writes while it runs, and at its end into the run's folder. */
 export async function trainingDiskUse(options: TrainingOptions, planned: PlannedTraining): Promise<DiskUse[]> {
-  const { save, logs, samples, checkpointEvery = 100 } = options, { networks, totalSteps } = planned;
+  const { save, logs, samples, resume, checkpointEvery = 100 } = options, { networks, totalSteps } = planned;
   const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
   const weights = sum(networks.map(({ lora }) => 4 * lora.sizeElements)), figures = totalSteps * figuresBytes;
   const state = weights + figures + manifestBytes +
     sum(networks.map(({ trains, optimizerBytes }) => trains ? optimizerBytes : 0));
   const uses: DiskUse[] = [{
     what: "checkpoints, from which a run that was stopped goes on, and the trained networks",
-    // Two are kept, and the next one is whole before the oldest goes.
-    sizeBytes: Math.min(3, Math.max(1, Math.floor(totalSteps / checkpointEvery))) * state + weights + figures,
+    // Two are kept, and the next one is whole before the oldest goes; the first is what a training was given to go on from.
+    sizeBytes:
+      Math.min(3, Math.max(1, Math.floor(totalSteps / checkpointEvery)) + (resume === undefined ? 0 : 1)) * state +
+      weights + figures,
     less: "--network_dim, --checkpoint_every_n_steps",
   }];
   if (save) {

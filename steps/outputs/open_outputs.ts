@@ -1,17 +1,14 @@
-import { existsSync } from "node:fs";
 import type { BaseModel } from "../../models/base_model.ts";
 import type { PredictionType } from "../../models/noise/schedule.ts";
 import { hashFile, hashJson, type StepRun } from "../../pipeline/mod.ts";
 import type { LoadedBases, MergedLora } from "../values/bases.ts";
 import { contentOf } from "../values/checkpoint_content.ts";
-import type { Network, NetworkStartOptions } from "../values/network.ts";
-import { hashStarts } from "../values/network_start.ts";
+import type { Network } from "../values/network.ts";
 import type { TrainingOptions } from "../values/training_options.ts";
 import { LogOutput } from "./logs.ts";
 import { SampleOutput } from "./samples.ts";
 import { savingEpochs, SavingOutput } from "./saving.ts";
-import { compareState, type StateFacts } from "./state_facts.ts";
-import { readState, type SavedState, stateHash, suggestingAnother } from "./state_folder.ts";
+import type { StateFacts } from "./state_facts.ts";
 import type { TrainingContent, TrainingOutput } from "./training_output.ts";
 
 /** What is asked of a training beside its networks. */
@@ -31,6 +28,8 @@ export interface OutputContext {
   /** What the training teaches to predict. */
   readonly predictionType: PredictionType;
   readonly facts: StateFacts;
+  /** Hash of the state that the training was started from, where it was. */
+  readonly from: string | undefined;
   readonly run: StepRun;
 }
 
@@ -96,41 +95,4 @@ export async function baseHash({ checkpoint }: BaseModel, merged: readonly Merge
   const loras: unknown[] = [];
   for (const { weights, multiplier = 1 } of merged) loras.push([await hashFile(weights), multiplier]);
   return hashJson([await contentOf(checkpoint), loras]);
-}
-
-/**
- * The state that a training goes on from (`--resume`), checked against it; null where none is named.
- *
- * @throws {StateError} If it is damaged, or of other networks, another base model, rank, shape or optimizer.
- */
-export async function readResumed(
-  { resume }: OutputOptions,
-  facts: StateFacts,
-  totalSteps: number,
-  warn: (message: string) => void,
-): Promise<SavedState | null> {
-  if (resume === undefined) return null;
-  const state = await suggestingAnother(resume, () => readState(resume)), { step } = state.content.state;
-  compareState(resume, state.facts, facts).forEach(warn);
-  if (step >= totalSteps) {
-    throw new RangeError(
-      `Cannot go on from the state ${resume}: it has done ${step} steps, and this training has ${totalSteps}; ask for ` +
-        "more steps or epochs",
-    );
-  }
-  return state;
-}
-
-/** What a training step's product depends on beside its options: the files that its networks and itself start from. */
-export async function trainingFingerprint(
-  { resume, samples }: OutputOptions,
-  ...starts: readonly NetworkStartOptions[]
-): Promise<string[]> {
-  // Which pictures are made decides nothing of the networks, so it is no part of what is returned; hashed, the file is an input in the run's record. The
-  // plan says what is wrong where it is missing.
-  if (samples && existsSync(samples.prompts)) await hashFile(samples.prompts);
-  return [
-    ...await hashStarts(...starts),
-    ...resume === undefined ? [] : [await suggestingAnother(resume, () => stateHash(resume))],
-  ];
 }

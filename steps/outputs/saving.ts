@@ -1,11 +1,11 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { removeAtomically, removeLeftovers } from "../../formats/atomic_folder.ts";
+import { hashJson } from "../../pipeline/mod.ts";
 import { checkOptions, type OptionNames } from "../values/check_options.ts";
 import { checkLoraFileOptions, loraFileOptionNames, type LoraFileOptions, writeNetworkFile } from "./lora_files.ts";
 import type { OutputContext } from "./open_outputs.ts";
-import type { StateFacts } from "./state_facts.ts";
-import { type SavedState, writeState } from "./state_folder.ts";
+import { newestState, type SavedState, type StatePlace, writeState } from "./state_folder.ts";
 import type { TrainingContent, TrainingMoment, TrainingOutput } from "./training_output.ts";
 import { checkFileName, isPath } from "../values/file_name.ts";
 
@@ -124,22 +124,28 @@ export class SavingOutput implements TrainingOutput {
   }
 
   async write(moment: TrainingMoment, content: TrainingContent): Promise<void> {
-    const { state = false } = this.options, { trained, facts } = this.context;
+    const { state = false } = this.options, { trained } = this.context;
     for (const { usual, mark, old, oldStates } of marks(this.options, this.everyEpochs, moment)) {
       await this.writeFiles(usual, mark, content);
       for (const [number] of trained(content)) {
         for (const each of old) await removeAtomically(filePath(this.options, number, usual, each));
       }
       if (!state) continue;
-      await this.writeState(this.statePath(usual, mark), content, facts);
+      await this.writeState(this.statePath(usual, mark), content);
       for (const each of oldStates) await removeAtomically(this.statePath(usual, each));
     }
-    if (state && moment.isLast) await this.writeState(this.statePath("last", ""), content, facts);
+    if (state && moment.isLast) await this.writeState(this.statePath("last", ""), content);
+  }
+
+  async saved(most: number): Promise<StatePlace | null> {
+    const { options: { folder }, context: { facts } } = this;
+    // Other trainings may have left states in the same folder.
+    return await newestState(folder, (_, found) => found.step <= most && hashJson(found.facts) === hashJson(facts));
   }
 
   async saveNow({ step }: TrainingMoment, content: TrainingContent): Promise<string[]> {
     const mark = stepMark(step), state = this.statePath("at", mark), files = await this.writeFiles("at", mark, content);
-    await this.writeState(state, content, this.context.facts);
+    await this.writeState(state, content);
     return [...files, state];
   }
 
@@ -162,8 +168,8 @@ export class SavingOutput implements TrainingOutput {
     return path;
   }
 
-  private async writeState(path: string, content: TrainingContent, facts: StateFacts): Promise<void> {
-    await writeState(path, { content, facts });
+  private async writeState(path: string, content: TrainingContent, facts = this.context.facts): Promise<void> {
+    await writeState(path, { content, facts, from: this.context.from });
     this.context.run.artifact(path, { isPassing: true });
   }
 

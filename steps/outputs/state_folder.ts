@@ -14,6 +14,8 @@ import type { OwedWork, TrainingContent } from "./training_output.ts";
 export interface SavedState {
   readonly content: TrainingContent;
   readonly facts: StateFacts;
+  /** Hash of the state that the training was started from (`resume`); nothing where it was started from none. */
+  readonly from?: string | undefined;
   /** What the last step's end still asks for, where the run was stopped in the middle of that; nothing when left out. */
   readonly owed?: readonly OwedWork[];
 }
@@ -34,7 +36,7 @@ export class StateError extends InputError {
  *
  * @throws {RangeError} If a number is NaN or infinite.
  */
-export async function writeState(folder: string, { content, facts, owed = [] }: SavedState): Promise<void> {
+export async function writeState(folder: string, { content, facts, from, owed = [] }: SavedState): Promise<void> {
   const { state: { step, skipped, networks }, log } = content;
   for (const { weights, optimizer } of networks) {
     for (const [name, values] of [["weights", weights] as const, ...optimizerTensors(optimizer)]) {
@@ -57,7 +59,7 @@ export async function writeState(folder: string, { content, facts, owed = [] }: 
     const files: Record<string, string> = {};
     for (const name of [tensorsName, logName]) files[name] = await hashFile(join(hidden, name));
     const optimizers = networks.map(({ optimizer }) => Object.keys(optimizer));
-    const manifest: StateManifest = { format: stateFormat, step, skipped, facts, owed, optimizers, files };
+    const manifest: StateManifest = { format: stateFormat, step, skipped, facts, from, owed, optimizers, files };
     await writeJson(join(hidden, manifestName), manifest);
   });
 }
@@ -76,7 +78,7 @@ async function writeJson(path: string, value: unknown): Promise<void> {
  * @throws {StateError} If the folder is not there, is no state, or a file is not as it was written.
  */
 export async function readState(folder: string): Promise<SavedState> {
-  const { step, skipped, facts, owed = [], optimizers, files } = await readManifest(folder);
+  const { step, skipped, facts, from, owed = [], optimizers, files } = await readManifest(folder);
   for (const [name, hash] of Object.entries(files)) {
     const found = await hashFile(join(folder, name)).catch((error) => {
       throw new StateError(folder, `${name} cannot be read: ${error.message}`, { cause: error });
@@ -93,7 +95,7 @@ export async function readState(folder: string): Promise<SavedState> {
     }
     const log: StepFigures[] = JSON.parse(await readFile(join(folder, logName), "utf8"));
     if (!isLog(log)) throw new SyntaxError(`${logName} is no list of steps' figures`);
-    return { content: { state: { step, skipped, networks }, log }, facts, owed };
+    return { content: { state: { step, skipped, networks }, log }, facts, from, owed };
   } catch (error) {
     if (!(error instanceof TensorFileError || error instanceof SyntaxError)) throw error;
     throw new StateError(folder, `it is damaged: ${error.message}`, { cause: error });
@@ -123,8 +125,26 @@ export async function suggestingAnother<T>(folder: string, read: () => Promise<T
   }
 }
 
-async function wholeBeside(folder: string): Promise<{ path: string; step: number } | null> {
-  const parent = dirname(folder), found: { path: string; step: number }[] = [];
+async function wholeBeside(folder: string): Promise<StatePlace | null> {
+  return await newestState(dirname(folder), (path) => resolve(path) !== resolve(folder));
+}
+
+/** A state, and the steps that it has done. */
+export interface StatePlace {
+  readonly path: string;
+  readonly step: number;
+}
+
+/**
+ * The whole state in a folder that has done most steps; null where there is none, or no such folder.
+ *
+ * @param isMeant Which of them count, by path and manifest.
+ */
+export async function newestState(
+  parent: string,
+  isMeant: (path: string, manifest: StateManifest) => boolean,
+): Promise<StatePlace | null> {
+  const found: StatePlace[] = [];
   const unlessBroken = <T>(read: Promise<T>) =>
     read.catch((error) => {
       if (error instanceof StateError) return null;
@@ -133,18 +153,18 @@ async function wholeBeside(folder: string): Promise<{ path: string; step: number
   const isThere = await stat(parent).then((found) => found.isDirectory(), () => false);
   for (const name of isThere ? await readdir(parent) : []) {
     const path = join(parent, name);
-    if (!name.endsWith("-state") || name.startsWith(".") || resolve(path) === resolve(folder)) continue;
+    if (!name.endsWith("-state") || name.startsWith(".")) continue;
     const manifest = await unlessBroken(readManifest(path));
-    if (manifest) found.push({ path, step: manifest.step });
+    if (manifest && isMeant(path, manifest)) found.push({ path, step: manifest.step });
   }
   for (const each of found.sort((a, b) => b.step - a.step)) if (await unlessBroken(readState(each.path))) return each;
   return null;
 }
 
-/** A hash that stands for a state's content. */
-export async function stateHash(folder: string): Promise<string> {
-  await readManifest(folder);
-  return await hashFile(join(folder, manifestName));
+/** A hash that stands for a state's content, and the hash of the state that its training was started from. */
+export async function readStateMark(folder: string): Promise<{ hash: string; from: string | undefined }> {
+  const { from } = await readManifest(folder);
+  return { hash: await hashFile(join(folder, manifestName)), from };
 }
 
 async function readManifest(folder: string): Promise<StateManifest> {
@@ -200,10 +220,20 @@ export class CheckpointFolder {
     return null;
   }
 
-  /** Writes a checkpoint, then removes those that are too old. */
-  async write(state: SavedState): Promise<void> {
-    await writeState(join(this.folder, `checkpoint-${`${state.content.state.step}`.padStart(8, "0")}`), state);
+  /**
+   * Writes a checkpoint.
+   *
+   * @param options.prune Whether those that are too old are removed then.
+   */
+  async write(state: SavedState, { prune = true } = {}): Promise<void> {
+    await writeState(this.path(state.content.state.step), state);
+    if (!prune) return;
     for (const name of (await this.names()).slice(0, -keptCheckpoints)) await removeAtomically(join(this.folder, name));
+  }
+
+  /** Where the checkpoint of a step lies, if there is one. */
+  path(step: number): string {
+    return join(this.folder, `checkpoint-${`${step}`.padStart(8, "0")}`);
   }
 
   private async names(): Promise<string[]> {

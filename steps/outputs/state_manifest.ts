@@ -11,6 +11,8 @@ export interface StateManifest {
   readonly step: number;
   readonly skipped: TrainingContent["state"]["skipped"];
   readonly facts: StateFacts;
+  /** Hash of the manifest of the state that the training was started from; left out where there was none. */
+  readonly from?: string | undefined;
   readonly owed: readonly OwedWork[];
   /** Names of the optimizers' tensors, network by network. */
   readonly optimizers: readonly (readonly string[])[];
@@ -28,11 +30,12 @@ export function manifestProblem(manifest: unknown, files: readonly string[]): st
     const format = isRecord(manifest) ? manifest.format : undefined;
     return `says its format is ${JSON.stringify(format)}, must be ${stateFormat}`;
   }
-  const { step, skipped, facts, owed = [], optimizers } = manifest, hashes = manifest.files;
+  const { step, skipped, facts, from, owed = [], optimizers } = manifest, hashes = manifest.files;
   const members: Readonly<Record<string, boolean>> = {
     step: isCount(step),
     skipped: isRecord(skipped) && isCount(skipped.total) && isCount(skipped.inRow),
     facts: isRecord(facts) && isRecord(facts.settings) && isListOf(facts.networks, isRecord),
+    from: from === undefined || typeof from === "string",
     owed: Array.isArray(owed),
     optimizers: isListOf(optimizers, (names) => isListOf(names, (name) => typeof name === "string")),
     files: isRecord(hashes) && Object.values(hashes).every((hash) => typeof hash === "string") &&

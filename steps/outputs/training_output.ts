@@ -1,6 +1,6 @@
 import type { TrainerState } from "../../training/trainer.ts";
 import type { StepFigures } from "../../training/trainer.ts";
-import type { SavedState } from "./state_folder.ts";
+import type { SavedState, StatePlace } from "./state_folder.ts";
 
 /** A place in a training, just behind an optimizer step. */
 export interface TrainingMoment {
@@ -50,7 +50,13 @@ export interface TrainingOutput {
   /** The user wants what there is now: writes it where the user finds it, and gives back the paths. */
   saveNow?(moment: TrainingMoment, content: TrainingContent): Promise<string[]>;
   /**
-   * The training diverged: keeps the last good state where the user finds it, and gives back its path. The step's own checkpoints go with changed settings.
+   * The newest state that this training has saved where the user finds it; null if there is none.
+   *
+   * @param most Of those of so many steps or fewer.
+   */
+  saved?(most: number): Promise<StatePlace | null>;
+  /**
+   * The training diverged: keeps the last good state where the user finds it, and gives back its path. The step's own checkpoints are for the same settings.
    *
    * @param state As its checkpoint has it.
    */

@@ -5,8 +5,10 @@ import { hashJson, type StepRun } from "../../pipeline/mod.ts";
 import type { EpochPhase, FreezeOptions } from "../../training/phases.ts";
 import type { NetworkSettings } from "../../training/network_settings.ts";
 import type { StepFigures } from "../../training/trainer.ts";
-import { baseHash, openOutputs, readResumed, withoutOutputs } from "../outputs/open_outputs.ts";
-import type { StateFacts, StateNetwork } from "../outputs/state_facts.ts";
+import { baseHash, openOutputs, withoutOutputs } from "../outputs/open_outputs.ts";
+import { readResumed } from "../outputs/resumed_state.ts";
+import { compareState, type StateFacts, type StateNetwork } from "../outputs/state_facts.ts";
+import { CheckpointFolder } from "../outputs/state_folder.ts";
 import { trainingMetadata } from "../outputs/training_metadata.ts";
 import type { TrainingContent } from "../outputs/training_output.ts";
 import type { LoadedBases, OpenedBases } from "./bases.ts";
@@ -87,8 +89,13 @@ export async function trainNetworks(
     }
     const length = trainingLength(sides.map(({ dataset }) => dataset), options);
     const { epochs, totalSteps } = length, facts = await stateFacts(task, sides, bases, device.facts.name);
+    const checkpoints = new CheckpointFolder(run.folder, run.warn), kept = await checkpoints.newest();
+    // Of all settings only the adapter can be another here: work with other options is set aside.
+    if (kept) compareState("the last checkpoint", kept.facts, facts).forEach(run.warn);
     // Before anything is opened to be written.
-    const resumed = await readResumed(options, facts, totalSteps, run.warn);
+    const start = kept ?? await readResumed(options, facts, totalSteps, run.warn);
+    // From here on the named state is not needed: this training may replace it, or remove it as one of too many.
+    if (start && !kept) await checkpoints.write(start);
     const metadata = await trainingMetadata(
       sides.map(({ number, base, dataset }, k) => {
         const { start: { options: built }, own } = networks[k];
@@ -128,6 +135,7 @@ export async function trainNetworks(
         ),
       predictionType: trainingNoise(bases, options).predictionType,
       facts,
+      from: start?.from,
       run,
     });
     const timeKey = stepTimeKeys(task, sides.map((side) => ({ ...side, hasTexts: side.texts !== null })));
@@ -141,7 +149,7 @@ export async function trainNetworks(
       opened,
       { ...options, ...couplingOptions(task) },
       { ...freezing, orthogonality: orthogonality !== false },
-      { facts, outputs, resumed, stepTime },
+      { facts, outputs, checkpoints, start, stepTime },
       run,
     );
     return networksOf(content);

@@ -3,10 +3,11 @@ import { makeUpdater } from "../../training/network_settings.ts";
 import { optimizerNotes } from "../../training/optimizers/optimizers.ts";
 import type { TrainerNetwork } from "../../training/trainer.ts";
 import { describeDataset } from "../../data/describe_dataset.ts";
-import { type Plan, sizeText } from "../../pipeline/mod.ts";
+import { type EarlierStart, type Plan, sizeText } from "../../pipeline/mod.ts";
 import { epochPhase } from "../../training/phases.ts";
 import { planPhase } from "../../training/training_program.ts";
-import { outputLines, readResumed } from "../outputs/open_outputs.ts";
+import { outputLines } from "../outputs/open_outputs.ts";
+import { needsState, readResumed } from "../outputs/resumed_state.ts";
 import { planSampleMemory } from "../outputs/sample_memory.ts";
 import { trainingDiskUse } from "../outputs/disk_use.ts";
 import { runTable, runTableLines } from "../report/run_table.ts";
@@ -23,12 +24,17 @@ import { estimatedTime, stepTimeKeys } from "./step_times.ts";
 import { datasetOf, type TrainingData } from "./training_data.ts";
 import { trainingLength, trainingNoise } from "./training_loop.ts";
 
-/** Figures and sentences for `describe()`: steps, parameters, bytes; no GPU is asked. */
+/**
+ * Figures and sentences for `describe()`: steps, parameters, bytes; no GPU is asked.
+ *
+ * @param earlier A start of the same training before.
+ */
 export async function planTraining(
   bases: OpenedBases,
   data: TrainingData,
   latents: PlannedLatents,
   task: TrainingTask,
+  earlier: EarlierStart | undefined,
 ): Promise<Plan> {
   const { networks, options, freezing, orthogonality } = task;
   const sides = networks.map((network) => {
@@ -40,7 +46,7 @@ export async function planTraining(
   const datasets = sides.map(({ dataset }) => dataset);
   const { stepsPerEpoch, totalSteps, epochs } = trainingLength(datasets, options);
   // A run says what is otherwise than it was, once the device is known.
-  if (options.resume !== undefined) {
+  if (await needsState(options, earlier)) {
     await readResumed(options, await stateFacts(task, sides, bases, null), totalSteps, () => {});
   }
   const phases = Array.from({ length: epochs }, (_, epoch) => epochPhase(epoch, freezing));

@@ -1,7 +1,8 @@
 import { savingClaims } from "../outputs/saving.ts";
-import type { PlannedValues, StepRun, Values } from "../../pipeline/mod.ts";
+import type { EarlierStart, PlannedValues, StepRun, Values } from "../../pipeline/mod.ts";
 import { bases, data, latents } from "../things.ts";
-import { trainingFingerprint, withoutOutputs } from "../outputs/open_outputs.ts";
+import { withoutOutputs } from "../outputs/open_outputs.ts";
+import { trainingFingerprint } from "../outputs/resumed_state.ts";
 import { checkOptions } from "./check_options.ts";
 import { networkOptionNames, networkOptions, type NetworkStartOptions } from "./network.ts";
 import { type NetworkStart, resolveStart } from "./network_start.ts";
@@ -40,12 +41,16 @@ export function trainAlone(name: string, number: 1 | 2, options: TrainAloneOptio
       seeds: { seed: options.seed ?? 1 },
       needs,
       claims: savingClaims(options.save),
-      fingerprint: () => trainingFingerprint(options, built),
+      fingerprint: (_signal: AbortSignal, _folder: string, earlier: EarlierStart | undefined) =>
+        trainingFingerprint(options, earlier, built),
     },
     /** The step's plan, and what is known of the network. */
-    plan: async ({ bases, data, latents }: PlannedValues<typeof needs>) => {
+    plan: async ({ bases, data, latents }: PlannedValues<typeof needs>, earlier: EarlierStart | undefined) => {
       const start = await resolveStart(built, number);
-      return { plan: await planTraining(bases, data, latents, taskOf(start)), planned: { options: start.options } };
+      return {
+        plan: await planTraining(bases, data, latents, taskOf(start), earlier),
+        planned: { options: start.options },
+      };
     },
     train: async ({ bases, data, latents }: Values<typeof needs>, run: StepRun) =>
       (await trainNetworks(bases, data, latents, taskOf(await resolveStart(built, number)), run))[0],

@@ -13,8 +13,8 @@ import {
   type TrainerNetwork,
   type TrainerOptions,
 } from "../../training/trainer.ts";
-import { compareState, type StateFacts } from "../outputs/state_facts.ts";
-import { CheckpointFolder, type SavedState } from "../outputs/state_folder.ts";
+import type { StateFacts } from "../outputs/state_facts.ts";
+import type { CheckpointFolder, SavedState } from "../outputs/state_folder.ts";
 import {
   momentAt,
   type OwedWork,
@@ -48,8 +48,9 @@ export interface TrainingKeeping {
   /** What checkpoints and states belong to. */
   readonly facts: StateFacts;
   readonly outputs: readonly TrainingOutput[];
-  /** The state to begin with where there is no checkpoint. */
-  readonly resumed: SavedState | null;
+  readonly checkpoints: CheckpointFolder;
+  /** Where it begins: a checkpoint of its own, or a state that it was given; null for the very start. */
+  readonly start: SavedState | null;
   /** Hears how long the steps of a phase took. */
   readonly stepTime: (phase: EpochPhase, secondsPerStep: number) => Promise<void>;
 }
@@ -89,7 +90,7 @@ export async function runTraining(
       | "stack"
     >,
   freezing: FreezeOptions & { readonly orthogonality?: boolean },
-  { facts, outputs, resumed, stepTime }: TrainingKeeping,
+  { facts, outputs, checkpoints, start, stepTime }: TrainingKeeping,
   run: StepRun,
 ): Promise<TrainingContent> {
   const datasets = sides.map((side) => side.dataset);
@@ -108,7 +109,7 @@ export async function runTraining(
   });
   const heldOut = new HeldOut(sides, latents, options), clock = new StepClock(stepTime);
   const watch = new ExplosionWatch(options.maxSkippedInRow ?? 5);
-  const checkpoints = new CheckpointFolder(run.folder, run.warn), log: StepFigures[] = [];
+  const log: StepFigures[] = [];
   const report = async (figures: readonly StepFigures[]) => {
     const last = figures.at(-1);
     if (!last) return;
@@ -142,18 +143,18 @@ export async function runTraining(
       owed.shift();
     }
     if (wish === "save") { for (const output of outputs) saved.push(...await output.saveNow?.(moment, made) ?? []); }
-    // Behind the outputs: a run that is killed goes on before them.
-    if (signal.aborted || wish || moment.step % every === 0) await checkpoints.write({ content: made, facts, owed });
+    // Behind the outputs: a run that is killed goes on before them. While steps are bad nothing takes the place of the last good checkpoint.
+    const isBad = watch.inRow > 0 || made.state.skipped.inRow > 0;
+    if (signal.aborted || wish || (moment.step % every === 0 && !isBad)) {
+      await checkpoints.write({ content: made, facts, from: start?.from, owed }, { prune: !isBad });
+    }
     signal.throwIfAborted();
     if (wish) run.saved(saved);
     if (wish === "pause") await run.control.whilePaused();
   };
   try {
-    const kept = await checkpoints.newest(), saved = kept ?? resumed;
-    // Of all settings only the adapter can be another here: with other options the step's folder is emptied.
-    if (kept) compareState("the last checkpoint", kept.facts, facts).forEach(run.warn);
-    if (saved) {
-      const { content: { state, log }, owed = [] } = saved;
+    if (start) {
+      const { content: { state, log }, owed = [] } = start;
       trainer.restore(state);
       if (owed.length > 0) await settle(momentAt(state.step, length), log, owed);
       else await report(log);
@@ -185,7 +186,7 @@ export async function runTraining(
     const { step, reason, firstStep } = error;
     throw new DivergedError(step, reason, {
       inRow: step - firstStep + 1,
-      kept: await rescueText(await checkpoints.newest(firstStep) ?? resumed, outputs),
+      kept: await rescueText(checkpoints, outputs, firstStep),
     });
   } finally {
     trainer.dispose();
@@ -246,12 +247,24 @@ function checkFinite({ state: { step, networks } }: TrainingContent): void {
   }
 }
 
-/** Where a training that diverged can be gone on from. */
-async function rescueText(good: SavedState | null, outputs: readonly TrainingOutput[]): Promise<string> {
+/**
+ * Where a training that diverged can be gone on from.
+ *
+ * @param firstStep The first of the bad steps.
+ */
+async function rescueText(
+  checkpoints: CheckpointFolder,
+  outputs: readonly TrainingOutput[],
+  firstStep: number,
+): Promise<string> {
+  const good = await checkpoints.newest(firstStep), rescuer = outputs.find((output) => output.rescue);
+  const step = good?.content.state.step ?? -1, saved = await rescuer?.saved?.(firstStep) ?? null;
+  if (saved && saved.step > step) return `The state after step ${saved.step} is ${saved.path}: resume goes on from it`;
   if (!good) return "It came before the first checkpoint (checkpointEvery), so there is nothing to go on from";
-  const { step } = good.content.state, rescuer = outputs.find((output) => output.rescue);
-  if (!rescuer) return `The state after step ${step} is in the run folder until settings are changed`;
-  return `The state after step ${step} is kept in ${await rescuer.rescue!(good)}: resume goes on from it`;
+  if (rescuer) return `The state after step ${step} is kept in ${await rescuer.rescue!(good)}: resume goes on from it`;
+  return `The state after step ${step} is ${
+    checkpoints.path(step)
+  }: copy it elsewhere, and resume goes on from the copy`;
 }
 
 /** The figures that say most, a line for each network; one that is frozen has no loss, nor has a step that was skipped. */

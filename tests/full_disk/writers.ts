@@ -66,7 +66,7 @@ const writers: Readonly<Record<string, (folder: string) => Promise<unknown>>> = 
   "a network in a step's folder": (folder) => saveNetwork(network, folder),
   "a step's product and manifest": async (folder) => {
     const step = new StepFolder(join(folder, "01-a"));
-    await step.begin(inputs);
+    await step.begin(inputs, {});
     await step.commit({
       inputs,
       artifacts: [],

@@ -1,5 +1,5 @@
 import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { encodeFloat32 } from "../../formats/element_types.ts";
 import { writeLora } from "../../formats/lora_file.ts";
@@ -8,6 +8,8 @@ import * as d from "../../mod.ts";
 import { convertLora } from "../../steps/lora_tools/convert.ts";
 import { mergeLoras, mergeLorasIntoBase } from "../../steps/lora_tools/merge.ts";
 import { resizeLora } from "../../steps/lora_tools/resize.ts";
+import { SavingOutput } from "../../steps/outputs/saving.ts";
+import type { StateFacts } from "../../steps/outputs/state_facts.ts";
 import { writeState } from "../../steps/outputs/state_folder.ts";
 import { saveNetwork } from "../../steps/values/network.ts";
 import { inNewFolder, runRecorded, smallData } from "./small_training.ts";
@@ -26,19 +28,20 @@ Deno.test("a training whose losses explode ends, and keeps the state from before
             parts: ["unet"],
             learningRate: 1e-4,
             seed: 2,
-            maxSkippedInRow: 2,
+            maxSkippedInRow: 3,
             ...training,
           }),
         );
     const save = { folder: out, names: { network1: "mine" }, state: true };
     equal((await runRecorded(recipe({ steps: 4, save }), { folder: join(folder, "first") })).error, null);
+    // There are more bad steps than checkpoints are kept.
     // Noise a thousand times as strong is to be predicted: what the network says is a million times as wrong.
-    const exploding = { steps: 14, noiseOffset: 1000, resume: join(out, "mine-state") };
+    const exploding = { steps: 14, noiseOffset: 1000, resume: join(out, "mine-state"), checkpointEvery: 1 };
     const { error } = await runRecorded(recipe({ ...exploding, save }), { folder: join(folder, "run") });
     ok(error instanceof d.DivergedError, `${error}`);
     match(
       error.message,
-      /^Training diverged in step \d+: mse_1 is .*, and was above 100 in 2 steps in a row; to predict nothing /,
+      /^Training diverged in step \d+: mse_1 is .*, and was above 100 in 3 steps in a row; to predict nothing /,
     );
     match(
       error.message,
@@ -53,6 +56,43 @@ Deno.test("a training whose losses explode ends, and keeps the state from before
     );
     const again = await runRecorded(recipe({ steps: 6, resume: kept }), { folder: join(folder, "again") });
     equal(again.error, null);
+    // A rate at which the first step makes weights with which nothing can be computed.
+    const burnt = { steps: 9, learningRate: 1e30, checkpointEvery: 1 };
+    const { error: last } = await runRecorded(recipe(burnt), { folder: join(folder, "run") });
+    const work = join(folder, "run", "steps", "04-pretrain-network-1", "work");
+    match(`${last}`, /^DivergedError: Training diverged in step 4: loss_1 is /);
+    ok(
+      `${last}`.endsWith(
+        `The state after step 1 is ${
+          join(work, "checkpoint-00000001")
+        }: copy it elsewhere, and resume goes on from the copy`,
+      ),
+      `${last}`,
+    );
+    deepEqual(await readdir(work), ["checkpoint-00000001"]);
+  }));
+
+Deno.test("a training that diverges before a checkpoint names the newest state that it has saved itself before that", () =>
+  inNewFolder(async (folder) => {
+    const facts: StateFacts = { networks: [], settings: { learningRate: 1 } };
+    const write = (name: string, step: number, owner = facts) =>
+      writeState(join(folder, name), {
+        content: {
+          state: { step, skipped: { total: 0, inRow: 0 }, networks: [{ weights: new Float32Array(2), optimizer: {} }] },
+          log: [],
+        },
+        facts: owner,
+      });
+    const output = await SavingOutput.open({ folder }, { epochs: 1, facts } as never);
+    equal(await output.saved(9), null);
+    await write("at-step00000002-state", 2);
+    await write("at-step00000004-state", 4);
+    await write("at-step00000006-state", 6);
+    await write("their-state", 5, { networks: [], settings: {} });
+    deepEqual(await output.saved(5), { path: join(folder, "at-step00000004-state"), step: 4 });
+    await truncate(join(folder, "at-step00000004-state", "state.safetensors"), 5);
+    deepEqual(await output.saved(5), { path: join(folder, "at-step00000002-state"), step: 2 });
+    equal(await output.saved(1), null);
   }));
 
 Deno.test("no writer of weights lets NaN or infinity into a file, nor makes it by rounding", () =>

@@ -1,6 +1,7 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
-import { mkdir, readdir, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { UnfinishedWork } from "../../pipeline/unfinished_work.ts";
 import { CheckpointFolder, readState, writeState } from "../../steps/outputs/state_folder.ts";
 import { startScript } from "../examples/run_example.ts";
 import { RandomStream } from "../../random/philox.ts";
@@ -58,6 +59,62 @@ Deno.test("a process that is killed while it writes and removes states never lea
       }
     }
     deepEqual(damage, []);
+  }));
+
+/** Begins a step with one of two settings in turn, for ever; its work is how often it was begun with them, which is told. */
+const settingsChanger = `
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { UnfinishedWork } from "${new URL("../../pipeline/unfinished_work.ts", import.meta.url).href}";
+const unfinished = new UnfinishedWork("step"), counts = [0, 0];
+for (let at = 0;; at = 1 - at) {
+  const inputs = { step: "a", version: "1", options: { at }, fingerprint: null, needs: {}, gives: [], stored: true };
+  const { resumes } = await unfinished.begin(inputs, inputs.options), file = join(unfinished.folder, "count.json");
+  const found = resumes ? JSON.parse(readFileSync(file, "utf8")) : { at, count: 0 };
+  if (found.at !== at || found.count < counts[at]) throw new Error(JSON.stringify({ found, at, counts }));
+  counts[at] = found.count + 1;
+  writeFileSync("count.new", JSON.stringify({ at, count: counts[at] }));
+  renameSync("count.new", file);
+  console.log(JSON.stringify(counts));
+}
+`;
+
+Deno.test("a process that is killed while it changes between two settings loses the unfinished work of neither", () =>
+  inNewFolder(async (folder) => {
+    const script = join(folder, "changer.ts");
+    await writeFile(script, settingsChanger);
+    let least = [0, 0];
+    for (let kill = 0; kill < 5; kill++) {
+      const child = startScript(script, folder);
+      const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+      // Once it works, anywhere in what it does between two lines.
+      let output = (await reader.read()).value ?? "";
+      setTimeout(() => child.kill("SIGKILL"), 20 + random.nextFloat() * 20);
+      for (let read = await reader.read(); !read.done; read = await reader.read()) output += read.value;
+      const [stderr] = await Promise.all([new Response(child.stderr).text(), child.status]);
+      equal(stderr.replaceAll(/.*experimental.*\n/g, ""), "");
+      const told = output.split("\n").filter((line) => line.endsWith("]")).map((line) => JSON.parse(line));
+      // The last line may have been cut off, and the last write may not have been told.
+      least = told.at(-1) ?? least;
+      for (const at of [0, 1]) {
+        const inputs = {
+          step: "a",
+          version: "1",
+          options: { at },
+          fingerprint: null,
+          needs: {},
+          gives: [],
+          stored: true,
+        };
+        const { resumes } = await new UnfinishedWork(join(folder, "step")).begin(inputs, inputs.options);
+        ok(resumes || least[at] === 0);
+        const { count } = !resumes
+          ? { count: 0 }
+          : JSON.parse(await readFile(join(folder, "step", "work", "count.json"), "utf8"));
+        ok(count >= least[at], `kill ${kill}: ${count} of ${least}`);
+      }
+    }
+    ok(Math.min(...least) > 5, `${least}`);
   }));
 
 Deno.test("of damaged checkpoints each is told by name, and the newest whole one counts", () =>
