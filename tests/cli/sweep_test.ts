@@ -1,6 +1,6 @@
 import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
-import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { type Attempt, runState } from "../../cli/sweep/attempts.ts";
 import { checkRuns } from "../../cli/sweep/check_runs.ts";
 import { expandSweep, isRunName } from "../../cli/sweep/expand_sweep.ts";
@@ -184,6 +184,17 @@ Deno.test("all runs are planned before any starts: what is wrong is told with th
     deepEqual(await checkRuns("out", idle.runs), [
       "--orth_te_coefficient decides nothing in this run: one network is trained alone, as there are no data for network 2 (1 of 2 runs)",
     ]);
+  }));
+
+Deno.test("the sweep in docs/sweeps.md is one: 2 × 2 settings and a single one, with 3 seeds each", () =>
+  inNewFolder(async (folder) => {
+    const page = await readFile(join(import.meta.dirname!, "../../docs/sweeps.md"), "utf8");
+    const text = /```toml\n([^]*?)```/.exec(page)![1].replaceAll("assets/toy/demo", dirname(d.toy.character));
+    const { sweep, runs } = await expanded(folder, text);
+    equal(runs.length, 15);
+    ok(page.includes(`\`${runs[0].name}\``), runs[0].name);
+    deepEqual([...sweep.slurm.options.keys()], ["partition", "time", "gres"]);
+    deepEqual(await checkRuns(sweep.folder, [runs[0], runs[14]]), []);
   }));
 
 Deno.test("a run that was made with other settings is not mixed with new ones", () =>
