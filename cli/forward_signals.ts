@@ -12,3 +12,11 @@ export function forwardSignals(child: Deno.ChildProcess): () => void {
   });
   return () => listeners.forEach((remove) => remove());
 }
+
+/** Starts a program on this terminal, hands signals on to it until it ends, and gives its exit code. */
+export async function runProgram(path: string, options: Omit<Deno.CommandOptions, "stdin">): Promise<number> {
+  const child = new Deno.Command(path, { ...options, stdin: "inherit" }).spawn();
+  const stopForwarding = forwardSignals(child), { code } = await child.status;
+  stopForwarding();
+  return code;
+}

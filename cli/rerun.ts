@@ -13,7 +13,7 @@ import {
   isInside,
 } from "../steps/rerun/compare_runs.ts";
 import { exitCodes } from "./exit_codes.ts";
-import { forwardSignals } from "./forward_signals.ts";
+import { runProgram } from "./forward_signals.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** The command that repeats a run: see docs/outputs.md. */
@@ -60,13 +60,10 @@ async function rerun(path: string, { output_dir, anyway }: { output_dir?: string
   for (const each of [...changed, ...changedMachine(before, versions())]) note(each);
   const { script, args, workingFolder } = again;
   const launcher = fileURLToPath(new URL("../tools/launch.ts", import.meta.url));
-  const child = new Deno.Command(Deno.execPath(), {
+  const code = await runProgram(Deno.execPath(), {
     args: ["run", "-q", "-A", launcher, script, ...args],
     cwd: workingFolder,
-    stdin: "inherit",
-  }).spawn();
-  const stopForwarding = forwardSignals(child), { code } = await child.status;
-  stopForwarding();
+  });
   if (code !== exitCodes.done) {
     console.error(`The repetition ended with exit code ${code}, so there is nothing to compare yet`);
     return code;

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { forwardSignals } from "../cli/forward_signals.ts";
+import { runProgram } from "../cli/forward_signals.ts";
 import { cacheFolder } from "../steps/values/cache_folder.ts";
 import { launchEnvironment } from "./launch_environment.ts";
 import { needsDevice, permissionFlags } from "./permissions.ts";
@@ -23,17 +23,13 @@ if (import.meta.main) {
   // A script that lies elsewhere finds the project's packages by it.
   const config = flags.some((flag) => /^(--config|-c)\b/.test(flag)) ? [] : [`--config=${projectFolder}deno.json`];
   const permissions = await permissionFlags(script, args);
-  const child = new Deno.Command(Deno.execPath(), {
+  const code = await runProgram(Deno.execPath(), {
     args: ["run", ...config, ...permissions, ...Deno.args],
     env: {
       DUALORA_CACHE: cacheFolder(),
       ...driver === null ? {} : { DUALORA_DRIVER: driver },
       ...launchEnvironment(),
     },
-    stdin: "inherit",
-  }).spawn();
-  const stopForwarding = forwardSignals(child);
-  const { code } = await child.status;
-  stopForwarding();
+  });
   Deno.exit(code);
 }

@@ -98,7 +98,7 @@ async function logFolders(logs: string): Promise<string[]> {
 /** The whole lines of a log; the last one of a run that is at work, or was killed, may be a part. */
 async function readLog(path: string): Promise<LoggedStep[]> {
   const text = await textIfThere(path) ?? "";
-  return text.slice(0, text.lastIndexOf("\n") + 1).split("\n").slice(0, -1).map((line, at) => {
+  return text.split("\n").slice(0, -1).map((line, at) => {
     try {
       const { step, epoch: _, ...values } = JSON.parse(line);
       return { step, values };

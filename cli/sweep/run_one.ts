@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { lockFolder } from "../../pipeline/mod.ts";
 import { textIfThere } from "../../steps/outputs/text_file.ts";
 import { exitCodes } from "../exit_codes.ts";
-import { forwardSignals } from "../forward_signals.ts";
+import { runProgram } from "../forward_signals.ts";
 import { UsageError } from "../usage_error.ts";
 import { type Attempt, readAttempts, runState, writeAttempts } from "./attempts.ts";
 import { runFolder, runSettings } from "./sweep_folder.ts";
@@ -41,10 +41,7 @@ export async function runOne(folder: string, name: string): Promise<number> {
   const attempt: Attempt = { started: new Date().toISOString(), host: hostname() };
   await writeAttempts(own, [...before, attempt]);
   const [deno, ...args] = commandWords("train", `--config_file=${settings}`);
-  const child = new Deno.Command(deno, { args, stdin: "inherit" }).spawn();
-  const stopForwarding = forwardSignals(child);
-  const { code } = await child.status;
-  stopForwarding();
+  const code = await runProgram(deno, { args });
   await writeAttempts(own, [...before, { ...attempt, ended: new Date().toISOString(), code }]);
   return code;
 }

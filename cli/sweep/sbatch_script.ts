@@ -27,7 +27,7 @@ export function sbatchScript(
 ): string {
   const output = `${resolve(workingFolder, folder).replaceAll("%", "%%")}/slurm/%A_%a.txt`;
   const all = new Map<string, string | number | true>([
-    ["job-name", basename(file).replace(/\.toml$/, "")],
+    ["job-name", basename(file).replace(/\.toml$/, "").replaceAll(/["\s]/g, "-")],
     ["array", `0-${names.length - 1}${limit === undefined ? "" : `%${limit}`}`],
     ["signal", `B:USR2@${noticeSeconds}`],
     ["requeue", true],

@@ -82,7 +82,7 @@ export async function readSweepFile(path: string, folder?: string): Promise<Swee
     path,
     folder: folderOf(folder ?? table.output_dir, folder === undefined ? placeOf("output_dir") : "--output_dir"),
     settings: new Map([...shared.values, ...settings]),
-    grid: new Map(grid),
+    grid: distinct(grid, ([{ place }]) => place),
     seeds,
     runs: runsOf(table.run, placeOf),
     slurm: readSlurm(tableOf(table, "slurm", placeOf), (key) => placeOf("slurm", key)),
@@ -107,15 +107,26 @@ function tableOf(table: TomlTable, key: string, placeOf: PlaceOf): TomlTable {
 }
 
 function valuesOf(table: TomlTable, placeOf: (key: string) => string): Map<string, PlacedValue> {
-  return new Map(
+  return distinct(
     Object.entries(table).map(([key, value]) => {
       const place = placeOf(key), flag = flagOfKey(key, place, flagsByName);
       if (givenBySweep.includes(flag.name)) {
         throw new UsageError(`${place}: ${key} cannot be chosen here: each run has a folder of its own in the sweep's`);
       }
-      return [flag.name, { value: readTomlValue(flag, value, `${place}: ${key}`), place }];
+      return [flag.name, { value: readTomlValue(flag, value, `${place}: ${key}`), place }] as const;
     }),
+    ({ place }) => place,
   );
+}
+
+/** Flags have other spellings: one that is there twice could be either. */
+function distinct<Value>(entries: readonly (readonly [string, Value])[], placeOf: (value: Value) => string) {
+  const found = new Map<string, Value>();
+  for (const [flag, value] of entries) {
+    if (found.has(flag)) throw new UsageError(`${placeOf(value)}: ${flag} is there already: leave one of them out`);
+    found.set(flag, value);
+  }
+  return found;
 }
 
 /** What the settings file says that the sweep starts from; folders of its own are for runs without a sweep. */

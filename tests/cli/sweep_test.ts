@@ -141,6 +141,10 @@ Deno.test("what is wrong with a sweep is told with file and line", () =>
         `${start}[[run]]\nname = "a"\n[[run]]\nname = "A"\nseed = 1\n`,
         "sweep.toml, line 4: two runs are named A; the other is at sweep.toml, line 2",
       ],
+      [
+        `${start}[settings]\nhalf_annel_epoch = 1\nhalf_anneal_epoch = 2\n`,
+        "sweep.toml, line 4: half_annel_epoch is there already: leave one of them out",
+      ],
       [`${start}seeds = [1]\n[slurm]\narray = "0-9"\n`, "sweep.toml, line 4: the batch script gives --array itself"],
       [`${start}seeds = [1]\n[slurm]\nlimit = 0\n`, "sweep.toml, line 4: limit is 0, must be a whole number above 0"],
       [
