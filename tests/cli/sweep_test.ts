@@ -253,7 +253,7 @@ Deno.test("the batch script is an array of the runs, with what [slurm] asks for,
     match(body, /tools\/launch\.ts \S+cli\/main\.ts sweep run 'out\/a b' "\$\{runs\[\$SLURM_ARRAY_TASK_ID\]\}" &\n/);
     match(
       body,
-      /if \[ "\$code" = 75 \] && \[ "\$\{SLURM_RESTART_COUNT:-0\}" -lt 100 \]; then\n {2}scontrol requeue "\$\{SLURM_ARRAY_JOB_ID\}_\$\{SLURM_ARRAY_TASK_ID\}"\n/,
+      /if \[ "\$code" = 75 \] && \[ -z "\$is_taken_off" \] && \[ "\$\{SLURM_RESTART_COUNT:-0\}" -lt 100 \]; then\n {2}scontrol requeue "\$\{SLURM_ARRAY_JOB_ID\}_\$\{SLURM_ARRAY_TASK_ID\}"\n/,
     );
   }));
 

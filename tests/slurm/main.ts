@@ -1,6 +1,7 @@
 /**
- * A sweep on a real Slurm, which is set up for this host alone: `deno task test:slurm`. Of an array of three runs one is told with SIGUSR2 that its time is up, as
- * `--signal=B:USR2@120` does, and another is taken off and queued again while it runs, as preemption does. All have to end, bit by bit, as runs that nothing disturbed.
+ * A sweep on a real Slurm, which is set up for this host alone: `deno task test:slurm`. Of an array of three runs the first is told with SIGUSR2 that its time is up, as
+ * `--signal=B:USR2@120` does, the second is taken off and queued again, as preemption does, and the third is cancelled: it must not come back, and the same sweep without
+ * Slurm ends it. All have to be, bit by bit, what runs are that nothing disturbed.
  * Exit code 1 if anything differs, 2 where Slurm is missing.
  *
  * @module
@@ -71,33 +72,31 @@ async function checkSweep(folder: string): Promise<void> {
     /network 1: 1?\d\d? of|network 1: made/.test(await readFile(output(id, task), "utf8"));
   await waitFor("the first run's training", 60, () => isTraining(0));
   // By its own number: Slurm 22.05 sends a signal to <array>_<task>, and says that it could not, while other tasks wait.
-  const running = (await slurm.call("squeue", "-h", "-t", "R", "-o", "%A")).trim();
-  await slurm.call("scancel", "--signal=USR2", "--batch", running);
+  const running = async () => (await slurm.call("squeue", "-h", "-t", "R", "-o", "%A")).trim();
+  await slurm.call("scancel", "--signal=USR2", "--batch", await running());
   console.log("the first run was told by SIGUSR2 while it trained");
   await waitFor("the second run's training", 60, () => isTraining(1));
   await slurm.call("scontrol", "requeue", `${id}_1`);
   console.log("the second run was taken off and queued again while it trained");
+  await waitFor("the third run's training", 60, () => isTraining(2));
+  await slurm.call("scancel", await running());
+  console.log("the third run was cancelled while it trained");
   await waitFor("the end of the queue", 180, async () => (await slurm.call("squeue", "-h")).trim() === "");
 
-  await dualora(work, env, "sweep", "gather", "out");
-  const { runs } = JSON.parse(await readFile(join(work, "out/results.json"), "utf8"));
-  for (const { name, state, starts } of runs) console.log(`${name}: ${state} after ${starts} starts`);
-  deepEqual(
-    runs.map(({ name, state, code }: Record<string, unknown>) => [name, state, code]),
-    names.map((name) => [
-      name,
-      "done",
-      0,
-    ]),
-  );
-  const attempts = await Promise.all(names.map(async (name) => {
-    const found = JSON.parse(await readFile(join(work, "out/runs", name, "attempts.json"), "utf8"));
-    return found.map(({ code }: { code?: number }) => code ?? null);
-  }));
-  console.log(`exit codes: ${JSON.stringify(attempts)}`);
-  deepEqual(attempts, [[75, 0], [75, 0], [0]]);
-  match(await readFile(output(id, 0), "utf8"), /pretrain network 1: goes on/);
-  match(await readFile(output(id, 1), "utf8"), /pretrain network 1: goes on/);
+  const codes = async () =>
+    await Promise.all(names.map(async (name) => {
+      const found = JSON.parse(await readFile(join(work, "out/runs", name, "attempts.json"), "utf8"));
+      return found.map(({ code }: { code?: number }) => code ?? null);
+    }));
+  console.log(`exit codes: ${JSON.stringify(await codes())}`);
+  deepEqual(await codes(), [[75, 0], [75, 0], [75]]);
+  for (const task of [0, 1]) match(await readFile(output(id, task), "utf8"), /pretrain network 1: goes on/);
+  const table = await dualora(work, env, "sweep", "gather", "out");
+  match(table, /seed-1 +done .*\nseed-2 +done .*\nseed-3 +stopped /);
+  const ended = await dualora(work, env, "sweep", "sweep.toml", "--local");
+  match(ended, /^run 1 of 1: seed-3\n[^]*pretrain network 1: goes on[^]*seed-3 +done /);
+  deepEqual(await codes(), [[75, 0], [75, 0], [75, 0]]);
+  console.log("the same sweep without Slurm ended the third");
 
   await dualora(work, env, "sweep", "sweep.toml", "--local", "--output_dir=undisturbed");
   for (const name of names) {
