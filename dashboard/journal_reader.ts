@@ -51,7 +51,12 @@ export class JournalReader {
     this.rest = bytes.slice(end);
     for (const text of new TextDecoder().decode(bytes.subarray(0, end)).split("\n")) {
       const line = parseLine(text);
-      if (line) this.story.add(line);
+      try {
+        if (line) this.story.add(line);
+      } catch (error) {
+        // Written by another version, or by somebody else: one line less to show.
+        this.story.say(line!.time, "warning", `a line of the journal cannot be shown: ${(error as Error).message}`);
+      }
     }
   }
 }

@@ -12,7 +12,9 @@ import { Runs } from "./runs.ts";
 const command = new Command("dashboard")
   .description("shows the runs in a folder on a page of this machine, while they work")
   .argument("[folder]", "folder of runs, or of folders with runs", "out")
-  .option("--port <number>", "port on 127.0.0.1; a free one when left out", readPort, 0)
+  .option("--port <number>", "port on 127.0.0.1; a free one when left out", readPort)
+  // As everywhere here: 2 for what has to be changed on the command line.
+  .exitOverride(({ exitCode }) => Deno.exit(exitCode === 0 ? 0 : 2))
   .action(serve);
 await command.parseAsync(Deno.args, { from: "user" });
 
@@ -22,7 +24,7 @@ function readPort(text: string): number {
   throw new InvalidArgumentError("must be a whole number from 1 to 65535");
 }
 
-async function serve(folder: string, { port }: { port: number }): Promise<void> {
+async function serve(folder: string, { port = 0 }: { port?: number }): Promise<void> {
   const token = randomBytes(24).toString("base64url");
   try {
     const app = dashboardApp({ runs: await Runs.open(folder), files: await pageFiles(), token });

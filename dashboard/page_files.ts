@@ -32,9 +32,8 @@ export const importMap: string = JSON.stringify({
 export async function pageFiles(): Promise<ReadonlyMap<string, PageFile>> {
   const files = new Map<string, PageFile>();
   const read = (path: string) => readFile(fileURLToPath(new URL(path, project)), "utf8");
-  const own = (await readdir(fileURLToPath(new URL("dashboard/page/", project)))).map((name) =>
-    `dashboard/page/${name}`
-  );
+  const names = await readdir(fileURLToPath(new URL("dashboard/page/", project)));
+  const own = names.filter((name) => !name.endsWith("_test.ts")).map((name) => `dashboard/page/${name}`);
   for (const path of [...own, ...shared]) {
     const text = await read(path);
     if (path.endsWith(".ts")) files.set(`/${path}`, { type: javascript, content: stripTypeScriptTypes(text) });

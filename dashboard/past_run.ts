@@ -43,19 +43,19 @@ async function readJson(path: string): Promise<unknown> {
   try {
     return JSON.parse(await readFile(path, "utf8"));
   } catch (error) {
-    if (error instanceof SyntaxError || isMissing(error)) return null;
+    if (error instanceof SyntaxError || isOutOfReach(error)) return null;
     throw error;
   }
 }
 
 async function namesIn(folder: string): Promise<string[]> {
   return await readdir(folder).catch((error) => {
-    if (isMissing(error)) return [];
+    if (isOutOfReach(error)) return [];
     throw error;
   });
 }
 
-/** Whether an error says that there is no such file, or folder. */
-export function isMissing(error: unknown): boolean {
-  return ["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "");
+/** Whether an error says that a file or folder is not there, or not for us to read. */
+export function isOutOfReach(error: unknown): boolean {
+  return ["ENOENT", "ENOTDIR", "EACCES"].includes((error as NodeJS.ErrnoException).code ?? "");
 }

@@ -181,10 +181,11 @@ export class RunStory {
   }
 
   private setStep({ step, index }: { step: string; index: number }, view: Omit<StepView, "name">): void {
-    this.steps[index] = { name: step, ...view };
+    if (index in this.steps) this.steps[index] = { name: step, ...view };
   }
 
-  private say(time: number, kind: Message["kind"], text: string): void {
+  /** Says something about the run. */
+  say(time: number, kind: Message["kind"], text: string): void {
     this.messages.push({ time, kind, text });
     if (this.messages.length > keptMessages) this.messages.shift();
   }

@@ -4,7 +4,7 @@ import { basename, join, relative, sep } from "node:path";
 import { writeFileAtomically } from "../formats/atomic_file.ts";
 import { type ControlFile, controlName, isRunning, journalName, type Wish } from "../pipeline/mod.ts";
 import { JournalReader } from "./journal_reader.ts";
-import { isMissing, readPastRun } from "./past_run.ts";
+import { isOutOfReach, readPastRun } from "./past_run.ts";
 import type { Curves, RunDetail, RunState, RunStory, RunSummary } from "./run_view.ts";
 
 /** Folders within folders that are looked into. */
@@ -47,7 +47,7 @@ export class Runs {
    */
   static async open(folder: string): Promise<Runs> {
     const found = await stat(folder).catch((error) => {
-      if (!isMissing(error)) throw error;
+      if (!isOutOfReach(error)) throw error;
     });
     if (!found?.isDirectory()) {
       throw new Error(`Cannot watch ${folder}: there is no such folder; name one that runs write into, such as out`);
@@ -86,7 +86,7 @@ export class Runs {
       const isFile = (await stat(path)).isFile(), isInside = path.startsWith(this.root + sep);
       return isFile && isInside && path.toLowerCase().endsWith(".png") ? path : null;
     } catch (error) {
-      if (isMissing(error)) return null;
+      if (isOutOfReach(error)) return null;
       throw error;
     }
   }
@@ -127,7 +127,7 @@ export class Runs {
         await bringUpToDate(each);
       } catch (error) {
         // It was removed since it was found.
-        if (!isMissing(error)) throw error;
+        if (!isOutOfReach(error)) throw error;
         this.watched.delete(id);
       }
     }
@@ -174,7 +174,7 @@ async function runFolders(folder: string, levels: number): Promise<Map<string, b
   const look = async (path: string, levels: number) => {
     const entries = await readdir(path, { withFileTypes: true }).catch((error) => {
       // Removed in between, or not for us to see.
-      if (isMissing(error) || error.code === "EACCES") return [];
+      if (isOutOfReach(error)) return [];
       throw error;
     });
     const has = (name: string) => entries.some((entry) => entry.name === name);

@@ -43,15 +43,18 @@ async function counted(
     ...signal ? { signal } : {},
   });
   const ended = going.then(() => null, (error) => error);
-  const until = async (type: RunEvent["type"]) => {
-    while (!events.some((event) => event.type === type)) await delay(5);
+  let isOver = false;
+  ended.finally(() => isOver = true);
+  const waitFor = async (what: string, isThere: () => boolean) => {
+    for (; !isThere(); await delay(5)) if (isOver) throw new Error(`The run ended before ${what}`);
   };
+  const until = (type: RunEvent["type"]) => waitFor(type, () => events.some((event) => event.type === type));
   const wish = async (wish: unknown, id?: string) => {
     await until("run-started");
     const [started] = events;
     const run = id ?? (started.type === "run-started" ? started.id : "");
     await writeFile(join(folder, controlName), typeof wish === "string" ? JSON.stringify({ run, wish }) : "{");
-    while (existsSync(join(folder, controlName))) await delay(5);
+    await waitFor("it read its control file", () => !existsSync(join(folder, controlName)));
   };
   await ask({ rounds, wish, until });
   return { rounds, events, error: await ended };
@@ -124,7 +127,10 @@ Deno.test("a stop reaches steps that never ask for wishes", () =>
       name: "wait",
       version: 1,
       async run(_, { signal }) {
-        for (;; await delay(5)) signal.throwIfAborted();
+        for (let round = 0; round < 1000; round++) {
+          signal.throwIfAborted();
+          await delay(5);
+        }
       },
     });
     const going = pipeline("waiting").use(waiting).run({
@@ -145,13 +151,11 @@ Deno.test("isRunning() tells a run at work from one that has ended, and keeps no
       await wish("stop");
     });
     equal(await isRunning(folder), false);
-    // Another looks all the time: a run that finds the lock held for a moment tries again.
-    let isOver = false;
-    const looking = (async () => {
-      while (!isOver) await isRunning(folder);
-    })();
-    for (let start = 0; start < 5; start++) equal((await counted(folder, async () => {}, { limit: 1 })).error, null);
-    isOver = true;
+    // Who looks holds the lock for a moment: a run that starts just then tries again.
+    const look = await Deno.open(join(folder, "run.lock"), { read: true });
+    await look.lock(false);
+    const looking = delay(30).then(() => look.close());
+    equal((await counted(folder, async () => {}, { limit: 1 })).error, null);
     await looking;
   }));
 

@@ -169,7 +169,7 @@ function keptBy(set: string): string[] {
 
 /** Flags that give a program a set of `deno.json`, and beside it writing in folders. */
 export function setFlags(set: string, written: readonly string[] = []): string[] {
-  const given: { read: boolean | string[]; write?: boolean | string[] } = permissions[set as keyof typeof permissions];
+  const given = permissions[set as keyof typeof permissions] as Partial<Record<"read" | "write", boolean | string[]>>;
   const own = (paths: boolean | string[] | undefined) =>
     Array.isArray(paths) ? paths.map((path) => resolve(projectFolder, path)) : [];
   const list = (paths: readonly string[]) => [...new Set(paths.map(withoutComma))].join(",");

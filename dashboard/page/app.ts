@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 import { html } from "htm/preact";
 import type { VNode } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Wish } from "../../pipeline/mod.ts";
 import { smoothingWindow } from "../../steps/report/smooth.ts";
 import type { RunDetail, RunSummary } from "../run_view.ts";
@@ -293,8 +293,10 @@ function RunHead({ run, ask, askToStop }: { run: RunDetail; ask: (wish: Wish) =>
 /** The plots that have something to show. */
 function Plots({ drawn, isSmooth }: { drawn: Told["drawn"]; isSmooth: boolean }): VNode {
   const most = Math.max(0, ...drawn.map(({ rows }) => rows.length)), window = isSmooth ? smoothingWindow(most) : 1;
-  const found = plots.map((plot) => ({ plot, lines: linesOf(plot, drawn, window) })).filter(({ lines }) =>
-    lines.length > 0
+  // Made anew where something has come, not with every look at the server.
+  const found = useMemo(
+    () => plots.map((plot) => ({ plot, lines: linesOf(plot, drawn, window) })).filter(({ lines }) => lines.length > 0),
+    [window, ...drawn.flatMap(({ id, letter, rows }) => [id, letter, rows])],
   );
   if (found.length === 0) {
     return html`<p class="soft">No curves yet: a training tells its figures every ten steps.</p>` as VNode;

@@ -3,10 +3,12 @@ import { html } from "htm/preact";
 import type { VNode } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
-import { dashes, type Line, type Plot, valueText } from "./curve_lines.ts";
+import { axisTexts, dashes, type Line, type Plot, valueText } from "./curve_lines.ts";
 
 /** Height of a plot in pixels of the screen. */
 const height = 260;
+/** Distances between numbers at the axis of steps. */
+const wholeSteps = [1, 10, 100, 1000, 10_000, 100_000].flatMap((power) => [power, 2 * power, 5 * power]);
 /** Below this width the names at the ends of curves are short. */
 const narrow = 400;
 
@@ -76,7 +78,7 @@ export function PlotView(
     const made = chart.current! as LabelledChart;
     made.endLines = lines;
     made.setData(data());
-  }, [steps.length, steps.at(-1), lines]);
+  }, [lines, shape]);
 
   const move = (event: KeyboardEvent) => {
     const last = steps.length - 1, now = at ?? last;
@@ -184,11 +186,19 @@ function optionsOf(
       y: plot.isLogarithmic ? { distr: 3 } : {},
     },
     axes: [
-      { ...axis, label: "optimizer step", labelSize: 18, size: 34, font: font(12), labelFont: font(12) },
+      {
+        ...axis,
+        incrs: wholeSteps,
+        label: "optimizer step",
+        labelSize: 18,
+        size: 34,
+        font: font(12),
+        labelFont: font(12),
+      },
       {
         ...{ ...axis, grid: plot.isLogarithmic ? { ...axis.grid, filter: decades } : axis.grid },
         ...{ label: plot.axis, labelSize: 18, size: 62, font: font(12), labelFont: font(12) },
-        values: (_, values) => values.map((value) => value === null ? "" : valueText(value)),
+        values: (_, values) => axisTexts(values),
       },
     ],
     series: [

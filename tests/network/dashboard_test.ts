@@ -119,6 +119,27 @@ Deno.test("runs below a folder are listed with what they do, and curves grow as 
     deepEqual((await more(second)).rows, first.rows);
   }));
 
+Deno.test("a journal that is none, or of another shape, hides no other run", () =>
+  withDashboard(async ({ folder, json }) => {
+    await writeRun(join(folder, "good"), journal("one"));
+    const at = { time: 3000, ...training };
+    const strange = [
+      ...[null, 1, [], {}, { type: "figures" }, { time: 3000, type: "run-started", id: "x" }, {
+        time: 3000,
+        type: "leap",
+      }],
+      ...[{ ...at, type: "figures" }, { ...at, type: "figures", figures: null }, { ...at, type: "artifact", path: 7 }],
+      ...[{ ...at, type: "progress", index: 1e9 }, { ...at, type: "step-started", index: "__proto__" }],
+    ];
+    await writeRun(join(folder, "strange"), strange);
+    await appendFile(join(folder, "strange", "journal.jsonl"), new Uint8Array([0, 255, 10, 254, 123]));
+    const runs = await json<RunSummary[]>("/api/runs");
+    deepEqual(runs.map(({ name }) => name).sort(), ["good", "strange"]);
+    const { messages, steps } = await json<RunDetail>(`/api/runs/${runs.find(({ name }) => name === "strange")!.id}`);
+    deepEqual(steps, []);
+    ok(messages.length > 0 && messages.every(({ text }) => text.startsWith("a line of the journal cannot be shown")));
+  }));
+
 Deno.test("a run folder without a journal shows its finished steps and the figures that its networks keep, each once", () =>
   withDashboard(async ({ folder, json }) => {
     const steps = join(folder, "old", "steps"), log = [{ step: 0, epoch: 0, values: { loss_1: 0.5 } }];

@@ -64,6 +64,7 @@ const reviewed = {
   lora: { read: true, env: nothing },
   rerun: { read: true, env: nothing },
   new: { read: true, env: nothing },
+  browser: { all: true },
   dashboard: {
     read: ["dashboard/page", "node_modules", "pipeline/text.ts", "steps/report/smooth.ts"],
     env: nothing,
@@ -120,7 +121,7 @@ async function denoRun(args: readonly string[], folder: string, env: Record<stri
 const granted = join(project, "tests", "permissions", "granted.ts");
 const lookedAt = join(project, "tests", "permissions", "looked_at.ts");
 const offline = Object.keys(reviewed).filter((name) =>
-  !["launch", "check", "train_hub", "sweep_hub", "slurm", "soak", "dashboard"].includes(name)
+  !["launch", "check", "train_hub", "sweep_hub", "slurm", "soak", "dashboard", "browser"].includes(name)
 );
 
 for (const set of offline) {
