@@ -233,18 +233,20 @@ Deno.test("the dashboard shows a training as it runs, and pauses, saves and stop
       await page.getByText("does not answer").first().waitFor();
     });
   } finally {
-    for (const child of children) {
-      try {
-        child.kill("SIGTERM");
-      } catch (error) {
-        // It has ended.
-        if (!(error instanceof TypeError || error instanceof Deno.errors.NotFound)) throw error;
-      }
-      await child.status;
-    }
+    for (const child of children) await end(child);
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+/** Ends a program, if it has not ended yet. */
+async function end(child: Deno.ChildProcess): Promise<void> {
+  try {
+    child.kill("SIGTERM");
+  } catch (error) {
+    if (!(error instanceof TypeError || error instanceof Deno.errors.NotFound)) throw error;
+  }
+  await child.status;
+}
 
 /** Pixels of the first plot that are neither see-through nor grey. */
 async function inkOf(page: Page): Promise<number> {
