@@ -1,6 +1,6 @@
-import { type Matrix, SingularValueDecomposition } from "ml-matrix";
+import { EigenvalueDecomposition, type Matrix } from "ml-matrix";
 import type { LoraFileModule } from "../formats/lora_file.ts";
-import { first, moduleSingularValues, numericalRank } from "./low_rank.ts";
+import { basisProducts, factorSpaces } from "./factor_spaces.ts";
 
 /** How two subspaces of one space lie to each other, by the principal angles θ between them. */
 export interface SubspaceOverlap {
@@ -51,7 +51,7 @@ export function moduleInterference(one: LoraFileModule, two: LoraFileModule): Mo
     const none = { overlap: 0, largestCosine: 0, byChance: 0 };
     return { ...common, rows: none, columns: none, cosine: 0, foreign: [0, 0] };
   }
-  const rows = a.right!.transpose().mmul(b.right!), columns = a.left!.transpose().mmul(b.left!);
+  const rows = basisProducts(a.spaces, b.spaces, "rows"), columns = basisProducts(a.spaces, b.spaces, "columns");
   let inner = 0, foreign1 = 0, foreign2 = 0;
   for (const [i, value1] of a.values.entries()) {
     for (const [j, value2] of b.values.entries()) {
@@ -70,27 +70,25 @@ export function moduleInterference(one: LoraFileModule, two: LoraFileModule): Mo
   };
 }
 
-/** A module's `alpha / rank · up · down`: singular values that are not 0, and where there are any their vectors. */
+/** A module's `alpha / rank · up · down`: its singular values, the spaces that it reads and writes, and whether alpha turns it around. */
 function change(module: LoraFileModule, which: string) {
   if ([module.down, module.up].some(({ values }) => !values.every(Number.isFinite)) || !Number.isFinite(module.alpha)) {
     throw new RangeError(`${module.name} holds NaN or infinite numbers in the ${which}`);
   }
-  const scale = module.alpha / module.down.shape[0];
-  const found = moduleSingularValues(module), rank = found.values[0] > 0 ? numericalRank(found.values) : 0;
-  if (rank === 0) return { values: [], sign: 1 };
-  const { values, left, right } = first(found, rank);
-  return { values: values.map((value) => value * Math.abs(scale)), left, right, sign: Math.sign(scale) };
+  const scale = module.alpha / module.down.shape[0], spaces = factorSpaces(module);
+  return { values: spaces.values.map((value) => value * Math.abs(scale)), spaces, sign: Math.sign(scale) };
 }
 
 /** @param cosines Products of two orthonormal bases' vectors; its singular values are the cosines of the principal angles. */
 function overlapOf(cosines: Matrix, size: number): SubspaceOverlap {
   const [fewer, more] = [cosines.rows, cosines.columns].toSorted((a, b) => a - b);
-  const angles = new SingularValueDecomposition(cosines, { autoTranspose: true }).diagonal;
+  // The squares of the singular values: their sum is that of all squares.
+  const squares = cosines.rows === fewer ? cosines.mmul(cosines.transpose()) : cosines.transpose().mmul(cosines);
+  const largest = Math.max(...new EigenvalueDecomposition(squares, { assumeSymmetric: true }).realEigenvalues);
   // Rounding can leave a little more than 1.
-  const squares = angles.map((cosine) => Math.min(1, cosine ** 2));
   return {
-    overlap: squares.reduce((sum, square) => sum + square, 0) / fewer,
-    largestCosine: Math.sqrt(squares[0]),
+    overlap: Math.min(1, squares.trace() / fewer),
+    largestCosine: Math.sqrt(Math.min(1, largest)),
     byChance: more / size,
   };
 }

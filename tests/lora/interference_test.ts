@@ -1,6 +1,7 @@
 import { equal, ok, throws } from "node:assert/strict";
 import type { LoraFileModule } from "../../formats/lora_file.ts";
 import { groupInterference, moduleInterference } from "../../lora/interference.ts";
+import { moduleSingularValues } from "../../lora/low_rank.ts";
 import { loraDelta } from "../../lora/merge.ts";
 import { RandomStream } from "../../random/philox.ts";
 
@@ -122,6 +123,33 @@ Deno.test("cosine and norms are those of the whole changes of weights, of convol
   near(found.norms[0] / Math.sqrt(dot(a, a)), 1, 1e-6);
   near(found.norms[1] / Math.sqrt(dot(b, b)), 1, 1e-6);
   near(found.cosine, dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b)), 1e-6);
+});
+
+Deno.test("the spaces are those of orthonormal factors, where rows differ by 10⁵ in length and columns the other way", () => {
+  const uneven = (seed: number, alpha: number): LoraFileModule => {
+    const rank = 9, inSize = 31, outSize = 23, step = (i: number) => 10 ** (-5 * i / (rank - 1));
+    return {
+      name: "lora_unet_mid_block_attentions_0_proj_in",
+      down: {
+        shape: [rank, inSize],
+        values: some(rank * inSize, seed).map((x, i) => x * step(Math.floor(i / inSize))),
+      },
+      up: { shape: [outSize, rank], values: some(outSize * rank, seed + 1).map((x, i) => x / step(i % rank)) },
+      alpha,
+    };
+  };
+  const one = uneven(11, 9), two = uneven(21, 9), [a, b] = [one, two].map(moduleSingularValues);
+  const found = moduleInterference(one, two),
+    squares = (each: { to1DArray(): number[] }) => each.to1DArray().reduce((sum, value) => sum + value * value, 0);
+  equal(found.ranks.join(), "9,9");
+  near(found.rows.overlap, squares(a.right.transpose().mmul(b.right)) / 9, 1e-11);
+  near(found.columns.overlap, squares(a.left.transpose().mmul(b.left)) / 9, 1e-11);
+  const foreign = Math.hypot(
+    ...b.values.map((value, j) =>
+      value * Math.hypot(...a.right.transpose().mmul(b.right.getColumnVector(j)).to1DArray())
+    ),
+  );
+  near(found.foreign[0] / foreign, 1, 1e-11);
 });
 
 Deno.test("random subspaces overlap as byChance says: 2 and 4 of 27 dimensions, mean of 200", () => {
