@@ -75,6 +75,12 @@ function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }
 
+/** A picture with nothing left to chance: its whole caption, cut in the middle, the mean of its latents. */
+export function stillSample(image: DatasetImage): Sample {
+  const cut = middleCut(image.resized, image.bucket);
+  return { image, caption: image.caption, cut, isFlipped: false, colour: null, draw: null };
+}
+
 /**
  * What a network learns from: one or more data sets.
  *
@@ -172,14 +178,7 @@ export class Dataset {
       return [...sizes.values()].flatMap((alike) =>
         Array.from({ length: Math.ceil(alike.length / batchSize) }, (_, at): Batch => ({
           ...alike[0].bucket,
-          samples: alike.slice(at * batchSize, (at + 1) * batchSize).map((image) => ({
-            image,
-            caption: image.caption,
-            cut: middleCut(image.resized, image.bucket),
-            isFlipped: false,
-            colour: null,
-            draw: null,
-          })),
+          samples: alike.slice(at * batchSize, (at + 1) * batchSize).map(stillSample),
         }))
       );
     });

@@ -1,6 +1,7 @@
 import { defineStep, hashFile } from "../pipeline/mod.ts";
 import { kept, readRegions, type RegionCell, regionError, type Regions } from "./report/regions.ts";
 import { retention, samples } from "./things.ts";
+import { jackknifeHalf } from "./comparison/statistics.ts";
 import { checkOptions } from "./values/check_options.ts";
 import type { Retention, RetentionColumn } from "./values/retention.ts";
 import type { SampleColumn, SampleSheet } from "./values/sample_sheet.ts";
@@ -25,7 +26,7 @@ export function measureRetention(options: MeasureRetentionOptions) {
   const { regions, identity, outfit } = options;
   return defineStep({
     name: stepName,
-    version: 1,
+    version: 2,
     options: { identity, outfit },
     needs: { samples },
     gives: { retention },
@@ -54,11 +55,13 @@ export function retentionOf(
 ): RetentionColumn[] {
   return [...new Set([...identity, ...outfit])].map((name) => {
     const column = columnOf(samples, name), base = baselineOf(samples, column);
-    const share = (region: readonly RegionCell[]) => kept(meanError(column, region), meanError(base, region));
+    const [character, outfits] = ([[identity, cells.character], [outfit, cells.outfit]] as const).map(
+      ([asking, region]) => asking.includes(name) ? shareOf(column, base, region) : { share: null, half: null },
+    );
     return {
       name,
-      identityKept: identity.includes(name) ? share(cells.character) : null,
-      outfitTaken: outfit.includes(name) ? share(cells.outfit) : null,
+      ...{ identityKept: character.share, outfitTaken: outfits.share },
+      ...{ identityHalf: character.half, outfitHalf: outfits.half },
       pictures: column.pictures.length,
     };
   });
@@ -82,6 +85,15 @@ function baselineOf({ columns }: SampleSheet, { name, prompt }: SampleColumn): S
   );
 }
 
-function meanError({ pictures }: SampleColumn, region: readonly RegionCell[]): number {
-  return pictures.reduce((sum, picture) => sum + regionError(picture, region), 0) / pictures.length;
+/** What a column shows of a concept, and half of its interval. */
+function shareOf({ pictures }: SampleColumn, base: SampleColumn, region: readonly RegionCell[]) {
+  const errors = pictures.map((picture) => regionError(picture, region));
+  const baseErrors = base.pictures.map((picture) => regionError(picture, region));
+  // Means of as many pictures: their ratio is that of the sums.
+  const without = (left: number | null) => {
+    const total = (values: readonly number[]) => values.reduce((sum, value, at) => at === left ? sum : sum + value, 0);
+    return kept(total(errors), total(baseErrors));
+  };
+  const half = jackknifeHalf(pictures.length, without);
+  return { share: without(null), half: Number.isNaN(half) ? null : half };
 }

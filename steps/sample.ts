@@ -108,7 +108,12 @@ export function sample<const Networks extends NetworkThings>(options: SampleOpti
         networks.map((name) => ({ network: known[name], multiplier }))
       );
       const { programs, peakBytes } = planPictures(known.bases, options, stacks, options.rows.length);
+      const prompted = columns.map(({ name, prompt, networks }) => ({
+        ...{ name, prompt, networks, prompts: options.rows.map(({ text }) => prompt.replaceAll("{row}", () => text)) },
+      }));
+      const { width, height } = options;
       return {
+        gives: { samples: { columns: prompted, width, height } },
         figures: { pictures: columns.length * options.rows.length, peakGpuBytes: peakBytes },
         lines: [`${columns.map((column) => column.name).join(", ")}: ${options.rows.length} pictures each`],
         check: () => checkOnAdapter(programs, peakBytes),

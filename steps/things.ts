@@ -3,8 +3,10 @@ import type { TrainingData } from "./values/training_data.ts";
 import type { LatentProvider, PlannedLatents } from "./values/latents.ts";
 import type { Network, PlannedNetwork } from "./values/network.ts";
 import type { FreezeOptions } from "../training/phases.ts";
-import type { SampleSheet } from "./values/sample_sheet.ts";
+import type { PlannedSampleSheet, SampleSheet } from "./values/sample_sheet.ts";
 import type { Retention } from "./values/retention.ts";
+import type { Interference } from "./values/interference.ts";
+import type { PlannedProbes, Probes } from "./values/probes.ts";
 import type { Additivity } from "../training/additivity.ts";
 import { thing } from "../pipeline/mod.ts";
 
@@ -23,7 +25,11 @@ export const network2WithoutOrthogonality = thing<Network, PlannedNetwork>();
 /** When network 1 trains and when orthogonality is on. */
 export const freezing = thing<FreezeOptions, FreezeOptions>();
 /** Pictures that the networks make, column by column. */
-export const samples = thing<SampleSheet, unknown>();
+export const samples = thing<SampleSheet, PlannedSampleSheet>();
+/** Latents with prompts of each network, that interference is measured on. */
+export const probes = thing<Probes, PlannedProbes>();
+/** How the networks get into each other's way in their base. */
+export const interference = thing<Interference, unknown>();
 /** What each LoRA taught, alone and in the stack. */
 export const retention = thing<Retention, unknown>();
 /** Whether the networks' changes of a prediction add up in the stack. */

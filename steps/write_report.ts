@@ -4,6 +4,7 @@ import { join } from "node:path";
 import project from "../deno.json" with { type: "json" };
 import { writeFileAtomically } from "../formats/atomic_file.ts";
 import { defineStep, hashFile } from "../pipeline/mod.ts";
+import { machineOf } from "./report/machine.ts";
 import { drawGrid } from "./report/grid.ts";
 import { type ColumnKind, figureText, type Json, type Report, reportText } from "./report/report.ts";
 import { reportHtml } from "./report/report_html.ts";
@@ -11,7 +12,6 @@ import type { NetworkThings } from "./sample.ts";
 import { bases, retention, samples } from "./things.ts";
 import { checkOptions, type OptionNames } from "./values/check_options.ts";
 import type { LoadedBases } from "./values/bases.ts";
-import { machineFacts } from "./values/machine_facts.ts";
 import type { Network } from "./values/network.ts";
 import type { Retention } from "./values/retention.ts";
 import type { SampleColumn, SampleSheet } from "./values/sample_sheet.ts";
@@ -148,7 +148,6 @@ async function makeReport(
   values: Readonly<Record<string, Network>> & { readonly bases: LoadedBases; readonly retention: Retention },
   stages: Report["stages"],
 ): Promise<Report> {
-  const { facts } = values.bases.device;
   const files: Report["files"][number][] = [];
   for (const name of options.files ?? []) {
     const path = join(options.folder, name), { size } = await stat(path);
@@ -161,8 +160,7 @@ async function makeReport(
     command: options.command ?? "",
     seed: options.seed,
     settings: options.settings ?? {},
-    adapter: machineFacts(facts).adapter,
-    versions: { deno: Deno.version.deno, v8: Deno.version.v8, typescript: Deno.version.typescript },
+    ...machineOf(values.bases.device),
     stages,
     training: Object.entries(options.training).map(([name, network]) => {
       const steps = values[name].log,
@@ -178,6 +176,8 @@ async function makeReport(
         kind,
         identityKept: found?.identityKept ?? null,
         outfitTaken: found?.outfitTaken ?? null,
+        identityHalf: found?.identityHalf ?? null,
+        outfitHalf: found?.outfitHalf ?? null,
         pictures: found?.pictures ?? 0,
       };
     }),

@@ -59,7 +59,7 @@ function programOf(path: string, args: readonly string[]): Program {
     if (command === "sweep") return sweepProgram(rest);
     if (command === "new") return { set: "new", places: into(".") };
     if (command === "convert") return { set: "lora", places: into(...converted(rest).map(dirname)) };
-    if (command === "measure") return { set: "lora", places: besideOption("json", "html") };
+    if (command === "measure") return measurement(rest);
     return { set: "lora", places: besideOption("save_to") };
   }
   // It takes data and bases from elsewhere, as `train` does.
@@ -77,6 +77,13 @@ function programOf(path: string, args: readonly string[]): Program {
   if (script === "dashboard/main.ts") return { set: "dashboard", places: into(watchedFolder(args)) };
   if (script === "tools/probe/main.ts") return { set: "probe", places: besideOption("output") };
   return Object.hasOwn(programs, script) ? programs[script] : ownScript;
+}
+
+/** With a base it takes data and models from elsewhere, as `train` does. */
+function measurement(args: readonly string[]): Program {
+  const models = valuesOf("base", args), [folder = "out/measure"] = valuesOf("output_dir", args);
+  if (models.length === 0) return { set: "lora", places: besideOption("json", "html") };
+  return { set: "train", places: () => Promise.resolve({ written: [folder], models }) };
 }
 
 const comparisonPlaces: Places = (args) =>

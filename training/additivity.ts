@@ -1,10 +1,10 @@
-import { add, type Device, mean, plan, square, subtract, type Tensor } from "../engine/mod.ts";
+import { add, type Device, mean, square, subtract, type Tensor } from "../engine/mod.ts";
 import type { LoraNetwork } from "../lora/network.ts";
 import { stacked } from "../models/source.ts";
+import { batchFigures, type BatchFiguresRequest } from "./batch_figures.ts";
 import { type BatchShape, traceNoisyBatch, tracePrediction, type TrainableBase } from "./denoising.ts";
-import { batchFeeds, shapeOf, type TrainBatch, type TrainingNoise } from "./feeds.ts";
+import type { TrainBatch, TrainingNoise } from "./feeds.ts";
 import { type PackedFigures, packFigures } from "./packed_figures.ts";
-import { spreadTimesteps } from "./validation.ts";
 
 /** How far two networks' changes of a prediction are from adding up in the stack; means over samples, cells and channels. */
 export interface Additivity {
@@ -21,7 +21,7 @@ export interface Additivity {
 }
 
 /** What is measured on what. */
-export interface AdditivityRequest {
+export interface AdditivityRequest extends Pick<BatchFiguresRequest, "onBatch" | "signal"> {
   readonly base: TrainableBase;
   readonly network1: LoraNetwork;
   readonly network2: LoraNetwork;
@@ -57,38 +57,19 @@ export function traceAdditivity(
  * Measures the additivity error of a stack, forward alone; the networks' weights are on the device.
  *
  * @throws {RangeError} If there are no batches, or neither network changes a prediction.
+ * @throws The signal's reason.
  */
 export async function measureAdditivity(device: Device, request: AdditivityRequest): Promise<Additivity> {
-  const { batches, noise, seed } = request, timesteps = spreadTimesteps(noise.trainTimesteps);
   const sums = { interaction: 0, change1: 0, change2: 0 };
   let samples = 0;
-  for (const [, alike] of Map.groupBy(batches.entries(), ([, batch]) => JSON.stringify(shapeOf(batch)))) {
-    const figures = traceAdditivity(request, shapeOf(alike[0][1]));
-    const program = await device.compile(plan({ outputs: { figures: figures.tensor } }));
-    const recorder = program.recorder("figures", { rows: alike.length * timesteps.length });
-    try {
-      for (const [place, batch] of alike) {
-        for (const [at, timestep] of timesteps.entries()) {
-          const feeds = batchFeeds(batch, {
-            ...{ number: 1, noise, loss: {}, seed, noiseStream, dropoutKeyCount: 0 },
-            micro: place * timesteps.length + at,
-            timesteps: batch.samples.map(() => timestep),
-          });
-          const needed = Object.fromEntries(Object.entries(feeds).filter(([name]) => program.program.inputs.has(name)));
-          program.run(needed, { record: [recorder] });
-        }
-      }
-      for (const row of await recorder.read()) {
-        const found = figures.unpack(row) as Record<keyof typeof sums, number[]>;
-        for (const name of ["interaction", "change1", "change2"] as const) {
-          sums[name] = found[name].reduce((sum, value) => sum + value, sums[name]);
-        }
-        samples += found.interaction.length;
-      }
-    } finally {
-      recorder.dispose();
-      device.release(program);
+  const trace = ([shape]: readonly BatchShape[]) => traceAdditivity(request, shape);
+  const batches = request.batches.map((batch) => [batch]);
+  for (const row of (await batchFigures(device, batches, { ...request, trace, noiseStream })).flat()) {
+    const found = row as Record<keyof typeof sums, number[]>;
+    for (const name of ["interaction", "change1", "change2"] as const) {
+      sums[name] = found[name].reduce((sum, value) => sum + value, sums[name]);
     }
+    samples += found.interaction.length;
   }
   const changes = sums.change1 + sums.change2;
   if (samples === 0) throw new RangeError("Cannot measure additivity: there are no latents to predict from");

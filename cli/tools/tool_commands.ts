@@ -3,11 +3,10 @@ import { convertLora, loraLayouts } from "../../steps/lora_tools/convert.ts";
 import { extractLora } from "../../steps/lora_tools/extract.ts";
 import { mergeLoras, mergeLorasIntoBase } from "../../steps/lora_tools/merge.ts";
 import { inspectionText, inspectLora } from "../../steps/lora_tools/inspect.ts";
-import { measureLoras, measurementText } from "../../steps/lora_tools/measure.ts";
 import { rankRules, resizeLora } from "../../steps/lora_tools/resize.ts";
-import { checkNewFile, writeNewFile } from "../../steps/outputs/new_file.ts";
-import { interferenceHtml } from "../../steps/report/interference_html.ts";
 import { UsageError } from "../usage_error.ts";
+import { answering } from "./answering.ts";
+import { measureCommand } from "./measure_command.ts";
 
 /** The commands that read and write LoRA files without training: see docs/lora_tools.md. */
 export function toolCommands(): Command[] {
@@ -24,26 +23,6 @@ function inspectCommand() {
       answering(async () => {
         const found = await inspectLora(file);
         console.log(json ? JSON.stringify(found, null, 2) : inspectionText(found));
-      })
-    );
-}
-
-function measureCommand() {
-  return new Command("measure").description("how two LoRA files interfere, by their weights")
-    .argument("<file>", "LoRA file in kohya's format")
-    .argument("<other>", "LoRA file for the same base")
-    .option("--json <file>", "write all of it as JSON")
-    .option("--html <file>", "write a page with heat maps")
-    .action((file, other, { json, html }) =>
-      answering(async () => {
-        for (const output of [json, html]) if (output !== undefined) await checkNewFile(output, "the measurement");
-        if (json !== undefined && json === html) throw new UsageError(`--json and --html both name ${json}`);
-        const found = await measureLoras(file, other, (name, done, total) => {
-          if (done % 50 === 0) console.error(`${done} of ${total} modules, ${name}`);
-        });
-        if (json !== undefined) await writeNewFile(json, "the measurement", `${JSON.stringify(found, null, 2)}\n`);
-        if (html !== undefined) await writeNewFile(html, "the measurement", await interferenceHtml(found));
-        console.log(measurementText(found));
       })
     );
 }
@@ -217,16 +196,4 @@ function numberOf(text: string): number {
   const number = Number(text);
   if (text.trim() !== "" && Number.isFinite(number)) return number;
   throw new InvalidArgumentError("It must be a number.");
-}
-
-/** Runs a tool; whatever it refuses is for the user to change. */
-async function answering(body: () => Promise<void>): Promise<void> {
-  try {
-    await body();
-  } catch (error) {
-    if (!(error instanceof Error)) throw error;
-    const { code, path } = error as { code?: string; path?: string };
-    const isMissing = code === "ENOENT" && path !== undefined;
-    throw new UsageError(isMissing ? `Cannot read ${path}: there is no such file` : error.message, { cause: error });
-  }
 }

@@ -25,6 +25,23 @@ export function meanInterval(values: readonly number[]): MeanInterval {
 }
 
 /**
+ * Half of the 95 % interval of a figure that is no mean, such as a ratio of sums, by the jackknife: `t₀.₉₇₅(n − 1) · √((n − 1) / n · Σ(θᵢ − θ̄)²)`, θᵢ the figure
+ * without value i. Of a mean it is that of {@linkcode meanInterval}.
+ *
+ * @param count n, how many values there are.
+ * @param without θᵢ.
+ * @returns NaN for a single value.
+ * @see Efron, Stein 1981, The jackknife estimate of variance, https://doi.org/10.1214/aos/1176345462
+ */
+export function jackknifeHalf(count: number, without: (left: number) => number): number {
+  if (count < 2) return NaN;
+  const figures = Array.from({ length: count }, (_, left) => without(left));
+  const mean = figures.reduce((sum, value) => sum + value, 0) / count;
+  const squares = figures.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  return tQuantile(0.975, count - 1) * Math.sqrt(squares * (count - 1) / count);
+}
+
+/**
  * The paired two-sided t-test of `after − before`, pair by pair.
  *
  * @throws {RangeError} If the lists differ in length, or are empty.

@@ -1,5 +1,5 @@
 import { equal, ok, throws } from "node:assert/strict";
-import { meanInterval, pairedTest, tQuantile, tTail } from "./statistics.ts";
+import { jackknifeHalf, meanInterval, pairedTest, tQuantile, tTail } from "./statistics.ts";
 
 function near(found: number, expected: number, limit: number, what: string) {
   ok(Math.abs(found - expected) <= limit, `${what}: ${found}, expected ${expected}`);
@@ -29,6 +29,16 @@ Deno.test("meanInterval() is the mean ± t · s / √n", () => {
   near(half, 2.776445 * Math.sqrt(0.5), 1e-6, "half");
   ok(Number.isNaN(meanInterval([7]).half));
   throws(() => meanInterval([]), /^RangeError: Cannot take a mean: there are no values$/);
+});
+
+Deno.test("jackknifeHalf() of a mean is that of meanInterval(), of a ratio of sums what its leave-one-outs say", () => {
+  const values = [1, 2, 3, 4, 7], mean = (left: number) => (17 - values[left]) / 4;
+  near(jackknifeHalf(5, mean), meanInterval(values).half, 1e-12, "mean");
+  // 1/2, 2/2, 3/4 without one pair each: 5/6, 4/6, 3/4; their mean is 3/4, n = 3: t₀.₉₇₅(2) = 4.302653.
+  const above = [1, 2, 3], below = [2, 2, 4];
+  const ratio = (left: number) => (6 - above[left]) / (8 - below[left]);
+  near(jackknifeHalf(3, ratio), 4.302653 * Math.sqrt(2 / 3 * 2 * (1 / 12) ** 2), 1e-6, "ratio");
+  ok(Number.isNaN(jackknifeHalf(1, mean)));
 });
 
 Deno.test("pairedTest() tests the differences of pairs", () => {

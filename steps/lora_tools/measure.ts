@@ -24,15 +24,39 @@ export interface MeasuredModule extends ModuleInterference {
   readonly block: string;
 }
 
-/** How two LoRA files interfere, by their weights. */
-export interface Measurement {
-  /** Version of dualora. */
-  readonly dualora: string;
-  readonly files: readonly [MeasuredFile, MeasuredFile];
+/** How the weights of two LoRAs interfere: in all, in parts of the model, in its blocks, and module by module. */
+export interface WeightInterference {
   readonly all: GroupInterference;
   readonly parts: readonly GroupInterference[];
   readonly blocks: readonly GroupInterference[];
   readonly modules: readonly MeasuredModule[];
+}
+
+/** How two LoRA files interfere, by their weights. */
+export interface Measurement extends WeightInterference {
+  /** Version of dualora. */
+  readonly dualora: string;
+  readonly files: readonly [MeasuredFile, MeasuredFile];
+}
+
+/** Groups of modules by what they lie in, blocks in the model's order. */
+export function grouped<Module extends { readonly name: string }, Group extends { readonly name: string }>(
+  modules: readonly Module[],
+  summarize: (name: string, modules: readonly Module[]) => Group,
+): { readonly all: Group; readonly parts: readonly Group[]; readonly blocks: readonly Group[] } {
+  const groups = (of: (name: string) => string) =>
+    [...Map.groupBy(modules, ({ name }) => of(name))].map(([name, inside]) => summarize(name, inside));
+  return {
+    all: summarize("all", modules),
+    parts: groups(partName),
+    blocks: groups(blockName).toSorted((a, b) => blockOrder(a.name) - blockOrder(b.name)),
+  };
+}
+
+/** Sums compared modules up. */
+export function weightInterference(compared: readonly ModuleInterference[]): WeightInterference {
+  const modules = compared.map((module) => ({ ...module, block: blockName(module.name) }));
+  return { ...grouped(modules, groupInterference), modules };
 }
 
 /**
@@ -58,18 +82,16 @@ export async function measureLoras(
       `they have no module in common (${first(loras[0])} … and ${first(loras[1])} …); name two LoRAs of one base`,
     );
   }
-  const modules = names.map((name, done): MeasuredModule => {
+  const modules = names.map((name, done) => {
     try {
       const found = moduleInterference(one.get(name)!, two.get(name)!);
       onModule(name, done + 1, names.length);
-      return { ...found, block: blockName(name) };
+      return found;
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       throw fail(`${error.message}; name two sound LoRAs of one base`);
     }
   });
-  const groups = (of: (name: string) => string) =>
-    [...Map.groupBy(modules, ({ name }) => of(name))].map(([name, inside]) => groupInterference(name, inside));
   const measured = async (file: string, own: typeof one, other: typeof one): Promise<MeasuredFile> => ({
     file,
     sha256: await hashLargeFile(file),
@@ -79,10 +101,7 @@ export async function measureLoras(
   return {
     dualora: project.version,
     files: [await measured(path1, one, two), await measured(path2, two, one)],
-    all: groupInterference("all", modules),
-    parts: groups(partName),
-    blocks: groups(blockName).toSorted((a, b) => blockOrder(a.name) - blockOrder(b.name)),
-    modules,
+    ...weightInterference(modules),
   };
 }
 

@@ -68,7 +68,7 @@ export async function writeNetworkFile(
   { precision = "float", format = "safetensors", comment, metadata = true }: LoraFileOptions,
   time: TrainingTime,
 ): Promise<void> {
-  const modules = fileModules(base, network);
+  const modules = networkModules(base, network);
   if (format !== "safetensors") return await writeTorchLora(path, modules, { precision });
   const facts = network.metadata ? new Map(Object.entries(network.metadata)) : builtMetadata(network);
   const { log } = network;
@@ -87,7 +87,12 @@ function builtMetadata({ options }: Network): Map<string, string> {
   return new Map(Object.entries(networkValues(networkFacts(options))).map(([key, value]) => [key, pythonStr(value)]));
 }
 
-function fileModules(base: BaseModel, { options, weights }: Network): LoraFileModule[] {
+/**
+ * A network's modules as its LoRA file has them.
+ *
+ * @throws {Error} If a weight is not finite.
+ */
+export function networkModules(base: BaseModel, { options, weights }: Network): LoraFileModule[] {
   if (!weights.every(Number.isFinite)) throw new Error("Cannot save a network: it has NaN or infinite weights");
   const lora = buildNetwork("saved network", base, options);
   return [...lora.unflatten(weights)].map(([{ name, alpha, down, up }, values]) => ({

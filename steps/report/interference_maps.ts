@@ -1,4 +1,5 @@
-import { type GroupInterference, groupInterference } from "../../lora/interference.ts";
+import { groupInterference } from "../../lora/interference.ts";
+import { groupResponse, type ModuleResponse } from "../../lora/responses.ts";
 import { partName } from "../../lora/strength.ts";
 import { blockOrder } from "../lora_tools/block_order.ts";
 import type { MeasuredModule } from "../lora_tools/measure.ts";
@@ -42,16 +43,61 @@ export function mapPlace({ name, block }: Pick<MeasuredModule, "name" | "block">
   return { column: block, kind };
 }
 
-/** What is drawn, over the same places. */
-const drawn: readonly { title: string; unit: string; valueOf: (group: GroupInterference) => number | null }[] = [
-  { title: "Overlap of what they read (row spaces)", unit: "mean cos²", valueOf: ({ rows }) => rows },
-  { title: "Overlap of what they write (column spaces)", unit: "mean cos²", valueOf: ({ columns }) => columns },
-  { title: "Crosstalk of 2 in 1", unit: "‖ΔW₂V₁‖ / ‖ΔW₁‖", valueOf: ({ crosstalk }) => crosstalk[0] },
-  { title: "Crosstalk of 1 in 2", unit: "‖ΔW₁V₂‖ / ‖ΔW₂‖", valueOf: ({ crosstalk }) => crosstalk[1] },
+/** What is drawn, over the same places: a figure of the modules that lie in one. */
+interface Drawn<Module> {
+  readonly title: string;
+  readonly unit: string;
+  valueOf(modules: readonly Module[]): number | null;
+}
+
+const weightMaps: readonly Drawn<MeasuredModule>[] = [
+  {
+    title: "Overlap of what they read (row spaces)",
+    unit: "mean cos²",
+    valueOf: (modules) => groupInterference("", modules).rows,
+  },
+  {
+    title: "Overlap of what they write (column spaces)",
+    unit: "mean cos²",
+    valueOf: (modules) => groupInterference("", modules).columns,
+  },
+  ...([0, 1] as const).map((k): Drawn<MeasuredModule> => ({
+    title: `Crosstalk of ${2 - k} in ${k + 1}, by weights`,
+    unit: `‖ΔW${"₂₁"[k]}V${"₁₂"[k]}‖ / ‖ΔW${"₁₂"[k]}‖`,
+    valueOf: (modules) => {
+      const group = groupInterference("", modules);
+      return group.withoutEffect === group.modules ? null : group.crosstalk[k];
+    },
+  })),
 ];
 
-/** Heat maps of each part of the model that the modules are of, laid out by its blocks and the kinds of layers in them. */
-export async function interferenceMaps(modules: readonly MeasuredModule[]): Promise<InterferenceMap[]> {
+const dataMaps = ([0, 1] as const).map((k): Drawn<ModuleResponse> => ({
+  title: `Crosstalk of ${2 - k} in ${k + 1}, on data`,
+  unit: `‖ΔW${"₂₁"[k]}X${"₁₂"[k]}‖ / ‖ΔW${"₁₂"[k]}X${"₁₂"[k]}‖`,
+  valueOf: (modules) => groupResponse("", modules).crosstalk[k],
+}));
+
+/**
+ * Heat maps of each part of the model that the modules are of, laid out by its blocks and the kinds of layers in them.
+ *
+ * @param responses The modules' answers to data, where they were measured.
+ */
+export async function interferenceMaps(
+  modules: readonly MeasuredModule[],
+  responses: readonly ModuleResponse[] = [],
+): Promise<InterferenceMap[]> {
+  const blocks = new Map(modules.map(({ name, block }) => [name, block]));
+  const answers = responses.map((response) => ({ ...response, block: blocks.get(response.name)! }));
+  return [
+    ...await mapsOf(modules, weightMaps),
+    ...answers.length === 0 ? [] : await mapsOf(answers, dataMaps),
+  ];
+}
+
+async function mapsOf<Module extends { readonly name: string }>(
+  modules: readonly (Module & Pick<MeasuredModule, "block">)[],
+  drawn: readonly Drawn<Module>[],
+): Promise<InterferenceMap[]> {
   const maps: InterferenceMap[] = [];
   const parts = [...Map.groupBy(modules, ({ name }) => partName(name))].toSorted(([a], [b]) => a < b ? 1 : -1);
   for (const { title, unit, valueOf } of drawn) {
@@ -62,8 +108,8 @@ export async function interferenceMaps(modules: readonly MeasuredModule[]): Prom
         ({ column, kind }) => JSON.stringify([column, kind]),
       );
       const values = [...places.values()].map((same) => {
-        const [{ column, kind }] = same, group = groupInterference(kind, same.map(({ module }) => module));
-        return { column, kind, value: group.withoutEffect === group.modules ? null : valueOf(group) };
+        const [{ column, kind }] = same;
+        return { column, kind, value: valueOf(same.map(({ module }) => module)) };
       });
       const several = [...places.values()].some(({ length }) => length > 1);
       maps.push({
@@ -82,6 +128,9 @@ interface MapCell extends MapPlace {
   readonly value: number | null;
 }
 
+/** Sides of the UNet by how their blocks' names begin; a text encoder has none. */
+const sides = [["IN", "down"], ["M", "middle"], ["OUT", "up"]] as const;
+
 function heatMap(
   values: readonly MapCell[],
   { unit, name, xTitle }: { readonly unit: string; readonly name: string; readonly xTitle: string },
@@ -90,59 +139,75 @@ function heatMap(
     .toSorted((a, b) => blockOrder(a) - blockOrder(b) || Number(a) - Number(b));
   const kinds = [...new Set(values.map(({ kind }) => kind))].toSorted();
   const label = (value: number | null) => value === null ? "–" : value.toFixed(2).replace(/^0\./, ".");
-  const cells = values.map((cell) => ({ ...cell, text: label(cell.value), shade: Math.min(1, cell.value ?? 0) }));
-  const x = {
-    field: "column",
-    type: "nominal",
-    sort: columns,
-    title: xTitle,
-    axis: { labelAngle: -90, ticks: false, domain: false },
-  } as const;
-  const y = {
-    field: "kind",
-    type: "nominal",
-    sort: kinds,
-    title: "layer",
-    axis: { ticks: false, domain: false },
-  } as const;
+  const cells = values.map((cell) => ({
+    ...cell,
+    text: label(cell.value),
+    shade: Math.min(1, cell.value ?? 0),
+  }));
+  const halves = sides.map(([start, title]) => ({ title, own: columns.filter((column) => column.startsWith(start)) }));
+  const shown = columns.some((column) => halves.some(({ own }) => own.includes(column)))
+    ? halves.filter(({ own }) => own.length > 0).map(({ title, own }) => ({ title: `${xTitle}: ${title}`, own }))
+    : [{ title: xTitle, own: columns }];
   return toSvg({
     description: `${unit} by block and kind of layer, ${name}`,
-    data: { values: cells },
-    width: { step: 29 },
-    height: { step: 20 },
-    layer: [
-      {
-        mark: { type: "rect", stroke: "#888888", strokeWidth: 0.5 },
-        encoding: {
-          x,
-          y,
-          color: {
-            field: "shade",
-            type: "quantitative",
-            scale: { domain: [0, 1], range: ["#ffffff", "#000000"] },
-            legend: {
-              // Squares: a gradient would need a name that no other plot on the page has.
-              type: "symbol",
-              symbolType: "square",
-              symbolStrokeColor: "#888888",
-              values: [0, 0.25, 0.5, 0.75, 1],
-              format: ".2f",
-              title: unit,
-              orient: "top",
+    spacing: 10,
+    hconcat: shown.map(({ title, own }, at) => {
+      const x = {
+        field: "column",
+        type: "nominal",
+        sort: own,
+        title: shown.length > 1 && at > 0 ? title.slice(title.indexOf(":") + 2) : title,
+        // One height, so that titles stand on one line.
+        axis: { labelAngle: -90, ticks: false, domain: false, minExtent: 46, maxExtent: 46 },
+      } as const;
+      const y = {
+        field: "kind",
+        type: "nominal",
+        sort: kinds,
+        scale: { domain: kinds },
+        title: "layer",
+        axis: at === 0 ? { ticks: false, domain: false } : null,
+      } as const;
+      return {
+        data: { values: cells.filter(({ column }) => own.includes(column)) },
+        width: { step: 29 },
+        height: { step: 20 },
+        layer: [
+          {
+            mark: { type: "rect", stroke: "#888888", strokeWidth: 0.5 },
+            encoding: {
+              x,
+              y,
+              color: {
+                field: "shade",
+                type: "quantitative",
+                scale: { domain: [0, 1], range: ["#ffffff", "#000000"] },
+                legend: at > 0 ? null : {
+                  // Squares: a gradient would need a name that no other plot on the page has.
+                  type: "symbol",
+                  symbolType: "square",
+                  symbolStrokeColor: "#888888",
+                  values: [0, 0.25, 0.5, 0.75, 1],
+                  format: ".2f",
+                  title: unit,
+                  orient: "top",
+                },
+              },
             },
           },
-        },
-      },
-      {
-        mark: { type: "text", fontSize: 10 },
-        encoding: {
-          x,
-          y,
-          text: { field: "text" },
-          color: { condition: { test: "datum.shade > 0.5", value: "#ffffff" }, value: "#1a1a1a" },
-        },
-      },
-    ],
+          {
+            mark: { type: "text", fontSize: 10 },
+            encoding: {
+              x,
+              y,
+              text: { field: "text" },
+              color: { condition: { test: "datum.shade > 0.5", value: "#ffffff" }, value: "#1a1a1a" },
+            },
+          },
+        ],
+      };
+    }),
+    resolve: { scale: { color: "independent", y: "independent" } },
     config,
   });
 }

@@ -13,7 +13,7 @@ export interface LineStyle {
 
 /** A plot as inline SVG, with what its reader must know. */
 export interface Plot {
-  readonly kind: "training" | "time";
+  readonly kind: "training" | "time" | "retention";
   readonly title: string;
   readonly caption: string;
   /** The lines in it; empty where it has none. */

@@ -1,4 +1,5 @@
 import { durationText } from "../../pipeline/mod.ts";
+import type { Machine } from "./machine.ts";
 import { textTable } from "./text_table.ts";
 
 /** What a column of pictures was made with. */
@@ -22,6 +23,9 @@ export interface ReportColumn {
   readonly identityKept: number | null;
   /** Mean `kept` of the outfit's region; null where it was not measured. */
   readonly outfitTaken: number | null;
+  /** Half of the 95 % interval of either, over pictures; null where there is none. */
+  readonly identityHalf?: number | null;
+  readonly outfitHalf?: number | null;
   /** Pictures that the figures are means of. */
   readonly pictures: number;
 }
@@ -42,7 +46,7 @@ export interface ReportTraining {
 }
 
 /** Everything that a run of the demo reports: plain JSON, written as `report.json`. */
-export interface Report {
+export interface Report extends Machine {
   readonly version: 1;
   /** Version of dualora. */
   readonly dualora: string;
@@ -52,19 +56,6 @@ export interface Report {
   readonly command: string;
   readonly seed: number;
   readonly settings: { readonly [name: string]: Json | undefined };
-  readonly adapter: {
-    readonly name: string;
-    readonly vendor: string;
-    readonly architecture: string;
-    /** Whether it is a driver that computes on the CPU. */
-    readonly cpu: boolean;
-    /** Null where the adapter has no subgroups. */
-    readonly subgroupSize: number | null;
-    /** Whether shaders may use 16-bit floats. */
-    readonly f16: boolean;
-  };
-  /** Versions of what ran it: `deno`, `v8`, a driver. */
-  readonly versions: Readonly<Record<string, string>>;
   /** In the order they ran. */
   readonly stages: readonly { readonly name: string; readonly seconds: number }[];
   readonly training: readonly ReportTraining[];

@@ -1,11 +1,12 @@
 import { durationText } from "../../pipeline/mod.ts";
 import { escapeHtml } from "./html.ts";
-import { htmlPage, keyTable, section } from "./page.ts";
-import { type Plot, reportPlots } from "./plots.ts";
+import { htmlPage, section } from "./page.ts";
+import { reportPlots } from "./plots.ts";
+import { retentionPlot } from "./retention_plot.ts";
+import { machineTable, plotFigures, settingsTable } from "./report_parts.ts";
 import {
   figureText,
   finalValue,
-  type Json,
   leastAlone,
   type Report,
   resultText,
@@ -22,26 +23,18 @@ import {
  * @param samplesPng The picture grid, embedded.
  */
 export async function reportHtml(report: Report, samplesPng: Uint8Array): Promise<string> {
-  const plots = await reportPlots(report);
-  const { adapter } = report;
+  const plots = await reportPlots(report), retention = await retentionPlot(report.columns);
+
   const sections = [
     section("Pictures", [pictureFigure(report, samplesPng)]),
-    section("What the LoRAs do, alone and together", figures(report)),
+    section("What the LoRAs do, alone and together", [
+      ...figures(report),
+      ...plotFigures(retention ? [retention] : []),
+    ]),
     section("Training", plotFigures(plots.filter(({ kind }) => kind === "training"))),
     section("Time", plotFigures(plots.filter(({ kind }) => kind === "time"))),
-    section("Settings", [keyTable([["seed", String(report.seed)], ...flatten(report.settings)])]),
-    section("Machine", [
-      keyTable([
-        ["adapter", adapter.name],
-        ["vendor", adapter.vendor],
-        ["architecture", adapter.architecture],
-        ["kind", adapter.cpu ? "driver on the CPU" : "GPU"],
-        ["subgroup size", adapter.subgroupSize === null ? "no subgroups" : String(adapter.subgroupSize)],
-        ["16-bit floats in shaders", adapter.f16 ? "yes" : "no"],
-        ["dualora", report.dualora],
-        ...Object.entries(report.versions),
-      ]),
-    ]),
+    section("Settings", [settingsTable({ seed: report.seed, ...report.settings })]),
+    section("Machine", [machineTable(report, report.dualora)]),
     section("Files", [filesTable(report)]),
     section("Notes", report.notes.map((note) => `<p>${escapeHtml(note)}</p>`)),
   ];
@@ -107,24 +100,6 @@ function endTable({ training }: Report): string[] {
   ];
 }
 
-/** Narrow plots stand side by side. */
-function plotFigures(plots: readonly Plot[]): string[] {
-  const narrow = plots.filter(({ isNarrow }) => isNarrow);
-  return [
-    ...plots.filter(({ isNarrow }) => !isNarrow).map(plotFigure),
-    ...(narrow.length > 0 ? [`<div class="pair">${narrow.map(plotFigure).join("")}</div>`] : []),
-  ];
-}
-
-function plotFigure({ title, caption, legend, svg }: Plot): string {
-  const items = legend.map(({ name, colour, dash }) =>
-    `<li><svg width="34" height="10" aria-hidden="true"><line x1="0" y1="5" x2="34" y2="5" stroke="${colour}" ` +
-    `stroke-width="2" stroke-dasharray="${dash.join(" ")}"/></svg>${escapeHtml(name)}</li>`
-  );
-  const list = items.length > 0 ? `<ul class="legend">${items.join("")}</ul>` : "";
-  return `<figure><h3>${escapeHtml(title)}</h3>${list}${svg}<figcaption>${escapeHtml(caption)}</figcaption></figure>`;
-}
-
 function filesTable({ files }: Report): string {
   const rows = files.map(({ name, bytes, sha256 }) =>
     `<tr><th scope="row">${escapeHtml(name)}</th><td class="number">${bytes.toLocaleString("en")}</td>` +
@@ -132,23 +107,6 @@ function filesTable({ files }: Report): string {
   );
   return `<table><thead><tr><th scope="col">file</th><th scope="col" class="number">bytes</th><th scope="col">SHA-256</th></tr></thead>` +
     `<tbody>${rows.join("")}</tbody></table>`;
-}
-
-/** Nested settings as rows, keys joined by dots. */
-function flatten(settings: Report["settings"], prefix = ""): [string, string][] {
-  return Object.entries(settings).flatMap(([name, value]): [string, string][] => {
-    if (value === undefined) return [];
-    return isRecord(value) ? flatten(value, `${prefix}${name}.`) : [[prefix + name, valueText(value)]];
-  });
-}
-
-function isRecord(value: Json): value is { readonly [name: string]: Json | undefined } {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function valueText(value: Json): string {
-  if (typeof value === "string") return value;
-  return Array.isArray(value) ? value.map(valueText).join(", ") : JSON.stringify(value);
 }
 
 /** `2026-05-07 14:03 UTC`; a text that is no date stays as it is. */

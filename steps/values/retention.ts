@@ -5,6 +5,9 @@ export interface RetentionColumn {
   readonly identityKept: number | null;
   /** Null where the column's prompts do not ask for the outfit. */
   readonly outfitTaken: number | null;
+  /** Half of the 95 % interval of either over pictures, by the jackknife; null where it was not measured, or on one picture alone. */
+  readonly identityHalf: number | null;
+  readonly outfitHalf: number | null;
   readonly pictures: number;
 }
 

@@ -23,3 +23,12 @@ export interface SampledPicture {
 export interface SampleSheet {
   readonly columns: readonly SampleColumn[];
 }
+
+/** What is known of pictures before they are made. */
+export interface PlannedSampleSheet {
+  readonly columns:
+    readonly (Pick<SampleColumn, "name" | "prompt" | "networks"> & { readonly prompts: readonly string[] })[];
+  /** Pixels. */
+  readonly width: number;
+  readonly height: number;
+}

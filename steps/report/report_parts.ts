@@ -1,0 +1,58 @@
+import { escapeHtml } from "./html.ts";
+import type { Machine } from "./machine.ts";
+import { keyTable } from "./page.ts";
+import type { Plot } from "./plots.ts";
+import type { Json } from "./report.ts";
+
+/** Settings as a table, nested ones under their names joined by dots. */
+export function settingsTable(settings: { readonly [name: string]: Json | undefined }): string {
+  return keyTable(flatten(settings));
+}
+
+function flatten(settings: { readonly [name: string]: Json | undefined }, prefix = ""): [string, string][] {
+  return Object.entries(settings).flatMap(([name, value]): [string, string][] => {
+    if (value === undefined) return [];
+    return isRecord(value) ? flatten(value, `${prefix}${name}.`) : [[prefix + name, valueText(value)]];
+  });
+}
+
+function isRecord(value: Json): value is { readonly [name: string]: Json | undefined } {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function valueText(value: Json): string {
+  if (typeof value === "string") return value;
+  return Array.isArray(value) ? value.map(valueText).join(", ") : JSON.stringify(value);
+}
+
+/** What a run was computed on, as a table. */
+export function machineTable({ adapter, versions }: Machine, dualora: string): string {
+  return keyTable([
+    ["adapter", adapter.name],
+    ["vendor", adapter.vendor],
+    ["architecture", adapter.architecture],
+    ["kind", adapter.cpu ? "driver on the CPU" : "GPU"],
+    ["subgroup size", adapter.subgroupSize === null ? "no subgroups" : String(adapter.subgroupSize)],
+    ["16-bit floats in shaders", adapter.f16 ? "yes" : "no"],
+    ["dualora", dualora],
+    ...Object.entries(versions),
+  ]);
+}
+
+/** Plots with their legends and captions; narrow ones stand side by side. */
+export function plotFigures(plots: readonly Plot[]): string[] {
+  const narrow = plots.filter(({ isNarrow }) => isNarrow);
+  return [
+    ...plots.filter(({ isNarrow }) => !isNarrow).map(plotFigure),
+    ...(narrow.length > 0 ? [`<div class="pair">${narrow.map(plotFigure).join("")}</div>`] : []),
+  ];
+}
+
+function plotFigure({ title, caption, legend, svg }: Plot): string {
+  const items = legend.map(({ name, colour, dash }) =>
+    `<li><svg width="34" height="10" aria-hidden="true"><line x1="0" y1="5" x2="34" y2="5" stroke="${colour}" ` +
+    `stroke-width="2" stroke-dasharray="${dash.join(" ")}"/></svg>${escapeHtml(name)}</li>`
+  );
+  const list = items.length > 0 ? `<ul class="legend">${items.join("")}</ul>` : "";
+  return `<figure><h3>${escapeHtml(title)}</h3>${list}${svg}<figcaption>${escapeHtml(caption)}</figcaption></figure>`;
+}

@@ -1,0 +1,88 @@
+import type { ReportColumn } from "./report.ts";
+import { config, type Plot, toSvg } from "./plots.ts";
+
+/** A column's figures, as far as bars show them. */
+export type RetentionBars = Pick<
+  ReportColumn,
+  "name" | "identityKept" | "outfitTaken" | "identityHalf" | "outfitHalf" | "pictures"
+>;
+
+const concepts = [
+  { name: "identity kept", share: "identityKept", half: "identityHalf" },
+  { name: "outfit taken", share: "outfitTaken", half: "outfitHalf" },
+] as const;
+
+/** Bars of what each column shows of what the LoRAs taught, with 95 % intervals over its pictures; undefined where nothing was measured. */
+export async function retentionPlot(columns: readonly RetentionBars[]): Promise<Plot | undefined> {
+  const bars = columns.flatMap((column) =>
+    concepts.flatMap(({ name: concept, share, half }) => {
+      const value = column[share], width = column[half] ?? null;
+      if (value === null) return [];
+      const text = value.toFixed(2) + (width === null ? "" : ` ± ${width.toFixed(2)}`);
+      const ends = width === null ? {} : { low: value - width, high: value + width };
+      return [{
+        label: `${column.name}: ${concept}`,
+        concept,
+        value,
+        text,
+        ...ends,
+        at: Math.max(value, value + (width ?? 0), 0),
+      }];
+    })
+  );
+  if (bars.length === 0) return undefined;
+  const y = {
+    field: "label",
+    type: "nominal",
+    sort: bars.map(({ label }) => label),
+    title: null,
+    axis: { ticks: false, domain: false, labelPadding: 8 },
+  } as const;
+  const title = "share of what was taught (1: all, 0: as the base)";
+  const x = { field: "value", type: "quantitative", title, scale: { nice: true } } as const;
+  const line = { type: "rule", color: "#1a1a1a", strokeWidth: 1.5 } as const;
+  const tick = { type: "tick", color: "#1a1a1a", thickness: 1.5, height: 8 } as const;
+  const intervals = bars.filter((bar) => "low" in bar);
+  const svg = await toSvg({
+    description: "Share of each concept in each column, with 95 % intervals",
+    data: { values: bars },
+    width: 420,
+    height: { step: 26 },
+    layer: [
+      {
+        mark: { type: "bar", height: 15, stroke: "#1a1a1a", strokeWidth: 1 },
+        encoding: {
+          y,
+          x,
+          // Told apart by the text beside them as well.
+          color: {
+            field: "concept",
+            type: "nominal",
+            legend: null,
+            scale: { domain: concepts.map(({ name }) => name), range: ["#8c8c8c", "#e3e3e3"] },
+          },
+        },
+      },
+      { data: { values: intervals }, mark: line, encoding: { y, x: { ...x, field: "low" }, x2: { field: "high" } } },
+      ...(["low", "high"] as const).map((field) => ({
+        ...{ data: { values: intervals }, mark: tick, encoding: { y, x: { ...x, field } } },
+      })),
+      {
+        mark: { type: "text", align: "left", dx: 6, fontSize: 12, color: "#1a1a1a" },
+        encoding: { y, x: { ...x, field: "at" }, text: { field: "text" } },
+      },
+    ],
+    config,
+  });
+  const pictures = [...new Set(columns.map(({ pictures }) => pictures))].toSorted((a, b) => a - b).join(" or ");
+  return {
+    kind: "retention",
+    title: "Retention",
+    caption:
+      `1 − E / E₀ over the cells that the concept alone decides, and the 95 % interval over ${pictures} pictures (jackknife). ` +
+      "The interval says how much pictures differ, not trainings.",
+    legend: [],
+    svg,
+    isNarrow: false,
+  };
+}

@@ -1,0 +1,140 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import project from "../deno.json" with { type: "json" };
+import { writeFileAtomically } from "../formats/atomic_file.ts";
+import { readLoraShapes } from "../formats/lora_file.ts";
+import { defineStep, hashFile, type Thing } from "../pipeline/mod.ts";
+import { type MeasuredFile, measurementText, weightInterference } from "./lora_tools/measure.ts";
+import { drawGrid } from "./report/grid.ts";
+import { interferenceHtml } from "./report/interference_html.ts";
+import { crosstalkOnData, type InterferenceReport, onBaseText } from "./report/interference_report.ts";
+import { machineOf } from "./report/machine.ts";
+import type { Json } from "./report/report.ts";
+import { readRunLogs } from "./report/run_logs.ts";
+import { bases, interference } from "./things.ts";
+import type { LoadedBases } from "./values/bases.ts";
+import { checkOptions, type OptionNames } from "./values/check_options.ts";
+import { hashLargeFile } from "./values/file_hashes.ts";
+import type { Interference } from "./values/interference.ts";
+import type { Retention } from "./values/retention.ts";
+import type { PlannedSampleSheet, SampleSheet } from "./values/sample_sheet.ts";
+
+/** What a report can show beside the figures, where a recipe has it: `samples` and `retention`, under these names. */
+export type ShownThings = { readonly [name: string]: Thing<SampleSheet, PlannedSampleSheet> | Thing<Retention> };
+
+/** Options of `writeInterferenceReport`. */
+export interface WriteInterferenceReportOptions<Shown extends ShownThings> {
+  /** Receives `interference.json`, `interference.html`, and `samples.png` where there are samples. */
+  readonly folder: string;
+  /** The LoRA files that the networks came from, or were saved as. */
+  readonly files: readonly [string, string];
+  /** The base's name, for readers. */
+  readonly base: string;
+  /** Of what the recipe has: `{ samples: things.samples, retention: things.retention }`. */
+  readonly shown: Shown;
+  /** Columns of the samples that the picture grid has; all of them when left out. */
+  readonly columns?: readonly string[];
+  /** Folder of the run, or of the logs, whose curves are shown. */
+  readonly logs?: string;
+  /** Shown as they are. */
+  readonly settings?: { readonly [name: string]: Json };
+}
+
+const optionNames: OptionNames<WriteInterferenceReportOptions<ShownThings>> = {
+  folder: true,
+  files: true,
+  base: true,
+  shown: true,
+  columns: true,
+  logs: true,
+  settings: true,
+};
+
+/** Writes what was measured of two networks: as data, and as a page that needs nothing else. */
+export function writeInterferenceReport<const Shown extends ShownThings>(
+  options: WriteInterferenceReportOptions<Shown>,
+) {
+  const name = "write interference report";
+  checkOptions<WriteInterferenceReportOptions<ShownThings>>(name, options, optionNames);
+  const { shown, ...rest } = options, { folder, files, base, logs, columns, settings = {} } = rest;
+  const unknown = Object.keys(shown).find((each) => each !== "samples" && each !== "retention");
+  if (unknown !== undefined) {
+    throw new TypeError(`Cannot write an interference report: shown has ${unknown}, can have samples and retention`);
+  }
+  const needs = { bases, interference, ...shown };
+  return defineStep({
+    name,
+    version: 1,
+    options: rest,
+    needs,
+    fingerprint: () => Promise.all(files.map((file) => hashFile(file))),
+    plan: async () => {
+      // Logs that cannot be read are told before anything is computed.
+      const training = logs === undefined ? [] : await readRunLogs(logs);
+      const names = [...shown.samples ? ["samples.png"] : [], "interference.json", "interference.html"];
+      return {
+        lines: [...names.map((name) => join(folder, name)), ...training.map(({ name }) => `curves of ${name}`)],
+      };
+    },
+    run: async (values, run) => {
+      const given = values as unknown as {
+        readonly bases: LoadedBases;
+        readonly interference: Interference;
+        readonly samples?: SampleSheet;
+        readonly retention?: Retention;
+      };
+      const { modules, responses, hooks, additivity, probes } = given.interference;
+      const report: InterferenceReport = {
+        dualora: project.version,
+        files: await measuredFiles(files),
+        ...weightInterference(modules),
+        onBase: {
+          ...{ base, settings, stages: run.earlier, probes, additivity, hooks },
+          ...machineOf(given.bases.device),
+          crosstalk: crosstalkOnData(responses),
+          retention: given.retention?.columns ?? [],
+        },
+        ...logs === undefined ? {} : { training: await readRunLogs(logs) },
+      };
+      await mkdir(folder, { recursive: true });
+      const png = given.samples ? await drawSamples(given.samples, columns) : undefined, text = new TextEncoder();
+      const made = [
+        ...png ? [["samples.png", png] as const] : [],
+        ["interference.json", text.encode(JSON.stringify(report, null, 2) + "\n")] as const,
+        ["interference.html", text.encode(await interferenceHtml(report, png))] as const,
+      ];
+      for (const [name, bytes] of made) {
+        await writeFileAtomically(join(folder, name), [Uint8Array.from(bytes)]);
+        run.artifact(join(folder, name));
+      }
+      const message = `\n${measurementText(report)}\n\n${onBaseText(report.onBase!)}\n\nReport: ${
+        join(folder, "interference.html")
+      }`;
+      run.progress({ done: 1, total: 1, unit: "reports", message });
+    },
+  });
+}
+
+async function measuredFiles(files: readonly [string, string]): Promise<[MeasuredFile, MeasuredFile]> {
+  const [one, two] = await Promise.all(files.map(async (file) => [...(await readLoraShapes(file)).keys()]));
+  const measured = async (file: string, own: readonly string[], other: readonly string[]): Promise<MeasuredFile> => ({
+    ...{ file, sha256: await hashLargeFile(file), modules: own.length },
+    alone: own.filter((name) => !other.includes(name)),
+  });
+  return [await measured(files[0], one, two), await measured(files[1], two, one)];
+}
+
+async function drawSamples({ columns }: SampleSheet, names: readonly string[] | undefined): Promise<Uint8Array> {
+  const shown = names === undefined ? columns : names.map((name) => {
+    const found = columns.find((column) => column.name === name);
+    if (found) return found;
+    throw new Error(
+      `Cannot report ${JSON.stringify(name)}: the samples have ${columns.map((each) => each.name).join(", ")}`,
+    );
+  });
+  return await drawGrid({
+    columns: shown.map(({ name, prompt }) => ({ label: name, sublabel: prompt })),
+    rows: shown[0].pictures.map(({ seed }) => ({ label: `seed ${seed}` })),
+    cells: shown[0].pictures.map((_, row) => shown.map(({ pictures }) => pictures[row])),
+  });
+}
