@@ -16,6 +16,14 @@ export { loadNetwork2, type LoadNetwork2Options } from "./steps/load_network_2.t
 export { loadPriors, type LoadPriorsOptions } from "./steps/load_priors.ts";
 export { measureAdditivity, type MeasureAdditivityOptions } from "./steps/measure_additivity.ts";
 export { measureRetention, type MeasureRetentionOptions } from "./steps/measure_retention.ts";
+export { measureInterference, type MeasureInterferenceOptions } from "./steps/measure_interference.ts";
+export { probesFromData, type ProbesFromDataOptions } from "./steps/probes_from_data.ts";
+export { probesFromSamples, type ProbesFromSamplesOptions } from "./steps/probes_from_samples.ts";
+export {
+  type ShownThings,
+  writeInterferenceReport,
+  type WriteInterferenceReportOptions,
+} from "./steps/write_interference_report.ts";
 export { projectNetwork2, type ProjectNetwork2Options } from "./steps/project_network_2.ts";
 export { pretrainNetwork1 } from "./steps/pretrain_network_1.ts";
 export {
@@ -81,8 +89,15 @@ export {
   measureLoras,
   type Measurement,
   measurementText,
+  type WeightInterference,
 } from "./steps/lora_tools/measure.ts";
 export { interferenceHtml } from "./steps/report/interference_html.ts";
+export type { InterferenceOnBase, InterferenceReport } from "./steps/report/interference_report.ts";
+export type { Interference } from "./steps/values/interference.ts";
+export type { Probe, Probes } from "./steps/values/probes.ts";
+export type { GroupResponse, ModuleResponse } from "./lora/responses.ts";
+export type { HookFigures } from "./training/interference.ts";
+export type { Additivity } from "./training/additivity.ts";
 export type { GroupInterference, ModuleInterference, SubspaceOverlap } from "./lora/interference.ts";
 export { comparison, type ComparisonRun } from "./steps/comparison/comparison.ts";
 export { type Cell } from "./steps/comparison/cell.ts";

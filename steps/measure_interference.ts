@@ -1,11 +1,11 @@
 import { pooledBytes, type Program } from "../engine/mod.ts";
-import { moduleInterference } from "../lora/interference.ts";
 import { deltaNorm } from "../lora/strength.ts";
 import { defineStep, durationText, hashJson } from "../pipeline/mod.ts";
 import { measureAdditivity, traceAdditivity } from "../training/additivity.ts";
 import { planBatchFigures } from "../training/batch_figures.ts";
 import type { BatchShape } from "../training/denoising.ts";
 import { hasHooks, measureHooks, measureResponses, traceHooks, traceResponses } from "../training/interference.ts";
+import { compareModules } from "./lora_tools/measure.ts";
 import { networkModules } from "./outputs/lora_files.ts";
 import { bases, interference, network1, network2, probes } from "./things.ts";
 import type { OpenedBases } from "./values/bases.ts";
@@ -83,10 +83,8 @@ export function measureInterference(options: MeasureInterferenceOptions = {}) {
         const additivity = changes ? await measureAdditivity(device, { ...request, batches: stack }) : null;
         const secondsPerStep = (performance.now() - started) / 1000 / Math.max(1, done);
         await rememberStepTime(key, { secondsPerStep, adapter: device.facts.name });
-        const [one, two] = files, others = new Map(two.map((module) => [module.name, module]));
         const found: Interference = {
-          modules: one.filter(({ name }) => others.has(name))
-            .map((module) => moduleInterference(module, others.get(module.name)!)),
+          modules: compareModules(files[0], files[1]).modules,
           ...{ responses, hooks, additivity },
           probes: {
             ...{ network1: probes.network1.length, network2: probes.network2.length },

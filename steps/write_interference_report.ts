@@ -10,14 +10,15 @@ import { interferenceHtml } from "./report/interference_html.ts";
 import { crosstalkOnData, type InterferenceReport, onBaseText } from "./report/interference_report.ts";
 import { machineOf } from "./report/machine.ts";
 import type { Json } from "./report/report.ts";
-import { readRunLogs } from "./report/run_logs.ts";
-import { bases, interference } from "./things.ts";
+import { networkCurves, readRunLogs } from "./report/run_logs.ts";
+import { bases, interference, network1, network2 } from "./things.ts";
 import type { LoadedBases } from "./values/bases.ts";
 import { checkOptions, type OptionNames } from "./values/check_options.ts";
 import { hashLargeFile } from "./values/file_hashes.ts";
 import type { Interference } from "./values/interference.ts";
+import type { Network } from "./values/network.ts";
 import type { Retention } from "./values/retention.ts";
-import type { PlannedSampleSheet, SampleSheet } from "./values/sample_sheet.ts";
+import type { PlannedSampleSheet, SampleColumn, SampleSheet } from "./values/sample_sheet.ts";
 
 /** What a report can show beside the figures, where a recipe has it: `samples` and `retention`, under these names. */
 export type ShownThings = { readonly [name: string]: Thing<SampleSheet, PlannedSampleSheet> | Thing<Retention> };
@@ -34,7 +35,7 @@ export interface WriteInterferenceReportOptions<Shown extends ShownThings> {
   readonly shown: Shown;
   /** Columns of the samples that the picture grid has; all of them when left out. */
   readonly columns?: readonly string[];
-  /** Folder of the run, or of the logs, whose curves are shown. */
+  /** Folder of another run, or of its logs, whose curves are shown beside those of the recipe's own trainings. */
   readonly logs?: string;
   /** Shown as they are. */
   readonly settings?: { readonly [name: string]: Json };
@@ -61,43 +62,46 @@ export function writeInterferenceReport<const Shown extends ShownThings>(
   if (unknown !== undefined) {
     throw new TypeError(`Cannot write an interference report: shown has ${unknown}, can have samples and retention`);
   }
-  const needs = { bases, interference, ...shown };
+  const needs = { bases, network1, network2, interference, ...shown };
   return defineStep({
     name,
     version: 1,
     options: rest,
     needs,
     fingerprint: () => Promise.all(files.map((file) => hashFile(file))),
-    plan: async () => {
-      // Logs that cannot be read are told before anything is computed.
-      const training = logs === undefined ? [] : await readRunLogs(logs);
+    plan: () => {
       const names = [...shown.samples ? ["samples.png"] : [], "interference.json", "interference.html"];
-      return {
-        lines: [...names.map((name) => join(folder, name)), ...training.map(({ name }) => `curves of ${name}`)],
-      };
+      return { lines: names.map((name) => join(folder, name)) };
     },
     run: async (values, run) => {
       const given = values as unknown as {
         readonly bases: LoadedBases;
+        readonly network1: Network;
+        readonly network2: Network;
         readonly interference: Interference;
         readonly samples?: SampleSheet;
         readonly retention?: Retention;
       };
       const { modules, responses, hooks, additivity, probes } = given.interference;
+      const sheet = given.samples ? shownColumns(given.samples, columns) : [];
       const report: InterferenceReport = {
         dualora: project.version,
         files: await measuredFiles(files),
         ...weightInterference(modules),
         onBase: {
           ...{ base, settings, stages: run.earlier, probes, additivity, hooks },
+          pictures: sheet.map(({ name, prompt }) => ({ name, prompt })),
           ...machineOf(given.bases.device),
           crosstalk: crosstalkOnData(responses),
           retention: given.retention?.columns ?? [],
         },
-        ...logs === undefined ? {} : { training: await readRunLogs(logs) },
+        training: [
+          ...networkCurves([given.network1, given.network2]),
+          ...logs === undefined ? [] : await readRunLogs(logs),
+        ],
       };
       await mkdir(folder, { recursive: true });
-      const png = given.samples ? await drawSamples(given.samples, columns) : undefined, text = new TextEncoder();
+      const png = sheet.length > 0 ? await drawSamples(sheet) : undefined, text = new TextEncoder();
       const made = [
         ...png ? [["samples.png", png] as const] : [],
         ["interference.json", text.encode(JSON.stringify(report, null, 2) + "\n")] as const,
@@ -124,17 +128,26 @@ async function measuredFiles(files: readonly [string, string]): Promise<[Measure
   return [await measured(files[0], one, two), await measured(files[1], two, one)];
 }
 
-async function drawSamples({ columns }: SampleSheet, names: readonly string[] | undefined): Promise<Uint8Array> {
-  const shown = names === undefined ? columns : names.map((name) => {
+/** The columns that are shown, in the order of their names. */
+function shownColumns({ columns }: SampleSheet, names: readonly string[] = columns.map(({ name }) => name)) {
+  return names.map((name) => {
     const found = columns.find((column) => column.name === name);
     if (found) return found;
     throw new Error(
       `Cannot report ${JSON.stringify(name)}: the samples have ${columns.map((each) => each.name).join(", ")}`,
     );
   });
-  return await drawGrid({
-    columns: shown.map(({ name, prompt }) => ({ label: name, sublabel: prompt })),
-    rows: shown[0].pictures.map(({ seed }) => ({ label: `seed ${seed}` })),
-    cells: shown[0].pictures.map((_, row) => shown.map(({ pictures }) => pictures[row])),
+}
+
+/** Pixels that a picture's side has at least in the grid. */
+const leastSide = 128;
+
+function drawSamples(columns: readonly SampleColumn[]): Promise<Uint8Array> {
+  const [{ pictures }] = columns;
+  return drawGrid({
+    columns: columns.map(({ name }) => ({ label: name })),
+    rows: pictures.map(({ seed }) => ({ label: `seed ${seed}` })),
+    cells: pictures.map((_, row) => columns.map((column) => column.pictures[row])),
+    scale: Math.ceil(leastSide / pictures[0].width),
   });
 }

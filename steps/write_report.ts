@@ -4,6 +4,8 @@ import { join } from "node:path";
 import project from "../deno.json" with { type: "json" };
 import { writeFileAtomically } from "../formats/atomic_file.ts";
 import { defineStep, hashFile } from "../pipeline/mod.ts";
+import { compareModules } from "./lora_tools/measure.ts";
+import { networkModules } from "./outputs/lora_files.ts";
 import { machineOf } from "./report/machine.ts";
 import { drawGrid } from "./report/grid.ts";
 import { type ColumnKind, figureText, type Json, type Report, reportText } from "./report/report.ts";
@@ -66,7 +68,7 @@ export function writeReport<const Networks extends NetworkThings>(options: Write
   const needs = { bases, samples, retention, ...networks };
   return defineStep({
     name: "write report",
-    version: 1,
+    version: 2,
     options: rest,
     needs,
     // Asked when the earlier steps are done: a file that was saved anew makes a new report.
@@ -168,6 +170,7 @@ async function makeReport(
       const orthogonality = isCoupled && values[name].settings.orthogonality !== false;
       return { name: runName(network!, orthogonality, isCoupled), network: network!, orthogonality, steps };
     }),
+    ...pairInterference(options.training, values),
     columns: columnOrder.filter((kind) => options.columns[kind]).map((kind) => {
       const name = options.columns[kind]!;
       const found = values.retention.columns.find((column) => column.name === name);
@@ -184,5 +187,21 @@ async function makeReport(
     notes: options.notes ?? [],
     files,
     samples: "samples.png",
+  };
+}
+
+/** How the weights of network 1 and of the first network 2 interfere; nothing where a report has not both. */
+function pairInterference(
+  training: WriteReportOptions<NetworkThings>["training"],
+  values: Readonly<Record<string, Network>> & { readonly bases: LoadedBases },
+): Pick<Report, "interference"> {
+  const [one, two] = [1, 2].map((number) => Object.keys(training).find((name) => training[name] === number));
+  if (one === undefined || two === undefined) return {};
+  const { network1: base, network2: other } = values.bases;
+  return {
+    interference: {
+      networks: [one, two],
+      ...compareModules(networkModules(base, values[one]), networkModules(other, values[two])),
+    },
   };
 }

@@ -41,6 +41,7 @@ Deno.test("A program may write where its command line says, and nowhere else", a
   deepEqual(await given("cli/main.ts inspect a/b.safetensors"), ["lora"]);
   deepEqual(await given("cli/main.ts measure a/b c/d"), ["lora"]);
   deepEqual(await given("cli/main.ts measure a/b c/d --json e/f --html=g/h"), ["lora", "--allow-write=e,g"]);
+  deepEqual(await given("cli/main.ts measure a/b c/d --base toy --output_dir=e"), ["train", "--allow-write=e"]);
   deepEqual(await given("cli/main.ts sweep gather a/b"), ["lora", "--allow-write=a/b"]);
   deepEqual(await given("cli/main.ts sweep run a/b seed-1"), ["sweep", "--allow-write=a/b"]);
   deepEqual(await given("cli/main.ts sweep none.toml --output_dir=a"), ["sweep"]);
@@ -86,6 +87,8 @@ Deno.test("A folder with a comma in its name, which Deno's flags cannot say, is 
 
 Deno.test("The network is given for names of models alone that are no paths here", async () => {
   deepEqual(await isOnline(`cli/main.ts train ${base}=owner/name --output_dir out`), true);
+  deepEqual(await isOnline("cli/main.ts measure a b --base owner/name"), true);
+  deepEqual(await isOnline("cli/main.ts measure a b --base ./owner/name"), false);
   deepEqual(await isOnline(`cli/main.ts train ${base} owner/name@fp16`), true);
   deepEqual(await isOnline(`cli/main.ts train ${base} models/sd15 ${base} owner/name`), true);
   deepEqual(await isOnline(`cli/main.ts train ${base} models/sd15 ${base}_2 owner/name`), true);

@@ -16,7 +16,9 @@ export function measureCommand() {
   return command.action((file, other, flags) =>
     answering(async () => {
       if (flags.base === undefined) return await measureWeights(file, other, flags);
-      const recipe = measureRecipe(recipeOptions([file, other], flags.base, flags));
+      const options = recipeOptions([file, other], flags.base, flags), recipe = measureRecipe(options);
+      // Logs that cannot be read are told before anything is computed.
+      if (options.logs !== undefined) await readRunLogs(options.logs);
       // Memory and time, before anything is computed.
       console.log(descriptionText(await recipe.describe()));
       if (!flags.describe) await runRecipe(recipe, { folder: `${flags.output_dir}/run`, args: [] });

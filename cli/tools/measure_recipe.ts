@@ -66,7 +66,9 @@ export function measureRecipe(options: MeasureRecipeOptions): RunnableRecipe {
     },
   };
   const read = () => {
-    const dataset = (trainDataDir: string) => [{ trainDataDir, resolution, batchSize: 1, enableBucket: true }];
+    // sd-scripts' smallest bucket.
+    const enableBucket = resolution >= 256;
+    const dataset = (trainDataDir: string) => [{ trainDataDir, resolution, batchSize: 1, enableBucket }];
     return readDatasets({ network1: dataset(data![0]), network2: dataset(data![1]) });
   };
   if (!prompts) {

@@ -1,5 +1,5 @@
 import project from "../../deno.json" with { type: "json" };
-import { type LoraFile, readLora } from "../../formats/lora_file.ts";
+import { type LoraFile, type LoraFileModule, readLora } from "../../formats/lora_file.ts";
 import {
   type GroupInterference,
   groupInterference,
@@ -51,6 +51,15 @@ export function grouped<Module extends { readonly name: string }, Group extends 
     parts: groups(partName),
     blocks: groups(blockName).toSorted((a, b) => blockOrder(a.name) - blockOrder(b.name)),
   };
+}
+
+/** Compares the modules that two LoRAs of one base both have. */
+export function compareModules(one: readonly LoraFileModule[], two: readonly LoraFileModule[]): WeightInterference {
+  const others = new Map(two.map((module) => [module.name, module]));
+  return weightInterference(
+    one.filter(({ name }) => others.has(name))
+      .map((module) => moduleInterference(module, others.get(module.name)!)),
+  );
 }
 
 /** Sums compared modules up. */
@@ -137,6 +146,13 @@ export function interferenceText(value: number | null): string {
   return value === null ? "–" : (Math.abs(value) < 5e-4 ? 0 : value).toFixed(3);
 }
 
+/** What the figures mean. */
+export const measurementKey: readonly string[] = [
+  "rows, columns: mean cos² of the principal angles between what the files read, and write; 0 orthogonal, 1 the same space.",
+  "chance: what random spaces of these ranks have. largest: cosine of the smallest angle between rows.",
+  "cosine: of the changes of weights. 2 in 1: how strongly 2 answers to what 1 reads, by 1's own answer; 1 in 2 the other way.",
+];
+
 /** What the figures mean, and what they leave out. */
 export function measurementNotes({ files, all }: Pick<Measurement, "files" | "all">): string[] {
   const shown = 3;
@@ -149,9 +165,7 @@ export function measurementNotes({ files, all }: Pick<Measurement, "files" | "al
     ? []
     : [`In ${all.withoutEffect} modules one file changes nothing: no angles, left out of the means.`];
   return [
-    "rows, columns: mean cos² of the principal angles between what the files read, and write; 0 orthogonal, 1 the same space.",
-    "chance: what random spaces of these ranks have. largest: cosine of the smallest angle between rows.",
-    "cosine: of the changes of weights. 2 in 1: how strongly 2 answers to what 1 reads, by 1's own answer; 1 in 2 the other way.",
+    ...measurementKey,
     ...zero,
     ...alone,
   ];

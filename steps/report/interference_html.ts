@@ -1,12 +1,12 @@
 import type { GroupInterference } from "../../lora/interference.ts";
-import { groupCells, interferenceText, measurementNotes } from "../lora_tools/measure.ts";
+import { interferenceText, measurementNotes } from "../lora_tools/measure.ts";
 import { escapeHtml } from "./html.ts";
 import { interferenceMaps } from "./interference_maps.ts";
 import { additivityText, hookLines, type InterferenceOnBase, type InterferenceReport } from "./interference_report.ts";
 import { htmlPage, keyTable, section } from "./page.ts";
 import { reportPlots } from "./plots.ts";
 import { termText } from "./report.ts";
-import { machineTable, plotFigures, settingsTable } from "./report_parts.ts";
+import { groupTable, machineTable, mapFigures, plotFigures, settingsTable } from "./report_parts.ts";
 import { retentionPlot } from "./retention_plot.ts";
 
 /**
@@ -18,9 +18,6 @@ import { retentionPlot } from "./retention_plot.ts";
 export async function interferenceHtml(report: InterferenceReport, samplesPng?: Uint8Array): Promise<string> {
   const { dualora, files, all, parts, blocks, modules, onBase, training = [] } = report;
   const maps = await interferenceMaps(modules, onBase?.crosstalk.modules);
-  const figures = maps.map(({ title, caption, svg }) =>
-    `<figure><h3>${escapeHtml(title)}</h3>${svg}<figcaption>${escapeHtml(caption)}</figcaption></figure>`
-  );
   const plots = await reportPlots({ training, stages: onBase?.stages ?? [] });
   const retention = await retentionPlot(onBase?.retention ?? []);
   const notes = measurementNotes(report).map((note) => `<p class="soft">${escapeHtml(note)}</p>`).join("");
@@ -37,13 +34,16 @@ export async function interferenceHtml(report: InterferenceReport, samplesPng?: 
         : "From the weights alone: what the models' inputs make of it is not in here. ") +
       `Made by dualora ${escapeHtml(dualora)}.`,
     sections: [
-      section("Pictures", samplesPng ? [pictures(samplesPng)] : []),
+      section("Pictures", samplesPng && onBase ? [pictures(samplesPng, onBase.pictures)] : []),
       section("In the base", onBase ? onBaseTables(onBase) : []),
       section("What the LoRAs taught, alone and in the stack", plotFigures(retention ? [retention] : [])),
       section("Training", plotFigures(plots.filter(({ kind }) => kind === "training"))),
-      section("Weights", [groupTable("part", [all, ...parts]), notes]),
-      section("Module by module", figures),
-      section("Blocks", [groupTable("block", blocks, onBase)]),
+      section("Weights", [
+        groupTable("part", [all, ...parts], onBase && [onBase.crosstalk.all, ...onBase.crosstalk.parts]),
+        notes,
+      ]),
+      section("Module by module", mapFigures(maps)),
+      section("Blocks", [groupTable("block", blocks, onBase?.crosstalk.blocks)]),
       section("Time", plotFigures(plots.filter(({ kind }) => kind === "time"))),
       section("Settings", onBase ? [settingsTable(onBase.settings)] : []),
       section("Machine", onBase ? [machineTable(onBase, dualora)] : []),
@@ -62,10 +62,13 @@ export async function interferenceHtml(report: InterferenceReport, samplesPng?: 
   });
 }
 
-function pictures(png: Uint8Array): string {
-  const names = "the base, LoRA 1, LoRA 2 and the stack, of the same prompts and seeds";
-  return `<figure><img src="data:image/png;base64,${png.toBase64()}" alt="Pictures of ${names}">` +
-    `<figcaption>Pictures of ${names}.</figcaption></figure>`;
+function pictures(png: Uint8Array, columns: InterferenceOnBase["pictures"]): string {
+  const names = columns.map(({ name }) => name).join(", ");
+  const prompts = columns.map(({ name, prompt }) => `${name}: “${prompt}”`).join("; ");
+  return `<figure><img src="data:image/png;base64,${png.toBase64()}" alt="${
+    escapeHtml(`Sampled pictures in columns: ${names}`)
+  }">` +
+    `<figcaption>${escapeHtml(`All with the same seeds. Prompts: ${prompts}.`)}</figcaption></figure>`;
 }
 
 /** Additivity, crosstalk on data and the hooks. */
@@ -110,29 +113,4 @@ function leadText({ modules, rows, rowsByChance, crosstalk }: GroupInterference)
   }; to what 1 reads, 2 answers ${percent(crosstalk[0])} as strongly as 1 itself, the other way ${
     percent(crosstalk[1])
   }.`;
-}
-
-function groupTable(kind: string, groups: readonly GroupInterference[], onBase?: InterferenceOnBase): string {
-  const answers = new Map(onBase?.crosstalk.blocks.map(({ name, crosstalk }) => [name, crosstalk]));
-  const heads = [
-    "modules",
-    "rows, mean cos²",
-    "by chance",
-    "columns, mean cos²",
-    "by chance",
-    "rows, largest cos",
-    "cosine of changes",
-    "crosstalk 2 in 1",
-    "crosstalk 1 in 2",
-    ...onBase ? ["on data 2 in 1", "on data 1 in 2"] : [],
-  ];
-  const head = heads.map((text) => `<th scope="col" class="number">${text}</th>`).join("");
-  const rows = groups.map((group) =>
-    `<tr><th scope="row">${escapeHtml(group.name)}</th>${
-      [...groupCells(group), ...onBase ? (answers.get(group.name) ?? [null, null]).map(interferenceText) : []].map((
-        text,
-      ) => `<td class="number">${text}</td>`).join("")
-    }</tr>`
-  );
-  return `<table><thead><tr><th scope="col">${kind}</th>${head}</tr></thead><tbody>${rows.join("")}</tbody></table>`;
 }

@@ -9,8 +9,16 @@ import { config, toSvg } from "./plots.ts";
 export interface InterferenceMap {
   readonly title: string;
   readonly caption: string;
+  /** What the shades stand for. */
+  readonly unit: string;
   readonly svg: string;
 }
+
+/** Values whose shades a legend shows; the last stands for all above as well. */
+export const shades = [0, 0.25, 0.5, 0.75, 1].map((value) => {
+  const grey = Math.round(255 * (1 - value)).toString(16).padStart(2, "0");
+  return { value, colour: `#${grey}${grey}${grey}` };
+});
 
 /** Where a module stands in a heat map. */
 export interface MapPlace {
@@ -114,8 +122,9 @@ async function mapsOf<Module extends { readonly name: string }>(
       const several = [...places.values()].some(({ length }) => length > 1);
       maps.push({
         title: `${title}: ${name}`,
+        unit,
         caption:
-          `${unit} of each module that both files have: white 0, black 1 and above. No cell: not in both; a dash: one file changes nothing.` +
+          `${unit} of each module that both files have. No cell: not in both; a dash: one file changes nothing.` +
           (several ? " Layers of one kind in a block are taken together." : ""),
         svg: await heatMap(values, { unit, name, xTitle: isText ? `layer of the ${name}` : "block of the UNet" }),
       });
@@ -181,17 +190,9 @@ function heatMap(
               color: {
                 field: "shade",
                 type: "quantitative",
-                scale: { domain: [0, 1], range: ["#ffffff", "#000000"] },
-                legend: at > 0 ? null : {
-                  // Squares: a gradient would need a name that no other plot on the page has.
-                  type: "symbol",
-                  symbolType: "square",
-                  symbolStrokeColor: "#888888",
-                  values: [0, 0.25, 0.5, 0.75, 1],
-                  format: ".2f",
-                  title: unit,
-                  orient: "top",
-                },
+                scale: { domain: [0, 1], range: [shades[0].colour, shades.at(-1)!.colour] },
+                // Beside the picture, so that it takes no room between its parts.
+                legend: null,
               },
             },
           },

@@ -15,6 +15,8 @@ export interface InterferenceOnBase extends Machine {
   readonly settings: { readonly [name: string]: Json | undefined };
   /** In the order they ran. */
   readonly stages: readonly { readonly name: string; readonly seconds: number }[];
+  /** Columns of the picture grid; none where no pictures were made. */
+  readonly pictures: readonly { readonly name: string; readonly prompt: string }[];
   readonly probes: Interference["probes"];
   readonly additivity: Additivity | null;
   readonly hooks: HookFigures;

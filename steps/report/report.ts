@@ -1,4 +1,5 @@
 import { durationText } from "../../pipeline/mod.ts";
+import type { WeightInterference } from "../lora_tools/measure.ts";
 import type { Machine } from "./machine.ts";
 import { textTable } from "./text_table.ts";
 
@@ -60,6 +61,8 @@ export interface Report extends Machine {
   readonly stages: readonly { readonly name: string; readonly seconds: number }[];
   readonly training: readonly ReportTraining[];
   readonly columns: readonly ReportColumn[];
+  /** How the weights of the first network 1 and the first network 2 interfere. */
+  readonly interference?: WeightInterference & { readonly networks: readonly [string, string] };
   readonly notes: readonly string[];
   readonly files: readonly { readonly name: string; readonly bytes: number; readonly sha256: string }[];
   /** Name of the picture grid's file. */

@@ -3,7 +3,9 @@ import { escapeHtml } from "./html.ts";
 import { htmlPage, section } from "./page.ts";
 import { reportPlots } from "./plots.ts";
 import { retentionPlot } from "./retention_plot.ts";
-import { machineTable, plotFigures, settingsTable } from "./report_parts.ts";
+import { interferenceMaps } from "./interference_maps.ts";
+import { measurementKey } from "../lora_tools/measure.ts";
+import { groupTable, machineTable, mapFigures, plotFigures, settingsTable } from "./report_parts.ts";
 import {
   figureText,
   finalValue,
@@ -32,6 +34,7 @@ export async function reportHtml(report: Report, samplesPng: Uint8Array): Promis
       ...plotFigures(retention ? [retention] : []),
     ]),
     section("Training", plotFigures(plots.filter(({ kind }) => kind === "training"))),
+    section("Interference of the weights", await interferenceParts(report)),
     section("Time", plotFigures(plots.filter(({ kind }) => kind === "time"))),
     section("Settings", [settingsTable({ seed: report.seed, ...report.settings })]),
     section("Machine", [machineTable(report, report.dualora)]),
@@ -49,6 +52,19 @@ export async function reportHtml(report: Report, samplesPng: Uint8Array): Promis
     }</code>.`,
     sections,
   });
+}
+
+async function interferenceParts({ interference }: Report): Promise<string[]> {
+  if (interference === undefined) return [];
+  const { all, parts, modules, networks: [one, two] } = interference;
+  const notes = `1 is ${one}, 2 is ${two}, each at a strength of 1; modules that both have. ${
+    measurementKey.join(" ")
+  }`;
+  return [
+    groupTable("part", [all, ...parts]),
+    `<p class="soft">${escapeHtml(notes)}</p>`,
+    ...mapFigures(await interferenceMaps(modules)),
+  ];
 }
 
 function pictureFigure({ samples, columns }: Report, png: Uint8Array): string {

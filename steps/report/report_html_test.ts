@@ -35,7 +35,7 @@ Deno.test("reportHtml() shows outcome, figures with retention, settings, adapter
   match(html, /network1\.safetensors<\/th><td class="number">3,456,789<\/td><td><code>3b1f3b1f/);
   match(html, /The outfit alone is network 2 with orthogonality\./);
   match(html, /Made 2026-05-07 14:03 UTC by dualora 0\.1\.0 in 8 min 19 s/);
-  equal(html.match(/<svg [^>]*class="marks"/g)?.length, 4);
+  equal(html.match(/<svg [^>]*class="marks"/g)?.length, 5);
 });
 
 Deno.test("reportHtml() escapes every text of the report", async () => {

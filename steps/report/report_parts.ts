@@ -1,4 +1,8 @@
+import type { GroupInterference } from "../../lora/interference.ts";
+import type { GroupResponse } from "../../lora/responses.ts";
+import { groupCells, interferenceText } from "../lora_tools/measure.ts";
 import { escapeHtml } from "./html.ts";
+import { type InterferenceMap, shades } from "./interference_maps.ts";
 import type { Machine } from "./machine.ts";
 import { keyTable } from "./page.ts";
 import type { Plot } from "./plots.ts";
@@ -55,4 +59,52 @@ function plotFigure({ title, caption, legend, svg }: Plot): string {
   );
   const list = items.length > 0 ? `<ul class="legend">${items.join("")}</ul>` : "";
   return `<figure><h3>${escapeHtml(title)}</h3>${list}${svg}<figcaption>${escapeHtml(caption)}</figcaption></figure>`;
+}
+
+/** Heat maps of two LoRAs, each with its shades and its caption. */
+export function mapFigures(maps: readonly InterferenceMap[]): string[] {
+  return maps.map(({ title, caption, unit, svg }) => {
+    const items = shades.map(({ value, colour }, at) =>
+      `<li><svg width="14" height="14" aria-hidden="true"><rect x="0.5" y="0.5" width="13" height="13" fill="${colour}" ` +
+      `stroke="#888888"/></svg>${value.toFixed(2)}${at === shades.length - 1 ? " and above" : ""}</li>`
+    );
+    return `<figure><h3>${escapeHtml(title)}</h3><ul class="legend"><li>${escapeHtml(unit)}:</li>${
+      items.join("")
+    }</ul>${svg}` +
+      `<figcaption>${escapeHtml(caption)}</figcaption></figure>`;
+  });
+}
+
+/**
+ * Parts or blocks as a table.
+ *
+ * @param onData Their crosstalk on data, where it was measured.
+ */
+export function groupTable(
+  kind: string,
+  groups: readonly GroupInterference[],
+  onData?: readonly GroupResponse[],
+): string {
+  const answers = new Map(onData?.map(({ name, crosstalk }) => [name, crosstalk]));
+  const heads = [
+    "modules",
+    "rows, mean cos²",
+    "by chance",
+    "columns, mean cos²",
+    "by chance",
+    "rows, largest cos",
+    "cosine of changes",
+    "crosstalk 2 in 1",
+    "crosstalk 1 in 2",
+    ...onData ? ["on data 2 in 1", "on data 1 in 2"] : [],
+  ];
+  const head = heads.map((text) => `<th scope="col" class="number">${text}</th>`).join("");
+  const rows = groups.map((group) =>
+    `<tr><th scope="row">${escapeHtml(group.name)}</th>${
+      [...groupCells(group), ...onData ? (answers.get(group.name) ?? [null, null]).map(interferenceText) : []].map((
+        text,
+      ) => `<td class="number">${text}</td>`).join("")
+    }</tr>`
+  );
+  return `<table><thead><tr><th scope="col">${kind}</th>${head}</tr></thead><tbody>${rows.join("")}</tbody></table>`;
 }

@@ -1,4 +1,4 @@
-import type { ReportColumn } from "./report.ts";
+import { figureText, type ReportColumn } from "./report.ts";
 import { config, type Plot, toSvg } from "./plots.ts";
 
 /** A column's figures, as far as bars show them. */
@@ -14,11 +14,11 @@ const concepts = [
 
 /** Bars of what each column shows of what the LoRAs taught, with 95 % intervals over its pictures; undefined where nothing was measured. */
 export async function retentionPlot(columns: readonly RetentionBars[]): Promise<Plot | undefined> {
-  const bars = columns.flatMap((column) =>
-    concepts.flatMap(({ name: concept, share, half }) => {
+  const bars = concepts.flatMap(({ name: concept, share, half }) =>
+    columns.flatMap((column) => {
       const value = column[share], width = column[half] ?? null;
       if (value === null) return [];
-      const text = value.toFixed(2) + (width === null ? "" : ` ± ${width.toFixed(2)}`);
+      const text = figureText(value) + (width === null ? "" : ` ± ${width.toFixed(2)}`);
       const ends = width === null ? {} : { low: value - width, high: value + width };
       return [{
         label: `${column.name}: ${concept}`,

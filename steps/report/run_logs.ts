@@ -50,6 +50,13 @@ export async function readRunLogs(folder: string): Promise<ReportTraining[]> {
   return numbers.map((number) => training(`network ${number}`, number, log, true));
 }
 
+/** The curves of networks 1 and 2 that were trained in this recipe; none of one that was loaded. */
+export function networkCurves(networks: readonly Pick<Network, "log" | "settings">[]): ReportTraining[] {
+  return networks.flatMap(({ log, settings }, k) =>
+    log.length === 0 ? [] : [training(`network ${k + 1}`, k === 0 ? 1 : 2, log, settings.orthogonality !== false)]
+  );
+}
+
 function training(name: string, network: 1 | 2, log: readonly StepFigures[], isOn: boolean): ReportTraining {
   const isCoupled = log.some(({ values }) => "orth_unet" in values || "orth_te" in values);
   return { name, network, orthogonality: isCoupled && isOn, steps: log };

@@ -2,6 +2,7 @@ import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { InterferenceReport } from "../../mod.ts";
 import { checkToyLora } from "./lora_files.ts";
 import { inNewFolder, runExample, startExample } from "./run_example.ts";
 
@@ -25,6 +26,26 @@ Deno.test("the examples run, each in its own folder, and share their latents", (
     const both = await run("both_at_once");
     await checkToyLora(join(both, "network1.safetensors"), { rank: 16, alpha: 8 });
     await checkToyLora(join(both, "network2.safetensors"), { rank: 16, alpha: 8 });
+
+    const measured = await run("measure");
+    deepEqual((await readdir(measured)).sort(), ["interference.html", "interference.json", "run", "samples.png"]);
+    const { modules: compared, files, onBase } = JSON.parse(
+      await readFile(join(measured, "interference.json"), "utf8"),
+    ) as InterferenceReport;
+    equal(compared.length, 192);
+    deepEqual(
+      files.map(({ file, alone }) => [file, alone]),
+      [1, 2].map((k) => [`out/both_at_once/network${k}.safetensors`, []]),
+    );
+    // Two pictures of each at four timesteps, each with two prompts.
+    deepEqual([onBase!.probes.network1, onBase!.probes.network2, onBase!.additivity!.samples], [2, 2, 32]);
+    deepEqual(onBase!.crosstalk.modules.map(({ name }) => name), compared.map(({ name }) => name));
+    ok(onBase!.crosstalk.all.crosstalk.every((value) => value! > 0));
+    deepEqual(onBase!.retention.map(({ name, pictures }) => [name, pictures]), [
+      ["character", 2],
+      ["stack", 2],
+      ["outfit", 2],
+    ]);
 
     const own = await run("own_step");
     deepEqual((await readdir(own)).sort(), ["report.html", "report.json", "run", "samples.png"]);

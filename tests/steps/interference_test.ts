@@ -1,0 +1,186 @@
+import { deepEqual, doesNotMatch, equal, match, ok, throws } from "node:assert/strict";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import * as d from "../../mod.ts";
+import { type InterferenceReport, onBaseText } from "../../steps/report/interference_report.ts";
+import { readRunLogs } from "../../steps/report/run_logs.ts";
+import { inNewFolder, smallData } from "./small_training.ts";
+import { writeRuleLora } from "./rule_lora.ts";
+
+const { network1, network2, samples } = d.things;
+
+/** A recipe up to the probes, on two pictures of each. */
+async function probed(folder: string, most: number) {
+  return d.pipeline("probes")
+    .use(d.loadBases({ network1: "toy" }))
+    .use(d.readDreambooth({ ...await smallData(folder), resolution: 64, batchSize: 1 }))
+    .use(d.loadPriors({ network1: d.toy.priors }))
+    .use(d.encodeLatents())
+    .use(d.probesFromData({ most }));
+}
+
+Deno.test("probesFromData() takes each network's own pictures with their captions, no regularization pictures", () =>
+  inNewFolder(async (folder) => {
+    const recipe = await probed(folder, 5);
+    const { values: { probes } } = await recipe.run({ folder: join(folder, "run"), keep: ["probes"] });
+    deepEqual([probes.network1.length, probes.network2.length], [2, 2]);
+    for (const { latents, height, width } of [...probes.network1, ...probes.network2]) {
+      deepEqual([height, width, latents.length], [8, 8, 256]);
+    }
+    ok(probes.network1.every(({ prompt }) => /sks person/.test(prompt)), "captions of network 1");
+    ok(probes.network2.every(({ prompt }) => /zkz clothes/.test(prompt)), "captions of network 2");
+  }));
+
+Deno.test("measureInterference() says beforehand what it is measured on, and what memory it takes", () =>
+  inNewFolder(async (folder) => {
+    const [one, two] = [1, 2].map((k) => join(folder, `${k}.safetensors`));
+    await writeRuleLora(one, { salt: 1 });
+    await writeRuleLora(two, { salt: 2 });
+    const described = async (most: number) => {
+      const recipe = (await probed(join(folder, `${most}`), most))
+        .use(d.loadNetwork1({ weights: one })).use(d.loadNetwork2({ weights: two }))
+        .use(d.measureInterference({ prompts: ["both"] }));
+      return (await recipe.describe()).steps.at(-1)!;
+    };
+    const { figures, lines } = await described(1);
+    deepEqual([figures.pictures1, figures.pictures2], [1, 1]);
+    // The base alone takes 15.5 MiB.
+    ok(figures.peakGpuBytes > 15.5 * 2 ** 20, `${figures.peakGpuBytes}`);
+    match(lines.join("\n"), /^(time: known after the first picture|about )/);
+    deepEqual((await described(2)).figures.pictures1, 2);
+  }));
+
+Deno.test("options that nothing can be measured with are refused", () => {
+  throws(
+    () => d.probesFromData({ most: 0 }),
+    /^RangeError: Cannot take probes: most is 0, must be a whole number above 0$/,
+  );
+  throws(() => d.measureInterference({ seed: -1 }), /seed is -1, must be a whole number from 0 on$/);
+  const report = { folder: "out", files: ["a", "b"] as const, base: "toy" };
+  throws(
+    () => d.writeInterferenceReport({ ...report, shown: { pictures: samples } }),
+    /shown has pictures, can have samples and retention$/,
+  );
+});
+
+Deno.test("readRunLogs() reads the curves of networks kept in a run folder, wherever it lies", () =>
+  inNewFolder(async (folder) => {
+    const keep = async (step: string, name: string, log: d.StepFigures[], settings = {}) => {
+      const product = join(folder, "run/steps", step, "product", name);
+      await mkdir(product, { recursive: true });
+      await writeFile(join(product, "network.json"), JSON.stringify({ options: {}, log, settings }));
+    };
+    const figures = (values: Record<string, number>): d.StepFigures[] => [{ step: 0, epoch: 0, values }];
+    await keep("05-pretrain-network-1", "network1", figures({ loss_1: 0.5 }));
+    await keep("06-load-network-2", "network2", []);
+    await keep("07-train-network-2", "network2", figures({ loss_2: 0.4, orth_te: 1, orth_unet: 2 }));
+    await keep("08-train-without", "network2Without", figures({ loss_2: 0.3, orth_te: 3 }), { orthogonality: false });
+    deepEqual((await readRunLogs(folder)).map(({ name, network, orthogonality }) => [name, network, orthogonality]), [
+      ["pretrain-network-1: network1", 1, false],
+      ["train-network-2: network2", 2, true],
+      ["train-without: network2Without", 2, false],
+    ]);
+  }));
+
+Deno.test("readRunLogs() reads the newest figures.jsonl of logs, whose steps count from 1, and tells what is none", () =>
+  inNewFolder(async (folder) => {
+    for (const [time, loss] of [["20260101000000", 0.9], ["20260102000000", 0.4]] as const) {
+      await mkdir(join(folder, time));
+      const lines = [1, 2].map((step) =>
+        JSON.stringify({ step, epoch: 1, loss_1: loss, loss_2: loss / 2, orth_te: 1 })
+      );
+      await writeFile(join(folder, time, "figures.jsonl"), lines.join("\n") + "\n");
+    }
+    const [one, two, ...more] = await readRunLogs(folder);
+    equal(more.length, 0);
+    deepEqual([one.network, two.network], [1, 2]);
+    deepEqual(two.steps, [0, 1].map((step) => ({ step, epoch: 0, values: { loss_1: 0.4, loss_2: 0.2, orth_te: 1 } })));
+    await writeFile(join(folder, "20260102000000", "figures.jsonl"), "{");
+    const refused = (path: string) => readRunLogs(path).then(() => "", (error) => `${error}`);
+    match(await refused(folder), /^SyntaxError: Cannot read the logs in .*20260102000000.figures\.jsonl: /);
+    match(
+      await refused(join(folder, "none")),
+      /^Error: .* there is no such folder; name a run's folder, or its logs'$/,
+    );
+    await mkdir(join(folder, "empty"));
+    match(
+      await refused(join(folder, "empty")),
+      /it has no finished training and no figures\.jsonl; name the folder of a/,
+    );
+  }));
+
+/** Two modules, measured in a base. */
+const module = "lora_unet_mid_block_attentions_0_proj_in", text = "lora_te_text_model_encoder_layers_3_mlp_fc1";
+const overlap = { overlap: 0.25, largestCosine: 0.5, byChance: 0.1 };
+const weights = [module, text].map((name) => ({
+  ...{ name, block: name === module ? "M00" : "BASE", ranks: [1, 1] as const, rows: overlap, columns: overlap },
+  ...{ cosine: 0.5, norms: [1, 2] as const, foreign: [1, 0.5] as const },
+}));
+const group = {
+  ...{ modules: 2, withoutEffect: 0, rows: 0.25, columns: 0.25, rowsByChance: 0.1, columnsByChance: 0.1 },
+  ...{ largestRowCosine: 0.5, largestColumnCosine: 0.5, cosine: 0.5, crosstalk: [0.5, 0.25] as const },
+};
+const answers = { modules: 2, crosstalk: [0.625, null] as const };
+const report: InterferenceReport = {
+  dualora: "0.1.0",
+  files: [1, 2].map((k) => ({ file: `${k}.safetensors`, sha256: `${k}`.repeat(64), modules: 2, alone: [] })) as never,
+  ...{ all: { name: "all", ...group }, parts: [], blocks: [{ name: "M00", ...group }], modules: weights },
+  onBase: {
+    ...{ base: "toy", settings: { resolution: 64 }, stages: [{ name: "sample", seconds: 2 }] },
+    adapter: { name: "an adapter", vendor: "v", architecture: "", cpu: true, subgroupSize: 8, f16: false },
+    versions: { deno: "2.9.6" },
+    pictures: [{ name: "base", prompt: `a "picture"` }],
+    probes: { network1: 2, network2: 3, source: "pictures with their captions", prompts: ["both"] },
+    additivity: { error: 0.375, interaction: 0.3, change1: 0.5, change2: 0.3, samples: 40 },
+    hooks: { textRest: 1e-5, textDiagonal: 2e-6, unet: 0.5, textDivergence: null, unetDivergence: 0.25 },
+    crosstalk: {
+      ...{ all: { name: "all", ...answers }, parts: [], blocks: [{ name: "M00", ...answers }] },
+      modules: [{ name: module, own: [2, 0], foreign: [1, 0] }, { name: text, own: [1, 1], foreign: [1, 1] }],
+    },
+    retention: [{
+      ...{ name: "stack", identityKept: 0.5, identityHalf: 0.125, outfitTaken: -0.25, outfitHalf: null, pictures: 4 },
+    }],
+  },
+  training: [{
+    ...{ name: "network 2", network: 2, orthogonality: true },
+    steps: [0, 1].map((step) => ({ step, epoch: 0, values: { loss_2: 0.5, orth_te: 0.1, orth_unet: 0.2 } })),
+  }],
+};
+
+Deno.test("the page of a measurement in a base has pictures, figures, curves, retention, maps, machine and hashes", async () => {
+  const html = await d.interferenceHtml(report, Uint8Array.of(1, 2, 3));
+  for (
+    const found of [
+      /miss adding up by 37\.5 % of the changes&#39; own squares/,
+      /<img src="data:image\/png;base64,AQID"/,
+      /a &quot;picture&quot;/,
+      /additivity error<\/th><td>0\.375</,
+      /crosstalk on data, 2 in 1<\/th><td>0\.625<.*crosstalk on data, 1 in 2<\/th><td>–</,
+      /hooks: text term, the diagonal \(I\)<\/th><td>2\.0e-6</,
+      /hooks: text divergence, nats<\/th><td>–</,
+      /On 2 and 3 pictures with their captions, at four timesteps each/,
+      /<h3>Orthogonality term of the text encoder<\/h3>/,
+      /0\.50 ± 0\.13/,
+      /−0\.25</,
+      /<h3>Crosstalk of 2 in 1, on data: UNet<\/h3>/,
+      /block of the UNet: middle/,
+      /an adapter/,
+      /1{64}/,
+    ]
+  ) match(html, found);
+  // Four maps by weights, two on data, each of the UNet and the text encoder; pictures, curves, retention and time beside.
+  equal(html.match(/<figure>/g)?.length, 12 + 6);
+  // Module of the UNet: 1 / 2 on network 1's data; on network 2's nothing to divide by.
+  match(html, />\.50<\/text>/);
+  doesNotMatch(html, /<script|<link|<iframe|<object|@import|url\(|\son[a-z]+=/i);
+  const ids = [...html.matchAll(/\sid="([^"]*)"/g)].map(([, id]) => id);
+  equal(new Set(ids).size, ids.length);
+});
+
+Deno.test("the text of a measurement in a base has the same figures", () => {
+  const shown = onBaseText(report.onBase!);
+  match(shown, /^additivity error 0\.375 over 40 predictions$/m);
+  match(shown, /^text term, all but the diagonal \(1 − I\): 1\.0e-5$/m);
+  match(shown, /^all +2 +0\.625 +–$/m);
+  match(shown, /^stack +0\.500 ± 0\.125, -0\.250$/m);
+});
