@@ -45,7 +45,7 @@ export function probesFromData(options: ProbesFromDataOptions = {}) {
       for (const [k, images] of pictures.entries()) {
         for (const image of images) {
           const [{ values, width, height }] = await opened.get([stillSample(image)]);
-          found[k].push({ latents: values, width, height, prompt: image.caption });
+          found[k].push({ latents: values, width, height, prompt: image.caption, hasWeights: false });
           run.progress({ done: ++done, total, unit: "pictures" });
           run.signal.throwIfAborted();
         }

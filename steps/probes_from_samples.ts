@@ -48,7 +48,13 @@ export function probesFromSamples(options: ProbesFromSamplesOptions) {
           for (const picture of pictures) {
             const { width, height, prompt } = picture;
             const [{ mean }] = await vae.encode([imageTensor(picture)], { width, height });
-            found[k].push({ latents: mean, width: latentCells(width), height: latentCells(height), prompt });
+            found[k].push({
+              latents: mean,
+              width: latentCells(width),
+              height: latentCells(height),
+              prompt,
+              hasWeights: true,
+            });
             run.progress({ done: ++done, total, unit: "pictures" });
             run.signal.throwIfAborted();
           }

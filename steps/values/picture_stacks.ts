@@ -70,9 +70,14 @@ export function promptLayout(
   const read = prompts.map((prompt) => weightedTokens(tokenizer, prompt));
   const longest = Math.max(...read.map(({ ids }) => ids.length));
   return {
-    tokenRows: Math.min(3, Math.max(1, Math.ceil(longest / 75))) as 1 | 2 | 3,
+    tokenRows: rowsOf(longest),
     ...read.some(({ weights }) => weights.some((weight) => weight !== 1)) ? { hasTokenWeights: true } : {},
   };
+}
+
+/** Rows of 75 tokens that a prompt takes, three at most. */
+export function rowsOf(tokens: number): 1 | 2 | 3 {
+  return Math.min(3, Math.max(1, Math.ceil(tokens / 75))) as 1 | 2 | 3;
 }
 
 /** Tells stacks apart that need programs of their own. */

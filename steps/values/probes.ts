@@ -1,7 +1,7 @@
 import type { Tokenizer } from "../../models/clip/tokenizer.ts";
 import type { BatchShape } from "../../training/denoising.ts";
 import type { TrainBatch } from "../../training/feeds.ts";
-import { promptRows } from "./picture_stacks.ts";
+import { promptLayout, rowsOf } from "./picture_stacks.ts";
 import { promptOf } from "./prompts.ts";
 
 /** A picture's latents and the prompt it stands for: what two networks are tried on. */
@@ -12,6 +12,8 @@ export interface Probe {
   readonly height: number;
   readonly width: number;
   readonly prompt: string;
+  /** Whether brackets in the prompt are weights, as in prompts of pictures. */
+  readonly hasWeights: boolean;
 }
 
 /** What each network is about, as latents with prompts. */
@@ -28,14 +30,18 @@ export interface PlannedProbes {
   readonly network2: readonly Pick<Probe, "height" | "width">[];
 }
 
-/** A probe as a batch of its own, with its own prompt or another one. */
+/** A probe as a batch of its own, with its own prompt or a prompt of pictures, whose brackets are weights. */
 export function probeBatch(
-  { latents, height, width, prompt: own }: Probe,
+  { latents, height, width, prompt: own, hasWeights }: Probe,
   tokenizer: Tokenizer,
-  prompt: string = own,
+  prompt?: string,
 ): TrainBatch {
-  const tokenRows = promptRows(tokenizer, [prompt]), maxTokenLength = ([75, 150, 225] as const)[tokenRows - 1];
-  const sample = { latents, lossWeight: 1, ...promptOf(tokenizer, prompt, { maxTokenLength }) };
+  const text = prompt ?? own, isCaption = prompt === undefined && !hasWeights;
+  const { tokenRows, hasTokenWeights: weightedCaptions = false } = isCaption
+    ? { tokenRows: rowsOf(tokenizer.encode(text).length - 2) }
+    : promptLayout(tokenizer, [text]);
+  const maxTokenLength = ([75, 150, 225] as const)[tokenRows - 1];
+  const sample = { latents, lossWeight: 1, ...promptOf(tokenizer, text, { maxTokenLength, weightedCaptions }) };
   return { height, width, tokenRows, samples: [sample] };
 }
 

@@ -7,7 +7,7 @@ import { readRunLogs } from "../../steps/report/run_logs.ts";
 import { inNewFolder, smallData } from "./small_training.ts";
 import { writeRuleLora } from "./rule_lora.ts";
 
-const { network1, network2, samples } = d.things;
+const { samples } = d.things;
 
 /** A recipe up to the probes, on two pictures of each. */
 async function probed(folder: string, most: number) {
