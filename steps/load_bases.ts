@@ -8,7 +8,7 @@ import { checkOptions } from "./values/check_options.ts";
 import { readNamedLora } from "./values/named_lora.ts";
 import { type BaseNames, loadBasesOn, type MergedLora, openBases } from "./values/bases.ts";
 import { type MixedPrecision, storageFormat } from "./values/mixed_precision.ts";
-import { contentOf } from "./values/checkpoint_content.ts";
+import { contentOf, downloadsOf } from "./values/checkpoint_content.ts";
 import { withKeptHashes } from "./values/file_hashes.ts";
 import { machineFacts } from "./values/machine_facts.ts";
 
@@ -99,6 +99,7 @@ export function loadBases(options: LoadBasesOptions) {
           ...merge.map(({ weights, multiplier = 1 }) => `${weights} is merged into it, times ${multiplier}`),
         ],
         gives: { bases: opened },
+        disk: await downloadsOf(distinct.map(({ checkpoint }) => checkpoint)),
         check: () => checkOnAdapter([], baseBytes),
       };
     },

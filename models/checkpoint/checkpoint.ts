@@ -155,7 +155,11 @@ async function ofFile(file: string, config: string | undefined): Promise<Checkpo
 }
 
 function filePart(part: PartName, file: string, config: ConfigJson, names: PartNames): PartFiles {
-  return { part, name: file, config, names, revision: null, weightFiles: () => Promise.resolve([file]) };
+  return {
+    ...{ part, name: file, config, names, revision: null },
+    weightFiles: () => Promise.resolve([file]),
+    downloads: () => Promise.resolve([]),
+  };
 }
 
 /** A VAE that takes the place of a checkpoint's own: of a Diffusers folder, or in a folder of its own. */

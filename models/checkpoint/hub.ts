@@ -3,7 +3,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { writeFileAtomically } from "../../formats/atomic_file.ts";
-import { fetchIntoCache } from "./hub_download.ts";
+import { fetchIntoCache, missingFromCache } from "./hub_download.ts";
 import { localFolder, type ModelFolder } from "./model_folder.ts";
 
 /** Where models on the hub come from, and where they are kept. */
@@ -92,18 +92,14 @@ class Repository {
     } catch (error) {
       throw this.explained(error);
     }
+    const cached = (file: string) => ({ entry: entries.get(file)!, folder: this.place.folder, commit });
     return {
       name: this.id,
       files: new Set(entries.keys()),
       revision: commit,
       note: null,
-      path: (file, onBytes) =>
-        fetchIntoCache({
-          entry: entries.get(file)!,
-          folder: this.place.folder,
-          commit,
-          open: () => this.open(file, commit),
-        }, onBytes),
+      path: (file, onBytes) => fetchIntoCache({ ...cached(file), open: () => this.open(file, commit) }, onBytes),
+      download: (file) => missingFromCache(cached(file)),
     };
   }
 

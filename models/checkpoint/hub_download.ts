@@ -3,14 +3,18 @@ import { createHash, type Hash } from "node:crypto";
 import { copyFile, mkdir, rename, stat, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { tellingDiskFull } from "../../formats/disk_full.ts";
-import type { OnBytes } from "./model_folder.ts";
+import type { Download, OnBytes } from "./model_folder.ts";
 
-/** A file of the hub to have in the cache. */
-export interface WantedFile {
+/** A file of the hub, and where the cache has it. */
+export interface HubFile {
   readonly entry: ListFileEntry;
   /** The model's folder in the cache. */
   readonly folder: string;
   readonly commit: string;
+}
+
+/** A file of the hub to have in the cache. */
+export interface WantedFile extends HubFile {
   /** Its content, for as much as is still to be fetched. */
   open(): Promise<Blob>;
 }
@@ -22,18 +26,12 @@ export interface WantedFile {
  * @throws {Error} If what came is not what the hub lists. Nothing is kept of it then.
  */
 export async function fetchIntoCache(wanted: WantedFile, onBytes?: OnBytes): Promise<string> {
-  const { entry, folder, commit } = wanted, hash = entry.lfs?.oid ?? entry.oid;
-  const pointer = join(folder, "snapshots", commit, entry.path);
+  const { entry } = wanted, pointer = pointerOf(wanted);
   if (await isThere(pointer)) return pointer;
-  if (hash === undefined || !/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(hash)) {
-    throw new Error(
-      `Cannot fetch ${entry.path}: the hub lists it with the hash ${hash}, expected 40 or 64 hexadecimal digits`,
-    );
-  }
-  const blob = join(folder, "blobs", hash);
+  const hash = hashOf(entry), blob = blobOf(wanted, hash);
   await mkdir(dirname(blob), { recursive: true });
   await mkdir(dirname(pointer), { recursive: true });
-  const sizeBytes = () => entry.lfs?.size ?? entry.size;
+  const sizeBytes = () => sizeOf(entry);
   if (!await isThere(blob)) await tellingDiskFull(blob, sizeBytes, () => download(wanted, blob, hash, onBytes));
   try {
     await symlink(relative(dirname(pointer), blob), pointer);
@@ -47,8 +45,44 @@ export async function fetchIntoCache(wanted: WantedFile, onBytes?: OnBytes): Pro
   return pointer;
 }
 
+/** What the cache lacks of a file; null where it has all of it. */
+export async function missingFromCache(file: HubFile): Promise<Download | null> {
+  const path = blobOf(file, hashOf(file.entry));
+  if (await isThere(pointerOf(file)) || await isThere(path)) return null;
+  const begun = await stat(incompleteOf(path)).then(({ size }) => size, () => 0);
+  return { path, sizeBytes: Math.max(0, sizeOf(file.entry) - begun) };
+}
+
+/** The link under which other programs find a file. */
+function pointerOf({ entry, folder, commit }: HubFile): string {
+  return join(folder, "snapshots", commit, entry.path);
+}
+
+function blobOf({ folder }: HubFile, hash: string): string {
+  return join(folder, "blobs", hash);
+}
+
+/** What has come of a file whose download has not ended. */
+function incompleteOf(blob: string): string {
+  return `${blob}.incomplete`;
+}
+
+function hashOf({ path, lfs, oid }: ListFileEntry): string {
+  const hash = lfs?.oid ?? oid;
+  if (hash === undefined || !/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(hash)) {
+    throw new Error(
+      `Cannot fetch ${path}: the hub lists it with the hash ${hash}, expected 40 or 64 hexadecimal digits`,
+    );
+  }
+  return hash;
+}
+
+function sizeOf({ lfs, size }: ListFileEntry): number {
+  return lfs?.size ?? size;
+}
+
 async function download({ entry, open }: WantedFile, blob: string, hash: string, onBytes?: OnBytes): Promise<void> {
-  const { path } = entry, totalBytes = entry.lfs?.size ?? entry.size, incomplete = `${blob}.incomplete`;
+  const { path } = entry, totalBytes = sizeOf(entry), incomplete = incompleteOf(blob);
   {
     using file = await Deno.open(incomplete, { read: true, write: true, create: true });
     // Another process that fetches the same is waited for.

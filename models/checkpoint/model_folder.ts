@@ -4,6 +4,13 @@ import { join } from "node:path";
 /** Hears how many bytes of a file have come from elsewhere. */
 export type OnBytes = (file: string, doneBytes: number, totalBytes: number) => void;
 
+/** What is still to be fetched of a file. */
+export interface Download {
+  /** Where it will be on this machine; the same for files of equal content. */
+  readonly path: string;
+  readonly sizeBytes: number;
+}
+
 /** A folder of model files, on this machine or on the hub: names first, content when it is asked for. */
 export interface ModelFolder {
   /** As the user named it. */
@@ -16,6 +23,8 @@ export interface ModelFolder {
   readonly note: string | null;
   /** Path of one of the files on this machine; fetched first where it is not there yet. */
   path(file: string, onBytes?: OnBytes): Promise<string>;
+  /** What is to be fetched before one of the files is on this machine; null where it is there. */
+  download(file: string): Promise<Download | null>;
 }
 
 /**
@@ -34,5 +43,12 @@ export async function localFolder(folder: string): Promise<ModelFolder> {
     if (found?.isFile()) files.add(name);
     if (found?.isDirectory()) { for (const inner of await readdir(join(folder, name))) files.add(`${name}/${inner}`); }
   }
-  return { name: folder, files, revision: null, note: null, path: (file) => Promise.resolve(join(folder, file)) };
+  return {
+    name: folder,
+    files,
+    revision: null,
+    note: null,
+    path: (file) => Promise.resolve(join(folder, file)),
+    download: () => Promise.resolve(null),
+  };
 }

@@ -1,6 +1,6 @@
 import { type ConfigJson, readConfigJson } from "../config_reader.ts";
 import { laterKey, ldmKey, ldmPrefixes, type LdmSizes, type PartName } from "./ldm_keys.ts";
-import type { ModelFolder, OnBytes } from "./model_folder.ts";
+import type { Download, ModelFolder, OnBytes } from "./model_folder.ts";
 
 /** How a part's files name its tensors. */
 export interface PartNames {
@@ -21,6 +21,8 @@ export interface PartFiles {
   readonly revision: string | null;
   /** Paths of the files with tensors on this machine; fetched first where they are not there yet. */
   weightFiles(onBytes?: OnBytes): Promise<string[]>;
+  /** What is to be fetched for that. */
+  downloads(): Promise<Download[]>;
 }
 
 /** Names in a Diffusers folder. */
@@ -62,7 +64,14 @@ export function folderPart(part: PartName, folder: ModelFolder, at: string, conf
     config,
     names: diffusersNames(part),
     revision: folder.revision,
-    weightFiles: (onBytes) => findWeightFiles(folder, at, onBytes),
+    weightFiles: async (onBytes) => {
+      const names = await findWeightFiles(folder, at, onBytes);
+      return await Promise.all(names.map((name) => folder.path(name, onBytes)));
+    },
+    downloads: async () => {
+      const found = await Promise.all((await findWeightFiles(folder, at)).map((name) => folder.download(name)));
+      return found.filter((download) => download !== null);
+    },
   };
 }
 
@@ -82,7 +91,7 @@ const endings = [
 ];
 
 /**
- * The files with a part's tensors: one, or those that an index names.
+ * Names of the files with a part's tensors: one, or those that an index names.
  *
  * @throws {Error} If there is none, or one of the index is not there.
  */
@@ -97,12 +106,12 @@ async function findWeightFiles(folder: ModelFolder, at: string, onBytes?: OnByte
         "as diffusers writes them; .fp16 in the name and .bin at its end are read, too",
     );
   }
-  if (!file.endsWith(".json")) return [await folder.path(file, onBytes)];
+  if (!file.endsWith(".json")) return [file];
   const index = await readConfigJson(await folder.path(file, onBytes));
   const parts = [...shardsOf(index)].map((name) => `${at}${name}`);
   const lacking = parts.find((part) => !folder.files.has(part));
   if (lacking !== undefined) throw new Error(`Cannot load ${where}: ${file} names ${lacking}, which is not there`);
-  return await Promise.all(parts.map((part) => folder.path(part, onBytes)));
+  return parts;
 }
 
 /** Names of the files that an index of a model in several files lists. */

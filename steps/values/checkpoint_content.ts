@@ -1,7 +1,8 @@
 import { stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import type { Checkpoint } from "../../models/checkpoint/checkpoint.ts";
 import type { PartFiles } from "../../models/checkpoint/part_files.ts";
-import { hashJson } from "../../pipeline/mod.ts";
+import { type DiskUse, hashJson } from "../../pipeline/mod.ts";
 import { hashLargeFile } from "./file_hashes.ts";
 
 /**
@@ -26,6 +27,20 @@ export async function contentOf(checkpoint: Checkpoint): Promise<Record<string, 
 export async function haveSameContent(one: Checkpoint, two: Checkpoint): Promise<boolean> {
   const [sizes1, sizes2] = await Promise.all([sizesOf(one), sizesOf(two)]);
   return sizes1 === sizes2 && hashJson(await contentOf(one)) === hashJson(await contentOf(two));
+}
+
+/** What loading checkpoints writes into the cache of models from the hub: weights that are not there yet, each once. */
+export async function downloadsOf(checkpoints: readonly Checkpoint[]): Promise<DiskUse[]> {
+  const sizes = new Map<string, number>();
+  for (const part of checkpoints.flatMap(partsOf)) {
+    for (const { path, sizeBytes } of await part.downloads()) sizes.set(path, sizeBytes);
+  }
+  const folders = Map.groupBy(sizes, ([path]) => dirname(path));
+  return [...folders].map(([folder, files]) => ({
+    what: "weights from the hub",
+    folder,
+    sizeBytes: files.reduce((sum, [, sizeBytes]) => sum + sizeBytes, 0),
+  }));
 }
 
 function partsOf({ textEncoder, unet, vae }: Checkpoint): PartFiles[] {

@@ -1,4 +1,5 @@
 import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { cp, lstat, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as d from "../../mod.ts";
@@ -194,11 +195,22 @@ Deno.test({
 });
 
 Deno.test(
-  "loadBases() takes a base and a VAE from the hub; its plan fetches no weights, its fingerprint is the commit's",
+  "loadBases() takes a base and a VAE from the hub; its plan fetches no weights and counts those to come, its fingerprint is the commit's",
   withHub(async (hub, options) => {
     const step = d.loadBases({ network1: "people/toy@older", vae: "people/toy", hub: options });
-    const { steps } = await d.pipeline("from the hub").use(step).describe();
-    equal(steps[0].unplanned, undefined);
+    const describe = async () => (await d.pipeline("from the hub").use(step).describe()).steps[0];
+    const described = await describe();
+    equal(described.unplanned, undefined);
+    const files = ["text_encoder/model", "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model"];
+    const contents = await Promise.all(files.map((file) => readFile(join(toyBase, `${file}.safetensors`))));
+    const folder = join(options.cacheFolder, "models--people--toy", "blobs");
+    const lacking = (sizeBytes: number) => [{ what: "weights from the hub", folder, sizeBytes }];
+    const all = contents.reduce((sum, { length }) => sum + length, 0);
+    deepEqual(described.disk, lacking(all));
+    // What a stopped download left is not fetched again.
+    const [text] = contents, hash = createHash("sha256").update(text).digest("hex");
+    await writeFile(join(folder, `${hash}.incomplete`), text.subarray(0, 1000));
+    deepEqual((await describe()).disk, lacking(all - 1000));
     const print = JSON.stringify(await step.fingerprint!(new AbortController().signal, options.cacheFolder));
     equal(print.includes(main) && print.includes(older), true);
     deepEqual(hub.fetched.filter((name) => name.endsWith(".safetensors")), []);
@@ -211,6 +223,7 @@ Deno.test(
     deepEqual((await readdir(vae)).sort(), ["config.json", "diffusion_pytorch_model.safetensors"]);
     deepEqual(bases.tokenizer1.encode("a person").length, 4);
     bases.release();
+    deepEqual((await describe()).disk, []);
   }),
 );
 
