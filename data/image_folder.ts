@@ -27,6 +27,7 @@ export interface FolderWarning {
    * - `image_outside`: pictures beside the `N_name` folders instead of in them
    * - `caption_without_image`: a caption file whose picture is not there
    * - `caption_ignored`: caption files with another extension than the one that was asked for
+   * - `latents_ignored`: latents that sd-scripts made of the pictures
    * - `empty_caption`: a picture with neither caption nor class tokens
    */
   readonly kind:
@@ -36,6 +37,7 @@ export interface FolderWarning {
     | "image_outside"
     | "caption_without_image"
     | "caption_ignored"
+    | "latents_ignored"
     | "empty_caption";
   readonly path: string;
   /** The same as a sentence that names the path. */
@@ -153,7 +155,7 @@ export async function readImageFolder(
       warnings.push({ kind: "empty_caption", path: imagePath, message });
     }
   }
-  warnings.push(...ignoredCaptions(path, images, present, options));
+  warnings.push(...ignoredCaptions(path, images, present, options), ...ignoredLatents(path, images, files));
   const extensions = options.captionExtension === undefined ? captionExtensions : [options.captionExtension];
   const orphans = files.filter((file) =>
     extensions.some((end) => file.endsWith(end)) && !isImageName(file) && !usedCaptions.has(file)
@@ -202,4 +204,19 @@ function ignoredCaptions(
       `extension is ${captionExtension}`;
     return [{ kind: "caption_ignored", path, message }];
   });
+}
+
+/** Latents beside their pictures: such a file does not tell which picture and which VAE it was made of, so the pictures are encoded. */
+function ignoredLatents(path: string, images: readonly FolderImage[], files: readonly string[]): FolderWarning[] {
+  const latents = files.filter((file) => file.endsWith(".npz"));
+  if (latents.length === 0) return [];
+  const stems = new Set(images.map((image) => parse(image.path).name));
+  // Those of the mirrored picture, and later releases' with the size.
+  const stemOf = (file: string) => parse(file).name.replace(/_flip$|_\d+x\d+_sd$/, "");
+  const beside = latents.filter((file) => stems.has(stemOf(file)) || stems.has(parse(file).name));
+  if (beside.length === 0) return [];
+  const message =
+    `${beside.length} files of latents in ${path} are not used, such as ${beside[0]}: the pictures beside ` +
+    "them are encoded, since such a file does not tell of which picture and VAE it is";
+  return [{ kind: "latents_ignored", path, message }];
 }

@@ -84,6 +84,30 @@ Deno.test("readImageFolder() warns of captions with another extension than the o
   });
 });
 
+Deno.test("readImageFolder() says that latents beside pictures are not used, and nothing of other files of NumPy's", async () => {
+  const files = {
+    "a.png": "",
+    "a.npz": "",
+    "a_flip.npz": "",
+    "b_c.png": "",
+    "b_c_0512x0768_sd.npz": "",
+    "other.npz": "",
+  };
+  await withFiles(files, async (root) => {
+    deepEqual((await read(root, "cat")).warnings, [{
+      kind: "latents_ignored",
+      path: root,
+      message:
+        `3 files of latents in ${root} are not used, such as a.npz: the pictures beside them are encoded, since such ` +
+        "a file does not tell of which picture and VAE it is",
+    }]);
+    await Deno.remove(join(root, "a.npz"));
+    await Deno.remove(join(root, "a_flip.npz"));
+    await Deno.remove(join(root, "b_c_0512x0768_sd.npz"));
+    deepEqual((await read(root, "cat")).warnings, []);
+  });
+});
+
 Deno.test("readImageFolder() refuses a caption without an image unless told to warn", async () => {
   await withFiles({ "a.png": "", "b.txt": "lost" }, async (root) => {
     await rejects(read(root, "cat"), {

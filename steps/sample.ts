@@ -4,11 +4,12 @@ import { writeFileAtomically } from "../formats/atomic_file.ts";
 import { SafetensorsFile, writeSafetensors } from "../formats/safetensors.ts";
 import { defineStep, type StepRun, type Store, type Thing } from "../pipeline/mod.ts";
 import { bases, samples } from "./things.ts";
-import type { LoadedBases, OpenedBases } from "./values/bases.ts";
+import { type LoadedBases, type OpenedBases, openTokenizer } from "./values/bases.ts";
 import { checkOnAdapter } from "./values/check_adapter.ts";
 import { checkOptions, type OptionNames } from "./values/check_options.ts";
 import type { Network, PlannedNetwork } from "./values/network.ts";
 import { planPictures } from "./values/picture_memory.ts";
+import { promptLayout } from "./values/picture_stacks.ts";
 import { checkPictureOptions, type PictureOptions, PictureSampler } from "./values/picture_sampler.ts";
 import type { SampleColumn, SampledPicture, SampleSheet } from "./values/sample_sheet.ts";
 
@@ -96,21 +97,24 @@ export function sample<const Networks extends NetworkThings>(options: SampleOpti
   const needs = { bases, ...networks };
   return defineStep<typeof needs, { samples: typeof samples }>({
     name: stepName,
-    version: 1,
+    // Since 2 brackets in prompts are weights.
+    version: 2,
     options: rest,
     seeds: { rows: options.rows.map(({ seed }) => seed) },
     needs,
     gives: { samples },
-    plan: (values) => {
+    plan: async (values) => {
       // Typed one by one where the step is made, as in run().
       const known = values as unknown as Readonly<Record<string, PlannedNetwork>> & { readonly bases: OpenedBases };
-      const stacks = columns.map(({ networks, multiplier = 1 }) =>
-        networks.map((name) => ({ network: known[name], multiplier }))
-      );
-      const { programs, peakBytes } = planPictures(known.bases, options, stacks, options.rows.length);
-      const prompted = columns.map(({ name, prompt, networks }) => ({
-        ...{ name, prompt, networks, prompts: options.rows.map(({ text }) => prompt.replaceAll("{row}", () => text)) },
+      const tokenizer = await openTokenizer(known.bases.network1), { rows, negativePrompt = "" } = options;
+      const prompted = columns.map(({ name, prompt, networks, multiplier = 1 }) => {
+        return { name, prompt, networks, multiplier, prompts: rows.map(({ text }) => rowPrompt(prompt, text)) };
+      });
+      const batches = prompted.map(({ networks, multiplier, prompts }) => ({
+        stack: networks.map((name) => ({ network: known[name], multiplier })),
+        layout: promptLayout(tokenizer, [negativePrompt, ...prompts]),
       }));
+      const { programs, peakBytes } = planPictures(known.bases, options, batches, rows.length);
       const { width, height } = options;
       return {
         gives: { samples: { columns: prompted, width, height } },
@@ -133,6 +137,11 @@ export function sample<const Networks extends NetworkThings>(options: SampleOpti
   });
 }
 
+/** A column's prompt in one row. */
+function rowPrompt(prompt: string, text: string): string {
+  return prompt.replaceAll("{row}", () => text);
+}
+
 async function sampleAll(
   bases: LoadedBases,
   networks: Readonly<Record<string, Network>>,
@@ -142,7 +151,7 @@ async function sampleAll(
   using sampler = await PictureSampler.open(bases, options);
   const found: SampleColumn[] = [];
   for (const { name, prompt, networks: names, multiplier = 1 } of columns) {
-    const prompts = rows.map(({ text, seed }) => ({ prompt: prompt.replaceAll("{row}", () => text), seed }));
+    const prompts = rows.map(({ text, seed }) => ({ prompt: rowPrompt(prompt, text), seed }));
     const stack = names.map((each) => ({ network: networks[each], multiplier }));
     const pictures = await sampler.sample(stack, prompts, { signal: run.signal });
     found.push({ name, prompt, networks: names, pictures });

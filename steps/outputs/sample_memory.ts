@@ -35,8 +35,9 @@ export async function planSampleMemory(
     for (const { options, prompts } of groups) {
       const { negativePrompt = "" } = options;
       const layouts = prompts.map(({ prompt }) => promptLayout(tokenizer, [negativePrompt, prompt]));
+      const batches = named.flatMap((stack) => layouts.map((layout) => ({ stack, layout })));
       const pictures = { ...options, predictionType };
-      planned.push(planPictures({ network1: base, network2: others }, pictures, named, 1, layouts));
+      planned.push(planPictures({ network1: base, network2: others }, pictures, batches, 1));
     }
   }
   return {

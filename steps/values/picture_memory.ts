@@ -16,29 +16,32 @@ export interface PlannedPictures {
   readonly ownBytes: number;
 }
 
+/** Pictures that are made together. */
+export interface PlannedBatch {
+  readonly stack: readonly PlannedStackedNetwork[];
+  /** See `promptLayout`. */
+  readonly layout: PromptLayout;
+}
+
 /**
  * Plans what a `PictureSampler` does that samples `batch` pictures with each stack of networks.
  *
- * @param layouts What its prompts need, see `promptLayout`.
  * The bases stay on the device, the VAE's encoder as well; stacks take turns with one pool of slots, the VAE has its own.
  */
 export function planPictures(
   bases: OpenedBases,
   options: PictureOptions,
-  stacks: readonly (readonly PlannedStackedNetwork[])[],
+  batches: readonly PlannedBatch[],
   batch: number,
-  layouts: readonly PromptLayout[] = [{ tokenRows: 1 }],
 ): PlannedPictures {
   const planner = new PictureStacks(bases.network1, options);
-  const distinct = new Map(
-    stacks.flatMap((stack) => layouts.map((layout) => [stackKey(stack, batch, layout), { stack, layout }] as const)),
-  );
+  const distinct = new Map(batches.map((each) => [stackKey(each.stack, batch, each.layout), each]));
   const sampling = [...distinct.values()].flatMap(({ stack, layout }) => {
     const { encode, start, step } = planSampling(bases.network1, planner.sampling(stack, batch, layout));
     return [encode, start, step];
   });
   const { model, weights } = buildVae(bases.network1.checkpoint);
-  const { height, width } = planner.sampling([], batch, layouts[0]);
+  const { height, width } = planner.sampling([], batch, { tokenRows: 1 });
   const together = decodedTogether(model, { height, width }), sizes = new Set([Math.min(together, batch)]);
   if (batch > together && batch % together) sizes.add(batch % together);
   const decoding = [...sizes].map((count) => planDecoding(model, { height, width }, { batch: count }).program);

@@ -1,7 +1,8 @@
-import { deepEqual, ok } from "node:assert/strict";
+import { deepEqual, equal, ok } from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { flagsByName } from "../../cli/flags/table.ts";
+import { runCommandLine } from "../../cli/main.ts";
 import { idleFlags, idleNotes } from "../../cli/recipe/idle_flags.ts";
 import { inNewFolder } from "../steps/small_training.ts";
 import { settingsOfLine } from "./parse_line.ts";
@@ -230,3 +231,22 @@ Deno.test("a note names the flag and the reason", () =>
     );
     deepEqual(await notesOf(...pair, "--debug_dataset", "--seed=3", "--huber_c=2"), []);
   }));
+
+Deno.test("a note says that no state is saved while network 1 is pretrained, where that is so", async () => {
+  const shown: string[] = [], { log, error } = console;
+  const isTold = async (...line: string[]) => {
+    shown.length = 0;
+    await runCommandLine(["train", ...line, "--save_state", "--print_recipe"]);
+    return shown.includes("Note: --save_state saves none while network 1 is pretrained: a state is of both networks");
+  };
+  Object.assign(console, { log() {}, error: (text: string) => void shown.push(text) });
+  try {
+    equal(await isTold(...pair, "--freeze_network_1"), true);
+    equal(await isTold(...pair, "--semi_freeze_network_1"), true);
+    equal(await isTold(...pair, "--freeze_network_1", "--network_weights=a"), false);
+    equal(await isTold(...pair), false);
+    equal(await isTold(...alone), false);
+  } finally {
+    Object.assign(console, { log, error });
+  }
+});

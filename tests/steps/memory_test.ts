@@ -1,40 +1,9 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { CompiledProgram, Device } from "../../engine/mod.ts";
 import * as d from "../../mod.ts";
+import { Meter } from "./meter.ts";
 import { copyPictures, inNewFolder, runRecorded, smallData } from "./small_training.ts";
-
-/** Looks at a run's device: the most bytes that a step's reports saw on it, less what kernels' sizes take on a CPU adapter. */
-class Meter {
-  readonly peaks = new Map<string, number>();
-  private device: Device | null = null;
-  private programs: CompiledProgram[] = [];
-
-  /** A step that gets hold of the device. */
-  readonly step = d.defineStep({
-    name: "meter",
-    version: 1,
-    needs: { bases: d.things.bases },
-    run: ({ bases: { device } }) => {
-      const compile = device.compile.bind(device);
-      device.compile = async (...given) => {
-        const compiled = await compile(...given);
-        this.programs.push(compiled);
-        return compiled;
-      };
-      this.device = device;
-    },
-  });
-
-  readonly onEvent = (event: d.RunEvent): void => {
-    if (event.type === "step-started") this.programs = [];
-    if (event.type !== "progress" && event.type !== "artifact" || !this.device) return;
-    const sizes = this.programs.reduce((sum, program) => sum + program.sizesBytes, 0);
-    const bytes = this.device.statistics.bytes - sizes;
-    this.peaks.set(event.step, Math.max(bytes, this.peaks.get(event.step) ?? 0));
-  };
-}
 
 Deno.test("describe() says how many bytes caching and training take on the device, with short batches, micro-batches and a frozen network", () =>
   inNewFolder(async (folder) => {
@@ -98,8 +67,9 @@ Deno.test("describe() counts the VAE that stays on the device where pictures are
     equal(meter.peaks.get("pretrain network 1"), planned);
   }));
 
-Deno.test("describe() says how many bytes sampling takes on the device, with stacks of networks that take turns", () =>
+Deno.test("describe() says how many bytes sampling takes on the device, with stacks of networks that take turns, and a long prompt with weights", () =>
   inNewFolder(async (folder) => {
+    const long = `({row}:1.2)${", a red hat".repeat(30)}`;
     const meter = new Meter(), { network1, network2 } = d.things, training = { rank: 4, steps: 1, learningRate: 1e-3 };
     const recipe = d.pipeline("sampled")
       .use(d.loadBases({ network1: "toy" }))
@@ -112,7 +82,7 @@ Deno.test("describe() says how many bytes sampling takes on the device, with sta
         columns: [
           { name: "one", prompt: "{row}", networks: ["network1"] },
           { name: "two", prompt: "{row}", networks: ["network2"], multiplier: 0.5 },
-          { name: "both", prompt: "{row}", networks: ["network1", "network2"] },
+          { name: "both", prompt: long, networks: ["network1", "network2"] },
         ],
         rows: Array.from({ length: 9 }, (_, seed) => ({ text: "a person", seed })),
         width: 128,

@@ -6,6 +6,7 @@ import sharp from "sharp";
 import { writeSafetensors } from "../../formats/safetensors.ts";
 import * as d from "../../mod.ts";
 import { toyTensors } from "../models/checkpoint_files.ts";
+import { Meter } from "./meter.ts";
 import { inNewFolder, runRecorded, smallData } from "./small_training.ts";
 
 const { network1, network2 } = d.things;
@@ -61,22 +62,28 @@ Deno.test("pictures are made while training, with each network and with both, as
     ok(Buffer.compare(await pixels("mine", "000002_01_5"), await pixels("mine", "000004_01_5")) !== 0);
   }));
 
-/** Pictures of networks whose training changes nothing that can be seen, by the names they begin with. */
+/**
+ * Pictures of networks whose training changes nothing that can be seen, by the names they begin with. Sees to it that they take the memory on the device
+ * that was planned, to the byte.
+ */
 async function picturesOf(
   folder: string,
   bases: { readonly network1: string; readonly network2?: string },
   options: Partial<d.TrainBothOptions>,
 ): Promise<Map<string, Uint8Array>> {
-  const prompts = join(folder, "prompts.txt");
+  const prompts = join(folder, "prompts.txt"), meter = new Meter();
   await writeFile(prompts, "a sks person --w 64 --h 64 --s 2 --d 5 --ss euler\n");
   const samples = { folder, prompts, everySteps: 1, names: { network1: "mine" } };
   const made = d.pipeline("still")
     .use(d.loadBases(bases))
     .use(d.readDreambooth({ ...await smallData(folder), resolution: 64, batchSize: 1 }))
+    .use(meter.step)
     .use(d.cacheLatents())
     .use(d.trainBoth({ rank: 2, steps: 1, learningRate: 1e-20, samples, ...options }));
-  const { error } = await runRecorded(made, { folder: join(folder, "run") });
+  const planned = (await made.describe()).steps.find(({ name }) => name === "train both networks")!;
+  const { error } = await runRecorded(made, { folder: join(folder, "run"), onEvent: meter.onEvent });
   equal(error, null);
+  equal(meter.peaks.get(planned.name), planned.figures.peakGpuBytes);
   const pictures = new Map<string, Uint8Array>();
   for (const name of await readdir(join(folder, "sample"))) {
     const pixels = await sharp(join(folder, "sample", name)).raw().toBuffer();
@@ -130,7 +137,7 @@ Deno.test("a frozen network is pictured too", () =>
     deepEqual(names, ["2_T_000001_00_5.png", "T_000001_00_5.png", "stack_T_000001_00_5.png"]);
   }));
 
-Deno.test("network 2 alone is pictured on its own base, both networks on network 1's", () =>
+Deno.test("network 2 alone is pictured on its own base, both networks on network 1's, in the memory that was planned for two bases", () =>
   inNewFolder(async (folder) => {
     const other = join(folder, "other"),
       unet = (await toyTensors("unet")).map(({ bytes, ...tensor }) => {

@@ -72,5 +72,5 @@ export async function samplingBytes(
 ): Promise<number> {
   const base: BaseModel = await openStableDiffusion({ precision }), network = { options: { rank } };
   const bases = { network1: base, network2: base }, stack = [{ network }, { network }];
-  return planPictures(bases, { width: pixels, height: pixels }, [stack], 1).peakBytes;
+  return planPictures(bases, { width: pixels, height: pixels }, [{ stack, layout: { tokenRows: 1 } }], 1).peakBytes;
 }
