@@ -54,7 +54,7 @@ export interface PromptLayout {
 export interface SamplingOptions extends PromptLayout {
   readonly sampler: SamplerName;
   readonly steps: number;
-  /** Classifier-free guidance: 1 turns it off. Ho and Salimans 2022, https://arxiv.org/abs/2207.12598 */
+  /** Classifier-free guidance: 1 and less turn it off, as in diffusers. Ho and Salimans 2022, https://arxiv.org/abs/2207.12598 */
   readonly guidance: number;
   /** What the UNet with its adapters predicts; as the base's schedule says when left out. */
   readonly predictionType?: PredictionType;
@@ -90,8 +90,8 @@ export interface PlannedSampling {
  * @throws {RangeError} If the sampler does not take the number of steps.
  */
 export function planSampling(base: SampledModel, options: SamplingOptions): PlannedSampling {
-  const { batch, height, width, tokenRows, guidance } = options;
-  const guided = guidance !== 1, passes = guided ? 2 * batch : batch;
+  const { batch, height, width, tokenRows } = options;
+  const guided = isGuided(options), passes = guided ? 2 * batch : batch;
   const places = planSampler(options.sampler, scheduleOf(base, options), options).memory;
   const picture = [batch, height, width, 4], rows = [1 + places, 1, 1, 1, 1];
   const state = new Variable("sampled latents", { shape: [1 + places, ...picture], dtype: "f32" });
@@ -183,7 +183,7 @@ export class CompiledSampler {
     request: SamplingRequest,
     { signal }: { signal?: AbortSignal | undefined } = {},
   ): Promise<Float32Array[]> {
-    const { batch, guidance, sampler, steps, hasTokenWeights } = this.options, guided = guidance !== 1;
+    const { batch, guidance, sampler, steps, hasTokenWeights } = this.options, guided = isGuided(this.options);
     const { promptWeights = [], negativeWeights = [], ...rest } = request;
     for (const [name, list] of Object.entries(hasTokenWeights ? { ...rest, promptWeights, negativeWeights } : rest)) {
       if (list.length !== batch) {
@@ -227,6 +227,11 @@ export class CompiledSampler {
     for (const program of [this.encode, this.start, this.step]) this.device.release(program);
     this.device.free([this.state, this.context]);
   }
+}
+
+/** Whether the negative prompt counts. */
+function isGuided({ guidance }: SamplingOptions): boolean {
+  return guidance > 1;
 }
 
 /** The base's noise, with what is predicted in it. */

@@ -107,12 +107,12 @@ export function sample<const Networks extends NetworkThings>(options: SampleOpti
       // Typed one by one where the step is made, as in run().
       const known = values as unknown as Readonly<Record<string, PlannedNetwork>> & { readonly bases: OpenedBases };
       const tokenizer = await openTokenizer(known.bases.network1), { rows, negativePrompt = "" } = options;
-      const prompted = columns.map(({ name, prompt, networks, multiplier = 1 }) => {
-        return { name, prompt, networks, multiplier, prompts: rows.map(({ text }) => rowPrompt(prompt, text)) };
+      const prompted = columns.map(({ name, prompt, networks }) => {
+        return { name, prompt, networks, prompts: rows.map(({ text }) => rowPrompt(prompt, text)) };
       });
-      const batches = prompted.map(({ networks, multiplier, prompts }) => ({
+      const batches = columns.map(({ networks, multiplier = 1 }, at) => ({
         stack: networks.map((name) => ({ network: known[name], multiplier })),
-        layout: promptLayout(tokenizer, [negativePrompt, ...prompts]),
+        layout: promptLayout(tokenizer, [negativePrompt, ...prompted[at].prompts]),
       }));
       const { programs, peakBytes } = planPictures(known.bases, options, batches, rows.length);
       const { width, height } = options;

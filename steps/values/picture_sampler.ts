@@ -25,7 +25,7 @@ export interface PictureOptions {
    * twice as long for each.
    */
   readonly steps?: number;
-  /** 7.5 when left out, as sd-scripts. */
+  /** 7.5 when left out, as sd-scripts; at 1 and below the negative prompt does not count. */
   readonly guidance?: number;
   readonly negativePrompt?: string;
   /** What the networks were trained to predict, see `vParameterization`; as the base's noise schedule says when left out. */

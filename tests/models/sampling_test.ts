@@ -71,6 +71,15 @@ Deno.test("CompiledSampler takes every sampler's steps on the device, memory and
   }
 });
 
+Deno.test("at a guidance of 1 and below the model is asked for the prompt alone, as in diffusers' pipelines", () => {
+  const options = { sampler: "ddim", steps, width: 8, height: 8, batch: 2, tokenRows: 1, adapters: [] } as const;
+  const rows = [-1, 0, 0.5, 1, 1.5, 7.5].map((guidance) => {
+    const { encode, step } = planSampling(linear, { ...options, guidance });
+    return [encode.inputs.get("ids")!.type.shape[0], step.inputs.get("timesteps")!.type.shape[0]];
+  });
+  deepEqual(rows, [[2, 2], [2, 2], [2, 2], [2, 2], [4, 4], [4, 4]]);
+});
+
 Deno.test("planned memory counts what a sampler keeps: PNDM has five times the latents more than DDIM", () => {
   const latents = 2 * 64 * 64 * 4 * 4;
   const planned = (sampler: typeof samplerNames[number]) => {
