@@ -57,7 +57,7 @@ export interface RunSummary {
   readonly trainings: readonly string[];
   /** The step at work, in a line. */
   readonly now: string;
-  /** What was asked of it, and is not yet seen. */
+  /** What it was asked for, and has not come to. */
   readonly asked: string | null;
 }
 
@@ -88,6 +88,8 @@ export class RunStory {
   startedAt = 0;
   changedAt = 0;
   isPaused = false;
+  /** What the run was asked for and has not come to; null for nothing. */
+  asked: string | null = null;
   /** How the last start ended; null while nothing says that it has. */
   end: "finished" | "stopped" | "failed" | null = null;
   steps: StepView[] = [];
@@ -106,6 +108,7 @@ export class RunStory {
         this.startedAt = line.time;
         this.end = null;
         this.isPaused = false;
+        this.asked = null;
         this.steps = line.steps.map((name) => ({ name, state: "waiting" }));
         break;
       case "run-finished":
@@ -144,12 +147,17 @@ export class RunStory {
       case "step-damaged":
         this.say(line.time, "warning", `${line.step}: ${line.problem}`);
         break;
+      case "asked":
+        this.asked = line.wish === "resume" ? null : line.wish;
+        break;
       case "saved":
+        if (this.asked === "save") this.asked = null;
         this.say(line.time, "note", `${line.step}: saved ${line.paths.join(", ") || "a checkpoint"}`);
         break;
       case "paused":
       case "resumed":
         this.isPaused = line.type === "paused";
+        this.asked = null;
         this.say(line.time, "note", `${line.step}: ${line.type}`);
         break;
       case "step-unchanged":

@@ -94,13 +94,13 @@ export class Runs {
   /**
    * Passes a wish on to a run.
    *
-   * @throws {WishRefused} If the run does not work, or has not seen the last wish yet.
+   * @throws {WishRefused} If the run does not work, or has not come to the last wish yet.
    */
   async ask(id: string, wish: Wish): Promise<void> {
     await this.update();
     const found = this.watched.get(id);
     if (!found || !["running", "paused"].includes(found.state)) throw new WishRefused("This run is not at work");
-    if (found.asked !== null && wish !== "stop") throw new WishRefused("The run has not seen the last wish yet");
+    if (found.asked !== null && wish !== "stop") throw new WishRefused("The run has not come to the last wish yet");
     const isPaused = found.state === "paused";
     if (isPaused !== (wish === "resume") && wish !== "stop") {
       throw new WishRefused(isPaused ? "The run is paused, and what it did is saved" : "The run is not paused");
@@ -154,7 +154,7 @@ async function bringUpToDate(watched: Watched): Promise<void> {
   // The lock is what counts: a run that was killed says nothing.
   if (end === null && await isRunning(folder)) watched.state = isPaused ? "paused" : "running";
   else watched.state = end ?? "lost";
-  watched.asked = end === null ? await waitingWish(folder, id) : null;
+  watched.asked = end === null ? await waitingWish(folder, id) ?? watched.story.asked : null;
 }
 
 /** The wish that lies in a run's folder and has not been read by it. */

@@ -19,6 +19,7 @@ export interface ControlFile {
 
 /** What a {@linkcode RunControl} tells. */
 export type ControlEvent =
+  | { readonly type: "asked"; readonly wish: Wish }
   | { readonly type: "paused" | "resumed" }
   | { readonly type: "warning"; readonly message: string };
 
@@ -48,13 +49,14 @@ export interface StepControl {
 export class RunControl implements StepControl, Disposable {
   /** Aborted by the signal that the run was given, or by the wish to stop. */
   readonly signal: AbortSignal;
-  /** Hears of waits, and of a control file that cannot be followed. */
+  /** Hears of wishes and waits, and of a control file that cannot be followed. */
   tell: (event: ControlEvent) => void = () => {};
   readonly #path: string;
   readonly #id: string;
   readonly #stop = new AbortController();
   readonly #timer: ReturnType<typeof setInterval>;
   #lastLook = -Infinity;
+  #isOutOfReach = false;
   #isPaused = false;
   #saves = false;
 
@@ -63,8 +65,8 @@ export class RunControl implements StepControl, Disposable {
     this.#path = join(folder, controlName);
     this.#id = id;
     this.signal = AbortSignal.any([...signal ? [signal] : [], this.#stop.signal]);
-    rmSync(this.#path, { force: true });
-    this.#timer = setInterval(() => this.#look(), lookEveryMs);
+    rmSync(this.#path, { force: true, recursive: true });
+    this.#timer = setInterval(() => this.#lookFromTimer(), lookEveryMs);
     Deno.unrefTimer(this.#timer);
   }
 
@@ -88,18 +90,44 @@ export class RunControl implements StepControl, Disposable {
     clearInterval(this.#timer);
   }
 
+  /** What hears of it may throw, which stops the run as it does elsewhere. */
+  #lookFromTimer(): void {
+    try {
+      this.#look();
+    } catch (error) {
+      this.#stop.abort(error);
+    }
+  }
+
+  /** Reads the control file and removes it; null where there is none. What cannot be read or removed is told once, and then left alone. */
+  #takeFile(): string | null {
+    if (this.#isOutOfReach || !existsSync(this.#path)) return null;
+    try {
+      const text = readFileSync(this.#path, "utf8");
+      rmSync(this.#path);
+      return text;
+    } catch (error) {
+      this.#isOutOfReach = true;
+      const message = `${(error as Error).message}. The run goes on, and hears of no wishes any more`;
+      this.tell({ type: "warning", message });
+      return null;
+    }
+  }
+
   #look(): void {
     const now = performance.now();
     if (now - this.#lastLook < lookEveryMs) return;
     this.#lastLook = now;
-    if (!existsSync(this.#path)) return;
-    const text = readFileSync(this.#path, "utf8");
-    rmSync(this.#path, { force: true });
+    const text = this.#takeFile();
+    if (text === null) return;
     const wish = readWish(text, this.#id);
     if (wish === null) {
       const wanted = `{"run": "${this.#id}", "wish": one of ${wishes.map((wish) => `"${wish}"`).join(", ")}}`;
-      this.tell({ type: "warning", message: `${this.#path} was removed unread: it has to hold ${wanted}` });
-    } else if (wish === "stop") this.#stop.abort(new StopWish("The run was asked to stop"));
+      this.tell({ type: "warning", message: `${this.#path} was removed and not followed: it has to hold ${wanted}` });
+      return;
+    }
+    this.tell({ type: "asked", wish });
+    if (wish === "stop") this.#stop.abort(new StopWish("The run was asked to stop"));
     else if (wish === "save") this.#saves = true;
     else this.#isPaused = wish === "pause";
   }

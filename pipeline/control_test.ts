@@ -1,6 +1,6 @@
 import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { controlName, defineStep, InterruptedError, isRunning, journalName, pipeline, type RunEvent } from "./mod.ts";
@@ -77,7 +77,8 @@ Deno.test("a run that is asked to pause saves, waits without working, and goes o
       ok(rounds.count > count);
       await wish("stop");
     });
-    deepEqual(named(events, "saved", "paused", "resumed"), ["saved", "paused", "resumed"]);
+    const told = named(events, "asked", "saved", "paused", "resumed");
+    deepEqual(told, ["asked", "saved", "paused", "asked", "resumed", "asked"]);
     equal(rounds.saved.length, 1);
     ok(error instanceof InterruptedError);
   }));
@@ -116,8 +117,19 @@ Deno.test("a control file for another run, one that an earlier run left, and one
     const warnings = events.flatMap((event) => event.type === "warning" ? [event.message] : []);
     equal(warnings.length, 3);
     for (const warning of warnings) {
-      match(warning, /control\.json was removed unread: it has to hold \{"run": "[0-9a-f-]{36}"/);
+      match(warning, /control\.json was removed and not followed: it has to hold \{"run": "[0-9a-f-]{36}"/);
     }
+  }));
+
+Deno.test("a control file that cannot be read is told of once, and the run goes on", () =>
+  inNewFolder(async ({ folder }) => {
+    const { events, error } = await counted(folder, async ({ until }) => {
+      await until("run-started");
+      await mkdir(join(folder, controlName));
+      await until("warning");
+    }, { limit: 300 });
+    equal(error, null);
+    equal(named(events, "warning").length, 1);
   }));
 
 Deno.test("a stop reaches steps that never ask for wishes", () =>

@@ -1,3 +1,5 @@
+import type { Wish } from "./control.ts";
+
 /** What happens in a run, as it happens. Every event of a step names it; the others concern the whole run. */
 export type RunEvent =
   | {
@@ -48,6 +50,8 @@ export type StepEvent =
       /** What the file shows, such as a prompt. */
       readonly shows?: { readonly [name: string]: string | number };
     }
+    /** Somebody outside wants something of the run. */
+    | { readonly type: "asked"; readonly wish: Wish }
     /** All work so far is on the disk, as the user asked; files made for that are named. */
     | { readonly type: "saved"; readonly paths: readonly string[] }
     /** Waits until the user lets it go on. */

@@ -73,6 +73,8 @@ export function eventText(event: RunEvent): string {
       return `${event.step}: ${Object.entries(event.figures).map(([name, v]) => figureText(name, v)).join(", ")}`;
     case "artifact":
       return `${event.step}: made ${event.path}`;
+    case "asked":
+      return `${event.step}: asked to ${event.wish}`;
     case "saved":
       return `${event.step}: saved${event.paths.length > 0 ? ` ${event.paths.join(", ")}` : ""}`;
     case "paused":

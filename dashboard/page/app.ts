@@ -265,7 +265,9 @@ function RunHead({ run, ask, askToStop }: { run: RunDetail; ask: (wish: Wish) =>
   return html`<div class="head">
     <div>
       <h2>${name}</h2>
-      <p><${StateBadge} state=${state} /> ${recipe !== name && html`<span class="soft">${recipe}</span>`}</p>
+      <p><${StateBadge} state=${state} />${asked !== null && html`<span class="soft"> asked to ${asked}</span>`} ${
+    recipe !== name && html`<span class="soft">${recipe}</span>`
+  }</p>
     </div>
     ${
     isLive && html`<div class="controls" role="group" aria-label="Control">

@@ -286,10 +286,16 @@ Deno.test("wishes reach a run at work by its control file alone, with the token,
     equal((await status(wish(id, "pause")))[0], 204);
     deepEqual(JSON.parse(await readFile(control, "utf8")), { run: "this start", wish: "pause" });
     equal((await json<RunDetail>(`/api/runs/${id}`)).asked, "pause");
-    deepEqual(await status(wish(id, "save")), [409, "The run has not seen the last wish yet"]);
+    deepEqual(await status(wish(id, "save")), [409, "The run has not come to the last wish yet"]);
     equal((await status(wish(id, "stop")))[0], 204);
     deepEqual(JSON.parse(await readFile(control, "utf8")), { run: "this start", wish: "stop" });
     await Deno.remove(control);
+    await appendFile(
+      join(run, "journal.jsonl"),
+      linesText([{ time: 1001, type: "asked", wish: "pause", ...training }]),
+    );
+    equal((await json<RunDetail>(`/api/runs/${id}`)).asked, "pause");
+    equal((await status(wish(id, "save")))[0], 409);
     await appendFile(join(run, "journal.jsonl"), linesText([{ time: 1001, type: "paused", ...training }]));
     equal((await json<RunDetail>(`/api/runs/${id}`)).state, "paused");
     equal((await status(wish(id, "save")))[0], 409);

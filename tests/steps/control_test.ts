@@ -66,6 +66,15 @@ Deno.test("a training that is asked to save writes its files, and one that is ki
     await output;
     const again = await runRecorded(await recipe(two), { folder: run });
     equal(again.error, null);
+    // Those of the steps before the kill as well, from the checkpoint.
+    deepEqual(again.events.flatMap((event) => event.type === "figures" ? [event.figures.step] : []), [
+      1,
+      2,
+      3,
+      4,
+      5,
+      6,
+    ]);
     ok(again.events.some((event) => event.type === "step-started" && event.resumes));
     for (const name of ["network1", "network2"]) {
       const [a, b] = await Promise.all(
