@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { deepEqual, equal, match } from "node:assert/strict";
+import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -67,27 +67,33 @@ async function checkSweep(folder: string): Promise<void> {
   const id = submitted.trim();
   console.log(`array ${id} of 3 runs is submitted`);
 
-  const isTraining = async (task: number) =>
-    existsSync(output(id, task)) &&
-    /network 1: 1?\d\d? of|network 1: made/.test(await readFile(output(id, task), "utf8"));
-  await waitFor("the first run's training", 60, () => isTraining(0));
-  // By its own number: Slurm 22.05 sends a signal to <array>_<task>, and says that it could not, while other tasks wait.
+  const codesOf = async (name: string) => {
+    const found = JSON.parse(await readFile(join(work, "out/runs", name, "attempts.json"), "utf8"));
+    return found.map(({ code }: { code?: number }) => code ?? null);
+  };
+  const training = (task: number) =>
+    waitFor(`training of ${names[task]}`, 60, async () => {
+      if (!existsSync(output(id, task))) return false;
+      const printed = await readFile(output(id, task), "utf8");
+      ok(!/network 1: done in/.test(printed), `${names[task]} was too fast to be stopped`);
+      return printed.includes("pretrain network 1: made");
+    });
   const running = async () => (await slurm.call("squeue", "-h", "-t", "R", "-o", "%A")).trim();
-  await slurm.call("scancel", "--signal=USR2", "--batch", await running());
+  await training(0);
+  // The scancel of 22.05 says that the job cannot be altered, and repeats the signal, though the first one has arrived.
+  const telling = slurm.begin("scancel", "--signal=USR2", "--batch", await running());
+  await waitFor("the first run's end", 60, async () => (await codesOf(names[0]))[0] === 75);
+  await telling.end();
   console.log("the first run was told by SIGUSR2 while it trained");
-  await waitFor("the second run's training", 60, () => isTraining(1));
+  await training(1);
   await slurm.call("scontrol", "requeue", `${id}_1`);
   console.log("the second run was taken off and queued again while it trained");
-  await waitFor("the third run's training", 60, () => isTraining(2));
-  await slurm.call("scancel", await running());
+  await training(2);
+  await slurm.call("scancel", `${id}_2`);
   console.log("the third run was cancelled while it trained");
   await waitFor("the end of the queue", 180, async () => (await slurm.call("squeue", "-h")).trim() === "");
 
-  const codes = async () =>
-    await Promise.all(names.map(async (name) => {
-      const found = JSON.parse(await readFile(join(work, "out/runs", name, "attempts.json"), "utf8"));
-      return found.map(({ code }: { code?: number }) => code ?? null);
-    }));
+  const codes = () => Promise.all(names.map(codesOf));
   console.log(`exit codes: ${JSON.stringify(await codes())}`);
   deepEqual(await codes(), [[75, 0], [75, 0], [75]]);
   for (const task of [0, 1]) match(await readFile(output(id, task), "utf8"), /pretrain network 1: goes on/);

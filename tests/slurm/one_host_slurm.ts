@@ -117,18 +117,26 @@ export class OneHostSlurm implements AsyncDisposable {
     return printed;
   }
 
+  /** Begins a command of Slurm's that may not end by itself. */
+  begin(command: typeof commands[number], ...args: string[]): { end(): Promise<void> } {
+    const child = new Deno.Command(pathOf(command), { args, env: this.env, stdout: "null", stderr: "null" }).spawn();
+    return { end: () => ended(child) };
+  }
+
   /** Ends the daemons. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const child of this.#children.toReversed()) {
-      try {
-        child.kill("SIGTERM");
-      } catch (error) {
-        // One that has ended by itself.
-        if (!(error instanceof TypeError)) throw error;
-      }
-      await child.status;
-    }
+    for (const child of this.#children.toReversed()) await ended(child);
   }
+}
+
+async function ended(child: Deno.ChildProcess): Promise<void> {
+  try {
+    child.kill("SIGTERM");
+  } catch (error) {
+    // One that has ended by itself.
+    if (!(error instanceof TypeError)) throw error;
+  }
+  await child.status;
 }
 
 /** Waits until something holds, looking five times a second. */
