@@ -15,6 +15,7 @@ function counting(rounds: { count: number; saved: number[] }, limit = Infinity) 
       for (rounds.count = 0; rounds.count < limit; rounds.count++) {
         await delay(5);
         run.signal.throwIfAborted();
+        run.progress({ done: rounds.count, total: 1000, unit: "rounds" });
         const wish = run.control.wish();
         if (wish === null) continue;
         rounds.saved.push(rounds.count);
@@ -81,6 +82,12 @@ Deno.test("a run that is asked to pause saves, waits without working, and goes o
     deepEqual(told, ["asked", "saved", "paused", "asked", "resumed", "asked"]);
     equal(rounds.saved.length, 1);
     ok(error instanceof InterruptedError);
+    const resumed = events.findIndex(({ type }) => type === "resumed");
+    const paces = (from: number, to?: number) =>
+      events.slice(from, to).flatMap((event) => event.type === "progress" ? [event.secondsEach] : []);
+    // Waiting does not count: the pace is measured anew.
+    ok(paces(0, resumed).at(-1)! > 0);
+    equal(paces(resumed)[0], undefined);
   }));
 
 Deno.test("a wish to save is fulfilled once, and the run goes on to its end", () =>
@@ -176,7 +183,7 @@ Deno.test("the journal tells what happened, a line for each event, and a run tha
     await counted(folder, async () => {}, { limit: 1 });
     const path = join(folder, journalName), first = await readFile(path, "utf8");
     const types = (text: string) => text.trimEnd().split("\n").map((line) => JSON.parse(line).type);
-    deepEqual(types(first), ["run-started", "step-started", "step-finished", "run-finished"]);
+    deepEqual(types(first), ["run-started", "step-started", "progress", "step-finished", "run-finished"]);
     await writeFile(path, first + '{"time":1,"ty');
     await counted(folder, async () => {}, { limit: 1 });
     const second = (await readFile(path, "utf8")).slice(first.length);

@@ -361,7 +361,14 @@ class Run {
         else artifacts.push(resolve(path));
         this.#emit(state, { type: "artifact", path, ...(shows === undefined ? {} : { shows }) });
       },
-      control: this.#control,
+      control: {
+        wish: () => this.#control.wish(),
+        whilePaused: async () => {
+          await this.#control.whilePaused();
+          // Waiting is no part of the pace.
+          pace = new Pace();
+        },
+      },
       saved: (paths) => this.#emit(state, { type: "saved", paths }),
       machine: (facts) => this.#recorder.noteMachine(facts),
       warn: (message) => this.#emit(state, { type: "warning", message }),
