@@ -166,8 +166,8 @@ function heatMap(
         type: "nominal",
         sort: own,
         title: shown.length > 1 && at > 0 ? title.slice(title.indexOf(":") + 2) : title,
-        // One height, so that titles stand on one line.
-        axis: { labelAngle: -90, ticks: false, domain: false, minExtent: 46, maxExtent: 46 },
+        // One height, so that titles of several stand on one line.
+        axis: { labelAngle: -90, ticks: false, domain: false, ...shown.length > 1 ? { minExtent: 46 } : {} },
       } as const;
       const y = {
         field: "kind",

@@ -1,4 +1,5 @@
 import { deepEqual, doesNotMatch, equal, match, ok } from "node:assert/strict";
+import { weightInterference } from "../lora_tools/measure.ts";
 import { exampleReport } from "./example_report.ts";
 import type { Report } from "./report.ts";
 import { reportHtml } from "./report_html.ts";
@@ -56,6 +57,22 @@ Deno.test("reportHtml() escapes every text of the report", async () => {
       ) => [name === "settings" || name === "versions" ? evil + key : key, poison(item, key)]),
     );
   }
+});
+
+Deno.test("reportHtml() shows how the weights of both networks interfere, with a map for each figure", async () => {
+  const overlap = { overlap: 0.25, largestCosine: 0.5, byChance: 0.1 };
+  const compared = weightInterference([{
+    ...{ name: "lora_unet_mid_block_attentions_0_proj_in", ranks: [1, 1], rows: overlap, columns: overlap },
+    ...{ cosine: 0.5, norms: [2, 4], foreign: [1, 3] },
+  }]);
+  const text = await reportHtml({ ...exampleReport, interference: { networks: ["<one>", "two"], ...compared } }, png);
+  match(text, /1 is &lt;one&gt;, 2 is two, each at a strength of 1/);
+  match(text, /unet<\/th><td class="number">1<\/td><td class="number">0\.250</);
+  match(text, /<h3>Overlap of what they read \(row spaces\): UNet<\/h3>/);
+  // ‖ΔW₂V₁‖ / ‖ΔW₁‖ = 1/2, the other way 3/4.
+  match(text, />\.50<\/text>/);
+  match(text, />\.75<\/text>/);
+  equal(text.match(/<h3>[^<]*: UNet<\/h3>/g)?.length, 4);
 });
 
 Deno.test("reportHtml() leaves out sections that have nothing to show", async () => {
