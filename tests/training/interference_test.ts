@@ -83,27 +83,31 @@ Deno.test("crosstalk on data of a network with its copy is 1, with its threefold
   deepEqual(await crosstalk(), [0, null]);
 });
 
-Deno.test("the networks only look on: a module's answer is to the base's own input, whatever the modules before it do", async () => {
-  const [one, two] = ([1, 2] as const).map((number) => tinyNetwork(base, number, { learningRate: 1 }));
-  for (const network of [one, two]) uploadByRule(device, network);
-  const given = { ...request, base, network1: one.lora, network2: two.lora };
-  const before = await measureResponses(device, given);
-  equal(before.length, one.lora.modules.length);
-  // All but the last module of each part a hundred times as strong.
-  const last = ["text_encoder", "unet"].map((part) => one.lora.modules.findLast((each) => each.part === part)!.name);
-  const modules = one.lora.unflatten(await device.download(one.lora.weights) as Float32Array);
-  device.upload(
-    one.lora.weights,
-    one.lora.flatten((module) => {
-      const { down, up } = modules.get(module)!;
-      return { down, up: last.includes(module.name) ? up : up.map((value) => 100 * value) };
-    }),
-  );
-  for (const [at, module] of (await measureResponses(device, given)).entries()) {
-    const factor = last.includes(module.name) ? 1 : 100;
-    near(module.own[0], factor * before[at].own[0], 1e-5);
-    near(module.foreign[0], before[at].foreign[0], 1e-5);
+Deno.test("the networks only look on: a module's input is the base's own, whatever the modules before it do", async () => {
+  const second: LayerInfo = { ...layer, path: "up_blocks.1.attentions.0.proj_in" };
+  const twoLayers: TrainableBase = {
+    ...oneLayer,
+    denoise: (sample, _timesteps, _context, { adapters }) => {
+      const middle = adapters(layer)?.(sample, sample) ?? sample;
+      return adapters(second)?.(middle, middle) ?? middle;
+    },
+  };
+  const [network1, network2] = [1, 2].map((k) => new LoraNetwork(`two ${k}`, { unet: [layer, second] }, { rank: 1 }));
+  for (const lora of [network1, network2]) {
+    const down = Float32Array.of(1, 2, 0, -1);
+    // The first module is a hundred times as strong: it would drown the second one's input.
+    device.upload(
+      lora.weights,
+      lora.flatten(({ name }) => ({ down, up: new Float32Array(4).fill(name === hooks.unet ? 100 : 1) })),
+    );
   }
+  const found = await measureResponses(device, { ...request, base: twoLayers, network1, network2 });
+  const x = [...inputs(own[0][0], 151, 0), ...inputs(own[0][1], 151, 1)].flat();
+  const norm = 2 * Math.hypot(...x.map((cell) => dot(cell, [1, 2, 0, -1])));
+  deepEqual(found.map(({ name }) => name), [hooks.unet, "lora_unet_up_blocks_1_attentions_0_proj_in"]);
+  near(found[0].own[0], 100 * norm);
+  near(found[1].own[0], norm);
+  near(found[1].foreign[0], norm);
 });
 
 Deno.test("the UNet's term and divergence are those of each network's hidden layer on its own data, in pairs", async () => {
