@@ -4,7 +4,15 @@ import { defineStep, durationText, hashJson } from "../pipeline/mod.ts";
 import { measureAdditivity, traceAdditivity } from "../training/additivity.ts";
 import { planBatchFigures } from "../training/batch_figures.ts";
 import type { BatchShape } from "../training/denoising.ts";
-import { hasHooks, measureHooks, measureResponses, traceHooks, traceResponses } from "../training/interference.ts";
+import type { PackedFigures } from "../training/packed_figures.ts";
+import {
+  hasHooks,
+  hookPairs,
+  measureHooks,
+  measureResponses,
+  traceHooks,
+  traceResponses,
+} from "../training/interference.ts";
 import { compareModules } from "./lora_tools/measure.ts";
 import { networkModules } from "./outputs/lora_files.ts";
 import { bases, interference, network1, network2, probes } from "./things.ts";
@@ -110,27 +118,25 @@ function planInterference(
 ) {
   const [network1, network2] = networks.map(({ options }, k) => buildNetwork(`network ${k + 1}`, base, options));
   const own = [probes.network1, probes.network2].map(plannedShapes), of = { base, network1, network2 };
-  const pairs = Math.max(own[0].length, own[1].length), hooked = hasHooks(of);
-  const [one, two] = own.map((shapes) => distinct(shapes));
-  const figures = (trace: (shapes: readonly BatchShape[]) => ReturnType<typeof traceHooks>, shapes: BatchShape[][]) =>
+  const pairs = hasHooks(of) ? hookPairs(own[0], own[1]) : [], each = distinct(own.flat().map((shape) => [shape]));
+  const figures = (trace: (shapes: readonly BatchShape[]) => PackedFigures, shapes: readonly BatchShape[][]) =>
     shapes.map((each) => planBatchFigures({ trace }, each));
-  const each = distinct([...one, ...two]).map((shape) => [shape]);
   const programs: Program[] = [
     ...figures(([shape]) => traceResponses(of, shape), each),
-    ...hooked ? figures((both) => traceHooks(of, both), one.flatMap((a) => two.map((b) => [a, b]))) : [],
+    ...figures((both) => traceHooks(of, both), distinct(pairs)),
     ...figures(([shape]) => traceAdditivity(of, shape), each),
   ];
   const resident = [...new Set([base, other])].flatMap(({ variables }) => variables);
   const { parameterCount, options } = base, built = networks.map((network) => network.options);
   return {
     programs,
-    batches: own.flat().length * (1 + prompts) + (hooked ? pairs : 0),
+    batches: own.flat().length * (1 + prompts) + pairs.length,
     // One program at a time is on the device.
     peakGpuBytes: Math.max(...programs.map((program) => pooledBytes([program], resident))),
     key: hashJson(["interference", parameterCount, JSON.stringify([options, built, own, prompts])]),
   };
 }
 
-function distinct(shapes: readonly BatchShape[]): BatchShape[] {
-  return [...new Map(shapes.map((shape) => [JSON.stringify(shape), shape])).values()];
+function distinct(shapes: readonly BatchShape[][]): BatchShape[][] {
+  return [...new Map(shapes.map((each) => [JSON.stringify(each), each])).values()];
 }

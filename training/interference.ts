@@ -129,6 +129,12 @@ export async function measureResponses(device: Device, given: InterferenceReques
   }));
 }
 
+/** What is measured together at the hooks: the first of each, and so on; the shorter list again from its start. */
+export function hookPairs<Each>(one: readonly Each[], two: readonly Each[]): Each[][] {
+  const length = one.length && two.length ? Math.max(one.length, two.length) : 0;
+  return Array.from({ length }, (_, i) => [one[i % one.length], two[i % two.length]]);
+}
+
 /**
  * Measures the method's terms at its hooks, as a mean over pairs of batches: network 1's first with network 2's first and so on, those of the shorter list again from the
  * start, at the same timesteps with noise of their own. Forward alone.
@@ -140,10 +146,7 @@ export async function measureHooks(device: Device, given: InterferenceRequest): 
   checkOwn(given);
   const [one, two] = given.own,
     names = ["textRest", "textDiagonal", "unet", "textDivergence", "unetDivergence"] as const;
-  const pairs = Array.from(
-    { length: Math.max(one.length, two.length) },
-    (_, i) => [one[i % one.length], two[i % two.length]],
-  );
+  const pairs = hookPairs(one, two);
   const rows = hasHooks(given)
     ? await batchFigures(device, pairs, {
       ...given,
