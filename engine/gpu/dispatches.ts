@@ -25,21 +25,29 @@ export interface Clear {
  * lies in the same buffers; what is left is joined as far as that compiles fast.
  */
 export function dispatchesOf(program: Program, target: KernelTarget): (Dispatch | Clear)[] {
-  const made: (Dispatch | Clear)[] = [], open: Dispatch[][] = [];
-  const close = () => made.push(...joined(open.splice(0).map(stacked), target).map((each) => finished(each, target)));
+  const times: (Dispatch[][] | Clear)[] = [];
+  let open: Dispatch[][] = [];
   for (const [index, step] of program.steps.entries()) {
-    if (step.kind !== "node" || !step.beside) close();
     if (step.kind === "clear") {
-      made.push({ clears: step.bindings[0] });
+      times.push({ clears: step.bindings[0] });
       continue;
     }
+    if (step.kind !== "node" || !step.beside) times.push(open = []);
     const single = { steps: [index], ...kernelOf(step, target), bindings: step.bindings };
     const same = open.find((parts) => fits(parts, single, target));
     if (same) same.push(single);
     else open.push([single]);
   }
-  close();
-  return made;
+  const groups = times.flatMap((time) => "clears" in time ? [] : time);
+  const texts = new Set(groups.flatMap(([{ kernel }, ...others]) => others.length > 0 ? [kernel.wgsl] : []));
+  // On a CPU adapter, which takes long to compile, a kernel that is stacked elsewhere has that text here too.
+  const isStacked = (parts: readonly Dispatch[]) => parts.length > 1 || target.cpu && texts.has(parts[0].kernel.wgsl);
+  return times.flatMap((time): (Dispatch | Clear)[] =>
+    "clears" in time
+      ? [time]
+      : joined(time.map((parts) => isStacked(parts) ? stacked(parts, target) : parts[0]), target)
+        .map((each) => finished(each, target))
+  );
 }
 
 /** How many dispatches a program is on a given adapter; planned without a GPU. */
@@ -51,16 +59,13 @@ function finished(dispatch: Dispatch, target: KernelTarget): Dispatch {
   return target.cpu ? { ...dispatch, kernel: shareSizes(dispatch.kernel) } : dispatch;
 }
 
-/** Places that are not in equal steps are chosen by nested expressions; compilers recurse into them, and 192 overflow a thread's stack. */
-const mostStacked = 32;
-
 /** Whether a step can be stacked on others. */
 function fits(parts: readonly Dispatch[], { kernel, bindings }: Dispatch, target: KernelTarget): boolean {
   const [first] = parts;
   // Some kernels take a size, such as the number of matrices in a batch, from the workgroups alone.
   return kernel.wgsl === first.kernel.wgsl &&
     kernel.workgroups.every((count, i) => count === first.kernel.workgroups[i]) &&
-    canStack(kernel) && parts.length < mostStacked &&
+    canStack(kernel) &&
     kernel.workgroups[2] * (parts.length + 1) <= target.maxWorkgroupsPerDimension &&
     bindings.every((binding, place) =>
       sameBuffer(binding.buffer, first.bindings[place].buffer) &&
@@ -82,8 +87,7 @@ function sameBuffer(a: BufferReference, b: BufferReference): boolean {
 }
 
 /** Alike steps as one dispatch. */
-function stacked(parts: readonly Dispatch[]): Dispatch {
-  if (parts.length === 1) return parts[0];
+function stacked(parts: readonly Dispatch[], target: KernelTarget): Dispatch {
   const [{ label, kernel, bindings }] = parts, sizes = elementBytes(kernel);
   const whole = bindings.map((_, place) => around(parts.map((part) => part.bindings[place])));
   const offsets = whole.map(({ offsetBytes }, place) =>
@@ -91,8 +95,8 @@ function stacked(parts: readonly Dispatch[]): Dispatch {
   );
   return {
     steps: parts.flatMap(({ steps }) => steps),
-    label: `${label} and ${parts.length - 1} beside it`,
-    kernel: stackKernel(kernel, offsets),
+    label: parts.length > 1 ? `${label} and ${parts.length - 1} beside it` : label,
+    kernel: stackKernel(kernel, offsets, target),
     bindings: whole,
   };
 }

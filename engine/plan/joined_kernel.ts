@@ -16,7 +16,7 @@ export interface JoinedKernel {
 }
 
 /** Most parts of a dispatch, and characters of their texts together: what they save must be worth the time to compile them once more. */
-const mostParts = 2, mostCharacters = 8000;
+const mostParts = 2, mostCharacters = 6500;
 /** Workgroups that may find nothing to do where parts are of different sizes; or as many as there are others. */
 const idleWorkgroups = 64;
 

@@ -1,30 +1,33 @@
-import type { Kernel } from "../graph/kernel.ts";
+import type { Kernel, KernelTarget } from "../graph/kernel.ts";
 
 /**
  * A kernel that runs several times in one dispatch, each time on other places of the same buffers: one run after another along z.
  *
  * Every buffer that runs read or write at different places is indexed from where the run's own place begins; else the kernel is as it was, so each run
- * computes what it would alone, to the bit.
+ * computes what it would alone, to the bit. For a CPU adapter all buffers are, from tables that `shareSizes` takes out: the text is the same for any number
+ * of runs at any places, one run too, and is compiled once.
  *
  * @param kernel One run's. Each module-level name of a buffer must be used for it alone, and buffers must be indexed by `name[…]`.
  * @param offsets For each binding, for each run, how many of the binding's elements (see `elementBytes`) lie before the run's place.
  */
-export function stackKernel(kernel: Kernel, offsets: readonly (readonly number[])[]): Kernel {
+export function stackKernel(kernel: Kernel, offsets: readonly (readonly number[])[], { cpu }: KernelTarget): Kernel {
   const runs = offsets[0].length, [x, y, z] = kernel.workgroups, start = kernel.wgsl.search(mainHead);
   let head = kernel.wgsl.slice(0, start);
   const [opening, parameters] = mainHead.exec(kernel.wgsl)!;
   let body = kernel.wgsl.slice(start + opening.length);
   const setup: string[] = [], declared: string[] = [];
   for (const [place, { name }] of bindingsOf(kernel).entries()) {
-    if (offsets[place].every((offset) => offset === 0)) continue;
+    const values = offsets[place], step = cpu ? null : equalStep(values);
+    if (step === 0) continue;
+    if (step === null) {
+      declared.push(`const begins_${name} = array<u32, ${runs}>(${values.map((value) => `${value}u`).join(", ")});`);
+    }
     declared.push(`var<private> begin_${name}: u32;`);
-    setup.push(`begin_${name} = ${byRun(offsets[place])};`);
+    setup.push(`begin_${name} = ${step === null ? `begins_${name}[stack_run]` : `stack_run * ${step}u`};`);
     head = indexedFrom(head, name);
     body = indexedFrom(body, name);
   }
-  const run = z === 1
-    ? "stack_group.z"
-    : Array.from({ length: runs - 1 }, (_, i) => `select(0u, 1u, stack_group.z >= ${(i + 1) * z}u)`).join(" + ");
+  const run = z === 1 ? "stack_group.z" : `stack_group.z / ${z}u`;
   const own = z === 1 ? "0u" : `stack_group.z - stack_run * ${z}u`;
   // Workgroups have one layer, so along z an invocation's place is its workgroup's.
   const renewed = [...parameters.matchAll(/@builtin\((workgroup_id|global_invocation_id)\) (\w+): vec3u/g)].map(
@@ -72,14 +75,10 @@ function bindingsOf({ wgsl }: Kernel): { name: string; type: string }[] {
   );
 }
 
-/** One of several numbers, by `stack_run`; numbers in equal steps are a product. */
-function byRun(values: readonly number[]): string {
-  const [first, second] = values, step = second - first;
-  if (first === 0 && step > 0 && values.every((value, run) => value === run * step)) return `stack_run * ${step}u`;
-  return values.slice(1).reduce(
-    (chosen, value, i) => `select(${chosen}, ${value}u, stack_run == ${i + 1}u)`,
-    `${first}u`,
-  );
+/** The step between numbers that begin at 0 and are in equal steps; null of others. */
+function equalStep(values: readonly number[]): number | null {
+  const [first, second = 0] = values;
+  return values.every((value, run) => value === first + run * second) && first === 0 ? second : null;
 }
 
 /** The text with each `name[index]` as `name[begin_name + (index)]`. */
