@@ -96,6 +96,9 @@ export const bindingAlignmentBytes = 256;
 /** Bytes that one binding can show a kernel on every adapter: WebGPU's default of `maxStorageBufferBindingSize`. */
 export const guaranteedBindingBytes = 2 ** 27;
 
+/** Bytes that one buffer can have on every adapter: WebGPU's default of `maxBufferSize`. */
+export const guaranteedBufferBytes = 2 ** 28;
+
 /**
  * A part of a flat tensor's bytes, from `offsetElements` on, read as `shape`; at no cost.
  *

@@ -1,5 +1,5 @@
-import { type Node, originOf, type Tensor, type Variable } from "../graph/tensor.ts";
-import { byteLength } from "../graph/types.ts";
+import { bindingAlignmentBytes, type Node, originOf, type Tensor, type Variable } from "../graph/tensor.ts";
+import { byteLength, type TensorType } from "../graph/types.ts";
 
 /** What has to lie in one buffer, so that one dispatch can bind it for several nodes. */
 export interface Bundles {
@@ -20,23 +20,31 @@ const mostCopiedBytes = 2 ** 24;
  * What nodes of one group make is bundled anyway.
  *
  * @param packOf The pack in which a node's result is computed in place.
+ * @param mostBytes What lies together may take.
  */
-export function findBundles(groups: readonly (readonly Node[])[], packOf: ReadonlyMap<Node, Tensor>): Bundles {
+export function findBundles(
+  groups: readonly (readonly Node[])[],
+  packOf: ReadonlyMap<Node, Tensor>,
+  mostBytes: number,
+): Bundles {
+  const fits = (all: Iterable<Tensor>) => bytesTogether([...all]) <= mostBytes;
   const inputs = new Union<Tensor>(), packs = new Union<Tensor>();
   const readers = new Map<Variable, Map<Variable, number>>();
   for (const group of groups) {
     if (group.length === 1) continue;
     for (const place of group[0].inputs.keys()) {
       const origins = [...new Set(group.flatMap(({ inputs }) => inputs[place] ? [originOf(inputs[place])] : []))];
-      if (origins.every(({ source }) => source.kind === "input")) inputs.join(origins);
-      if (origins.length !== 2 || byteLength(origins[0]) + byteLength(origins[1]) > mostCopiedBytes) continue;
+      if (origins.every(({ source }) => source.kind === "input")) inputs.join(origins, fits);
+      if (origins.length !== 2 || bytesTogether(origins) > Math.min(mostCopiedBytes, mostBytes)) continue;
       const [one, two] = origins.map(({ source }) => source.kind === "variable" ? source.variable : null);
       if (!one || !two) continue;
       const others = readers.get(one) ?? new Map<Variable, number>();
       readers.set(one, others.set(two, (others.get(two) ?? 0) + 1));
     }
     const written = group.flatMap((node) => packOf.get(node) ?? []);
-    if (written.length === group.length) packs.join(written, (all) => !writesBesideReading(groups, all, packOf));
+    if (written.length === group.length) {
+      packs.join(written, (all) => fits(all) && !writesBesideReading(groups, all, packOf));
+    }
   }
   const variables: Variable[][] = [];
   for (const [one, others] of readers) {
@@ -47,6 +55,16 @@ export function findBundles(groups: readonly (readonly Node[])[], packOf: Readon
     }
   }
   return { inputs: inputs.sets, packs: packs.sets, variables };
+}
+
+/** Bytes of tensors that lie one after another in one buffer, each where it can be bound. */
+export function bytesTogether(types: readonly TensorType[]): number {
+  return types.reduce((end, type) => aligned(end) + byteLength(type), 0);
+}
+
+/** The next place from which a buffer can be bound. */
+export function aligned(bytes: number): number {
+  return Math.ceil(bytes / bindingAlignmentBytes) * bindingAlignmentBytes;
 }
 
 /** Whether a node reads one of the packs and writes to one: no dispatch could bind the buffer that they are in. */
@@ -66,7 +84,7 @@ function writesBesideReading(
 class Union<T> {
   private readonly setOf = new Map<T, Set<T>>();
 
-  join(items: readonly T[], mayBe: (whole: ReadonlySet<T>) => boolean = () => true): void {
+  join(items: readonly T[], mayBe: (whole: ReadonlySet<T>) => boolean): void {
     const whole = new Set(items.flatMap((item) => [...this.setOf.get(item) ?? [item]]));
     if (whole.size === (this.setOf.get(items[0])?.size ?? 1) || !mayBe(whole)) return;
     for (const item of whole) this.setOf.set(item, whole);

@@ -15,8 +15,10 @@ export interface JoinedKernel {
   readonly bindings: readonly { readonly part: number; readonly place: number }[];
 }
 
-/** Most parts of a dispatch, and characters of their texts together: what they save must be worth the time to compile them once more. */
-const mostParts = 2, mostCharacters = 6500;
+/** Most parts of a dispatch. */
+const mostParts = 2;
+/** Most characters of their texts together: what they save must be worth the time to compile them once more, which CPU adapters take long for. */
+const mostCharacters = (target: KernelTarget) => target.cpu ? 6500 : 8000;
 /** Workgroups that may find nothing to do where parts are of different sizes; or as many as there are others. */
 const idleWorkgroups = 64;
 
@@ -83,7 +85,7 @@ function bindingsOf(parts: readonly KernelPart[], texts: readonly KernelText[]) 
 /** Whether the kernels can run in one dispatch, each as it would alone, and at little cost. */
 export function canJoin(parts: readonly KernelPart[], target: KernelTarget): boolean {
   const characters = parts.reduce((sum, { kernel }) => sum + kernel.wgsl.length, 0);
-  if (parts.length > mostParts || characters > mostCharacters) return false;
+  if (parts.length > mostParts || characters > mostCharacters(target)) return false;
   const texts = parts.map(({ text }) => text), [first] = texts;
   if (!texts.every((text) => text !== null)) return false;
   // Of a workgroup only one part runs, so all can have the same memory; several memories would leave room for fewer workgroups.

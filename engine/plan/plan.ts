@@ -1,5 +1,5 @@
 import {
-  bindingAlignmentBytes,
+  guaranteedBufferBytes,
   type Node,
   originOf,
   type PackPart,
@@ -7,7 +7,7 @@ import {
   type Variable,
 } from "../graph/tensor.ts";
 import { bufferBytes, byteLength, bytesPerElement, elementCount, type TensorType } from "../graph/types.ts";
-import { findBundles } from "./bundles.ts";
+import { aligned, bytesTogether, findBundles } from "./bundles.ts";
 import { collect } from "./collect.ts";
 import { fuse } from "./fuse.ts";
 import { sideBySide } from "./side_by_side.ts";
@@ -83,6 +83,8 @@ export interface PlanOptions {
    * side give the same bits as they give alone.
    */
   readonly fused?: boolean;
+  /** Most bytes that tensors laid into one buffer for a shared dispatch may take together; what every adapter's buffers hold when left out. */
+  readonly togetherBytes?: number;
 }
 
 interface Storage {
@@ -101,7 +103,8 @@ type Place = { storage: Storage | Variable; offsetBytes: number };
  *
  * @throws {TypeError} If a variable is read after an effect has overwritten it.
  */
-export function plan({ outputs: wanted = {}, effects = [], fused = true }: PlanOptions): Program {
+export function plan(options: PlanOptions): Program {
+  const { outputs: wanted = {}, effects = [], fused = true, togetherBytes = guaranteedBufferBytes } = options;
   const names = Object.keys(wanted), traced = [...Object.values(wanted), ...effects];
   const roots = fused ? fuse(traced) : traced;
   const outputs = Object.fromEntries(names.map((name, i) => [name, roots[i]]));
@@ -117,13 +120,13 @@ export function plan({ outputs: wanted = {}, effects = [], fused = true }: PlanO
   };
 
   const times = fused ? sideBySide(nodes) : nodes.map((node) => [[node]]);
-  const packOf = packsInPlace(packs, uses), bundles = findBundles(times.flat(), packOf);
+  const packOf = packsInPlace(packs, uses), bundles = findBundles(times.flat(), packOf, togetherBytes);
   /** Places for tensors one after another in one buffer, in which they live as long as the longest. */
   const placesTogether = (types: readonly TensorType[], first?: number): Place[] => {
     const offsets: number[] = [];
     let end = 0;
     for (const type of types) {
-      offsets.push(Math.ceil(end / bindingAlignmentBytes) * bindingAlignmentBytes);
+      offsets.push(aligned(end));
       end = offsets.at(-1)! + byteLength(type);
     }
     const storage = newStorage(end, first);
@@ -249,10 +252,12 @@ export function plan({ outputs: wanted = {}, effects = [], fused = true }: PlanO
   for (const sets of times) {
     const together = sets.flatMap((alike) => {
       const free = alike.length > 1 ? alike.filter((node) => !inPlace.has(node)) : [];
-      const made = free.length ? free[0].outputs.map((type) => placesTogether(free.map(() => type))) : [];
-      return alike.map((node) =>
-        draftOf(node, alike.length > 1 ? made.map((places) => places[free.indexOf(node)]) : null)
-      );
+      const made = new Map<Node, Place[]>();
+      for (const each of partsOf(free, togetherBytes)) {
+        const places = each[0].outputs.map((type) => placesTogether(each.map(() => type)));
+        each.forEach((node, i) => made.set(node, places.map((all) => all[i])));
+      }
+      return alike.map((node) => draftOf(node, alike.length > 1 ? made.get(node) ?? [] : null));
     });
     emit(...together.map((draft, index) => ({ ...draft, beside: index > 0 })));
     sets.flat().forEach(emitCopies);
@@ -297,6 +302,20 @@ export function plan({ outputs: wanted = {}, effects = [], fused = true }: PlanO
       last: storage.last,
     })),
   };
+}
+
+/** Alike nodes in parts, so that of none of their outputs those of one part take more bytes together. */
+function partsOf(nodes: readonly Node[], mostBytes: number): Node[][] {
+  const parts: Node[][] = [];
+  for (const node of nodes) {
+    const part = parts.at(-1), next = [...part ?? [], node];
+    if (
+      part && node.outputs.every((_, output) => bytesTogether(next.map(({ outputs }) => outputs[output])) <= mostBytes)
+    ) {
+      part.push(node);
+    } else parts.push([node]);
+  }
+  return parts;
 }
 
 /** The pack in which each node's result is computed: the only one that wants it. */

@@ -32,9 +32,15 @@ export function sideBySide(nodes: readonly Node[]): Node[][][] {
   // Groups at one depth do not need one another, so each can follow all that it needs.
   const order = new Set<Node[]>();
   const place = (group: Node[]) => {
-    if (order.has(group)) return;
-    for (const node of group) before.get(node)!.forEach((each) => place(groupOf.get(each)!));
-    order.add(group);
+    // A loop: ways through a graph are longer than a thread's stack is deep.
+    const open = [group];
+    while (open.length > 0) {
+      const top = open.at(-1)!;
+      const needed = new Set(top.flatMap((node) => before.get(node)!.map((each) => groupOf.get(each)!)));
+      const missing = order.has(top) ? [] : [...needed].filter((each) => !order.has(each));
+      if (missing.length > 0) open.push(...missing.reverse());
+      else order.add(open.pop()!);
+    }
   };
   for (const node of nodes) place(groupOf.get(node)!);
   return [...order].map((group) => [...Map.groupBy(group, kindOf).values()]);

@@ -65,6 +65,8 @@ interface Case {
   readonly rows: readonly [number, number];
   /** Layers in front of all lines. */
   readonly layers: number;
+  /** Most bytes that may lie together; as many as ever when left out. */
+  readonly togetherBytes: number | undefined;
 }
 
 const cases: fc.Arbitrary<Case> = fc.record({
@@ -74,6 +76,7 @@ const cases: fc.Arbitrary<Case> = fc.record({
   ),
   rows: fc.constantFrom([8, 8] as const, [16, 16] as const, [8, 16] as const),
   layers: fc.constantFrom(0, 10),
+  togetherBytes: fc.constantFrom(undefined, undefined, 512, 2048),
 });
 
 /** Two networks that do the same, or nearly, as in a training: layers by flat weights and by shared ones, gradients, updates. */
@@ -181,7 +184,10 @@ Deno.test("a plan computes what its graph does, whatever the graph, in no more d
     fc.property(cases, (each) => {
       const graph = trace(each), { outputs, effects } = graph, { feeds, memory } = draw(graph);
       const expected = copyOf(memory), wanted = runGraph(outputs, effects, feeds, expected);
-      const traced = plan({ outputs, effects, fused: false }), program = plan({ outputs, effects });
+      const traced = plan({ outputs, effects, fused: false }), { togetherBytes } = each;
+      const program = plan({ outputs, effects, togetherBytes });
+      const largest = Math.max(...program.slots), alone = Math.max(...traced.slots);
+      ok(largest <= Math.max(alone, togetherBytes ?? 2 ** 28), `a slot of ${largest} bytes, at most ${togetherBytes}`);
       for (const [name, target] of Object.entries(targets)) {
         const found = copyOf(memory), results = runProgram(program, target, feeds, found);
         for (const key of Object.keys(wanted)) {
