@@ -5,6 +5,7 @@
  */
 import { readdir, stat } from "node:fs/promises";
 import { extname, join, parse } from "node:path";
+import { SpecialFileError, statPlainFile } from "../formats/plain_file.ts";
 import { compareCodePoints } from "../formats/text_order.ts";
 import { captionExtensions, captionNames, readCaption } from "./caption.ts";
 
@@ -95,6 +96,10 @@ export async function listFolder(path: string, what: string): Promise<{ files: s
     const content = { files: [] as string[], folders: [] as string[] };
     for (const entry of entries) {
       const target = entry.isSymbolicLink() ? await followLink(join(path, entry.name)) : entry;
+      // Hidden ones are never opened.
+      if (!target.isDirectory() && !target.isFile() && !entry.name.startsWith(".")) {
+        await statPlainFile(join(path, entry.name));
+      }
       (target.isDirectory() ? content.folders : content.files).push(entry.name);
     }
     return content;
@@ -105,6 +110,8 @@ export async function listFolder(path: string, what: string): Promise<{ files: s
       ? "there is no such folder"
       : code === "ENOTDIR"
       ? "it is a file, not a folder"
+      : error instanceof SpecialFileError
+      ? `${error.path} in it is a ${error.kind}; take it away`
       : error instanceof Error
       ? error.message
       : String(error);

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join, parse } from "node:path";
+import { readPlainFile } from "../formats/plain_file.ts";
 import { JsonNumber, type JsonObject, type JsonValue, parseStrictJson } from "../formats/strict_json.ts";
 import { isImageName, listFolder } from "./image_folder.ts";
 import type { ImageSize } from "./resize.ts";
@@ -35,7 +36,7 @@ export class MetadataError extends Error {
 async function parseFile(path: string): Promise<JsonObject> {
   let text: string, value: JsonValue;
   try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(await readFile(path));
+    text = new TextDecoder("utf-8", { fatal: true }).decode(await readPlainFile(path));
   } catch (error) {
     const reason = (error as { code?: string }).code === "ENOENT"
       ? "there is no such file"

@@ -1,4 +1,5 @@
 import { type FileHandle, open } from "node:fs/promises";
+import { statPlainFile } from "./plain_file.ts";
 import { TensorFileError } from "./tensor_file.ts";
 
 /** Somewhere to read bytes from, at any place; fails rather than giving fewer. */
@@ -15,6 +16,7 @@ export interface ByteSource {
  * @throws What the file system throws where it cannot be opened.
  */
 export async function openFileSource(path: string): Promise<ByteSource> {
+  await statPlainFile(path);
   const handle = await open(path, "r");
   try {
     return new FileSource(path, handle, (await handle.stat()).size);

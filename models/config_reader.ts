@@ -1,4 +1,5 @@
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
+import { readPlainText } from "../formats/plain_file.ts";
 import { parseStrictJson } from "../formats/strict_json.ts";
 
 /** What a file of options holds, unchecked. */
@@ -31,7 +32,7 @@ export async function readConfigJson(file: string): Promise<ConfigJson> {
         `Cannot read ${file}: it has ${size} bytes, more than the ${maxFileBytes} of any configuration`,
       );
     }
-    text = await readFile(file, "utf8");
+    text = await readPlainText(file);
   } catch (error) {
     if (error instanceof RangeError) throw error;
     throw new Error(

@@ -1,5 +1,5 @@
-import { readFile } from "node:fs/promises";
 import { parse, TomlError, type TomlTable } from "smol-toml";
+import { readPlainText } from "../../formats/plain_file.ts";
 import { UsageError } from "../usage_error.ts";
 
 /**
@@ -12,7 +12,7 @@ import { UsageError } from "../usage_error.ts";
 export async function readTomlFile(path: string, what: string): Promise<{ text: string; table: TomlTable }> {
   let text: string;
   try {
-    text = await readFile(path, "utf8");
+    text = await readPlainText(path);
   } catch (error) {
     const code = (error as { code?: string }).code;
     if (code === "ENOENT") throw new UsageError(`Cannot read ${what} from ${path}: there is no such file`);

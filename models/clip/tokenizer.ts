@@ -1,5 +1,5 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { readPlainText } from "../../formats/plain_file.ts";
 import { JsonNumber, type JsonValue, parseStrictJson } from "../../formats/strict_json.ts";
 import { repairText } from "./text_repair.ts";
 
@@ -96,7 +96,7 @@ export class Tokenizer {
   static async fromFolder(folder: string): Promise<Tokenizer> {
     const vocabularyPath = join(folder, "vocab.json");
     const vocabulary = new Map<string, number>();
-    for (const [token, value] of parseObject(await readFile(vocabularyPath, "utf8"), vocabularyPath)) {
+    for (const [token, value] of parseObject(await readPlainText(vocabularyPath), vocabularyPath)) {
       const id = value instanceof JsonNumber ? value.asCount() : null;
       if (id === null) throw new SyntaxError(`Cannot read ${vocabularyPath}: the id of "${token}" is no whole number`);
       vocabulary.set(token, id);
@@ -108,7 +108,7 @@ export class Tokenizer {
     const maxLength = config.get("model_max_length");
     return new Tokenizer({
       vocabulary,
-      merges: parseMerges(await readFile(join(folder, "merges.txt"), "utf8")),
+      merges: parseMerges(await readPlainText(join(folder, "merges.txt"))),
       specialTokens: {
         bos: tokenOf("bos_token", CLIP_TOKENS.bos),
         eos: tokenOf("eos_token", CLIP_TOKENS.eos),
@@ -264,7 +264,7 @@ function parseObject(text: string, path: string): Map<string, JsonValue> {
 
 async function readOptionalObject(path: string): Promise<Map<string, JsonValue>> {
   try {
-    return parseObject(await readFile(path, "utf8"), path);
+    return parseObject(await readPlainText(path), path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return new Map();
     throw error;

@@ -1,5 +1,5 @@
-import { readFile } from "node:fs/promises";
 import { parse, TomlError } from "smol-toml";
+import { readPlainText } from "../../formats/plain_file.ts";
 import type { DatasetOptions, SubsetOptions } from "../../data/dataset_options.ts";
 import { JsonNumber, type JsonValue, parseStrictJson } from "../../formats/strict_json.ts";
 import { type CheckedConfig, ConfigChecker, type ConfigLevel, type ConfigProblem } from "./check_config.ts";
@@ -110,7 +110,7 @@ export async function readDatasetConfig(path: string, flags: DatasetFlags = {}):
   }
   let text: string;
   try {
-    text = await readFile(path, "utf8");
+    text = await readPlainText(path);
   } catch (error) {
     const isMissing = (error as { code?: string }).code === "ENOENT";
     const message = isMissing ? "there is no such file" : (error as Error).message;

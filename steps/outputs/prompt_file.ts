@@ -1,6 +1,6 @@
-import { readFile } from "node:fs/promises";
 import { extname } from "node:path";
 import { parse, TomlError } from "smol-toml";
+import { readPlainText } from "../../formats/plain_file.ts";
 import { InputError } from "../../pipeline/mod.ts";
 import { tomlLines } from "../dataset_config/toml_lines.ts";
 
@@ -71,7 +71,7 @@ const keys: Readonly<Record<string, keyof SamplePrompt>> = {
  * @throws {PromptFileError} Naming the line or place, if an option is unknown or its value is none, or there is no prompt.
  */
 export async function readPromptFile(path: string, check: PromptCheck = () => {}): Promise<SamplePrompt[]> {
-  const text = await readFile(path, "utf8").catch((error) => {
+  const text = await readPlainText(path).catch((error) => {
     throw new PromptFileError(path, "", error.code === "ENOENT" ? "there is no such file" : error.message, {
       cause: error,
     });

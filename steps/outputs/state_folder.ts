@@ -1,5 +1,6 @@
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { readPlainText, SpecialFileError } from "../../formats/plain_file.ts";
 import { writeFileAtomically } from "../../formats/atomic_file.ts";
 import { removeAtomically, removeLeftovers, writeFolderAtomically } from "../../formats/atomic_folder.ts";
 import { SafetensorsFile, writeSafetensors } from "../../formats/safetensors.ts";
@@ -93,7 +94,7 @@ export async function readState(folder: string): Promise<SavedState> {
       for (const name of names) optimizer[name] = await readTensor(tensors, `${k}.optimizer.${name}`);
       networks.push({ weights: await tensors.float32(`${k}.weights`), optimizer });
     }
-    const log: StepFigures[] = JSON.parse(await readFile(join(folder, logName), "utf8"));
+    const log: StepFigures[] = JSON.parse(await readPlainText(join(folder, logName)));
     if (!isLog(log)) throw new SyntaxError(`${logName} is no list of steps' figures`);
     return { content: { state: { step, skipped, networks }, log }, facts, from, owed };
   } catch (error) {
@@ -171,11 +172,13 @@ async function readManifest(folder: string): Promise<StateManifest> {
   const path = join(folder, manifestName);
   let manifest: unknown;
   try {
-    manifest = JSON.parse(await readFile(path, "utf8"));
+    manifest = JSON.parse(await readPlainText(path));
   } catch (error) {
     if (error instanceof SyntaxError) throw new StateError(folder, `${path} is damaged: it is no JSON`);
     const isThere = await stat(folder).then(() => true, () => false);
-    const problem = isThere
+    const problem = error instanceof SpecialFileError
+      ? error.message
+      : isThere
       ? `it has no ${manifestName}; wanted a folder that --save_state wrote, such as name-state`
       : "there is no such folder";
     throw new StateError(folder, problem, { cause: error });

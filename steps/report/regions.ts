@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readPlainText } from "../../formats/plain_file.ts";
 import type { RgbImage } from "../../data/image.ts";
 
 /** Cells per side of the grid that pictures are reduced to. */
@@ -28,7 +28,7 @@ export interface Regions {
  * @throws {RangeError} If a cell or colour is outside its range, a cell comes twice, or a region is empty.
  */
 export async function readRegions(path: string): Promise<Regions> {
-  const text = await readFile(path, "utf8");
+  const text = await readPlainText(path);
   let content: unknown;
   try {
     content = JSON.parse(text);

@@ -8,7 +8,8 @@
  */
 import { Command, CommanderError, InvalidArgumentError } from "@commander-js/extra-typings";
 import { existsSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
+import { readPlainText } from "../../formats/plain_file.ts";
 import { Device, type FloatFormat, NoAdapterError } from "../../engine/mod.ts";
 import { UsageError } from "../../cli/usage_error.ts";
 import { nearestName } from "../../steps/values/nearest_name.ts";
@@ -104,7 +105,7 @@ function precisionOf(text: string): FloatFormat {
 }
 
 async function readJson(file: string): Promise<unknown> {
-  const text = await readFile(file, "utf8");
+  const text = await readPlainText(file);
   try {
     return JSON.parse(text);
   } catch (error) {

@@ -1,0 +1,42 @@
+import type { Buffer } from "node:buffer";
+import type { Stats } from "node:fs";
+import { readFile, stat } from "node:fs/promises";
+
+/** A path that was named as a file's leads to something that may wait for ever, or never end. */
+export class SpecialFileError extends Error {
+  override name = "SpecialFileError";
+
+  constructor(readonly path: string, readonly kind: string) {
+    super(`Cannot read ${path}: it is a ${kind}, must be a file`);
+  }
+}
+
+/**
+ * Looks at what is to be opened, and refuses what is neither a file nor a folder: to open a named pipe waits for somebody who writes into it.
+ *
+ * @throws {SpecialFileError} If it is a named pipe, a socket or a device.
+ * @throws What the file system throws where nothing is there, or it may not be looked at.
+ */
+export async function statPlainFile(path: string): Promise<Stats> {
+  const found = await stat(path);
+  if (found.isFile() || found.isDirectory()) return found;
+  const kind = found.isFIFO() ? "named pipe" : found.isSocket() ? "socket" : "device";
+  throw new SpecialFileError(path, kind);
+}
+
+/**
+ * Reads a whole file that somebody has named.
+ *
+ * @throws {SpecialFileError} If it is a named pipe, a socket or a device.
+ * @throws What the file system throws where it cannot be read.
+ */
+export async function readPlainFile(path: string): Promise<Buffer<ArrayBuffer>> {
+  await statPlainFile(path);
+  return await readFile(path);
+}
+
+/** The same as UTF-8 text. */
+export async function readPlainText(path: string): Promise<string> {
+  await statPlainFile(path);
+  return await readFile(path, "utf8");
+}
