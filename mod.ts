@@ -68,7 +68,7 @@ export { type LoraFileOptions, type LoraFormat } from "./steps/outputs/lora_file
 export { type LogOptions } from "./steps/outputs/logs.ts";
 export { type TrainingSampleOptions } from "./steps/outputs/samples.ts";
 export { type SaveOptions } from "./steps/outputs/saving.ts";
-export { DiskFullError } from "./formats/disk_full.ts";
+export { DiskFullError, NotWritableError } from "./formats/write_errors.ts";
 export { StateError } from "./steps/outputs/state_folder.ts";
 export { type OrthogonalitySetting, type StackSetting } from "./steps/values/coupling_options.ts";
 export { type PictureOptions, PictureSampler, type StackedNetwork } from "./steps/values/picture_sampler.ts";

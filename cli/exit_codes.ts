@@ -15,7 +15,16 @@ export function exitCodeOf(error: Error): number {
   return isFault(error) ? exitCodes.fault : exitCodes.toChange;
 }
 
-/** Whether JavaScript itself threw it. What is thrown on purpose says `Cannot do something: why`; JavaScript's own sentences have no colon. */
-function isFault(error: Error): boolean {
-  return error instanceof ReferenceError || (error instanceof TypeError && !/: /.test(error.message));
+/** JavaScript's own sentences that have a colon, such as `Invalid typed array length: -1`. */
+const ownWithColon = /^Invalid [\w ]+: \S+$/;
+
+/**
+ * Whether JavaScript itself threw it. What is thrown on purpose says `Cannot do something: why`; of JavaScript's own sentences few have a colon. Where there is no
+ * memory for an array the machine is too small.
+ */
+export function isFault(error: Error): boolean {
+  const { message } = error;
+  if (error instanceof ReferenceError) return true;
+  if (!(error instanceof TypeError || error instanceof RangeError)) return false;
+  return message !== "Array buffer allocation failed" && (!/: /.test(message) || ownWithColon.test(message));
 }

@@ -11,6 +11,7 @@ import { runRecipe } from "./run_recipe.ts";
 import { listenForStop } from "./stop_signals.ts";
 import type { FlagValues } from "./flags/table.ts";
 import { changedValues, checkStatus, readSettings, type Settings } from "./settings/settings.ts";
+import { isFault } from "./exit_codes.ts";
 import { UsageError } from "./usage_error.ts";
 import { settingsPath, writeSettingsFile } from "./settings/settings_file.ts";
 
@@ -88,7 +89,7 @@ async function tellingFlags(
   try {
     await work();
   } catch (error) {
-    if (!(error instanceof Error) || error instanceof UsageError) throw error;
+    if (!(error instanceof Error) || error instanceof UsageError || isFault(error)) throw error;
     if (values.stack) console.error(error.stack);
     throw await asUsageError(error, values, prepare);
   }

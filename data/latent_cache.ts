@@ -4,8 +4,10 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { removeOldLeftovers } from "../formats/atomic_folder.ts";
+import { makeFolder } from "../formats/write_errors.ts";
 import { encodeFloat32 } from "../formats/element_types.ts";
 import type { PictureCut } from "./picture_cut.ts";
 import { SafetensorsFile, type TensorData, writeSafetensors } from "../formats/safetensors.ts";
@@ -95,6 +97,7 @@ export class LatentCache {
   readonly #onEvent: (event: LatentCacheEvent) => void;
   /** Used without a folder. */
   readonly #memory = new Map<string, Latents>();
+  #isSwept = false;
 
   constructor(options: LatentCacheOptions = {}) {
     this.#folder = options.folder;
@@ -129,7 +132,9 @@ export class LatentCache {
     if (this.#folder === undefined) {
       this.#memory.set(key, latents);
     } else {
-      await mkdir(this.#folder, { recursive: true });
+      await makeFolder(this.#folder);
+      if (!this.#isSwept) await removeOldLeftovers(this.#folder);
+      this.#isSwept = true;
       const metadata = new Map([["key", key], ["sha256", contentHash(latents)]]);
       await writeSafetensors(this.#path(this.#folder, key), tensors, { metadata });
     }

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
-import { tellingDiskFull } from "./disk_full.ts";
+import { tellingWriteErrors } from "./write_errors.ts";
 
 /**
  * Writes a file so that its path holds either the old content or the whole new one, also after a crash or a full disk.
@@ -21,7 +21,7 @@ export async function writeFileAtomically(
   { sizeBytes }: { sizeBytes?: number } = {},
 ): Promise<void> {
   const known = Array.isArray(pieces) ? pieces.reduce((sum: number, { length }) => sum + length, 0) : sizeBytes ?? null;
-  await tellingDiskFull(path, () => known, () => writeAndRename(path, pieces));
+  await tellingWriteErrors(path, () => known, () => writeAndRename(path, pieces));
 }
 
 async function writeAndRename(

@@ -1,15 +1,16 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, readdir, rename, rm } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { syncFolder } from "./atomic_file.ts";
-import { tellingDiskFull } from "./disk_full.ts";
+import { tellingWriteErrors } from "./write_errors.ts";
 
-/** Names of folders on their way in, and of files and folders on their way out. */
-const [incoming, outgoing] = [".tmp-", ".tmp-del-"];
+/** How hidden names begin: of folders on their way in, of files and folders on their way out, and of those that another is to replace. */
+const [incoming, outgoing, replaced] = [".tmp-", ".tmp-del-", ".tmp-old-"];
 
 /**
  * Writes a folder of files so that its path never holds a part of them: they go to a hidden folder beside it, which is flushed to the disk and then renamed.
- * A folder that is there already is replaced; stopped in the middle of that, either the old or the new one lies there, or for an instant none.
+ * A folder that is there already is replaced; stopped in the middle of that, either the old or the new one lies there, or for an instant none: then
+ * {@link removeLeftovers} puts the old one back.
  *
  * @param path Folder to write; its parent must exist.
  * @param fill Writes the files into the folder it is given, each flushed.
@@ -17,7 +18,7 @@ const [incoming, outgoing] = [".tmp-", ".tmp-del-"];
  * @throws What else `fill` and the file system throw.
  */
 export async function writeFolderAtomically(path: string, fill: (folder: string) => Promise<void>): Promise<void> {
-  await tellingDiskFull(path, () => null, () => fillAndRename(path, fill));
+  await tellingWriteErrors(path, () => null, () => fillAndRename(path, fill));
 }
 
 async function fillAndRename(path: string, fill: (folder: string) => Promise<void>): Promise<void> {
@@ -26,13 +27,19 @@ async function fillAndRename(path: string, fill: (folder: string) => Promise<voi
   try {
     await fill(hidden);
     await syncFolder(hidden);
-    await removeAtomically(path);
-    await rename(hidden, path);
+    const old = await hide(path, replaced);
+    try {
+      await rename(hidden, path);
+    } catch (error) {
+      if (old !== null) await rename(old, path);
+      throw error;
+    }
+    await syncFolder(dirname(path));
+    if (old !== null) await rm(old, { recursive: true, force: true });
   } catch (error) {
     await rm(hidden, { recursive: true, force: true });
     throw error;
   }
-  await syncFolder(dirname(path));
 }
 
 /**
@@ -41,29 +48,60 @@ async function fillAndRename(path: string, fill: (folder: string) => Promise<voi
  * @throws What the file system throws.
  */
 export async function removeAtomically(path: string): Promise<void> {
-  const hidden = join(dirname(path), `${outgoing}${basename(path)}-${randomUUID()}`);
+  const hidden = await hide(path, outgoing);
+  if (hidden !== null) await rm(hidden, { recursive: true, force: true });
+}
+
+/** Gives something a hidden name beside its own; null where it is not there. */
+async function hide(path: string, prefix: string): Promise<string | null> {
+  const hidden = join(dirname(path), `${prefix}${basename(path)}-${randomUUID()}`);
   try {
     await rename(path, hidden);
   } catch (error) {
-    if ((error as { code?: string }).code === "ENOENT") return;
+    if ((error as { code?: string }).code === "ENOENT") return null;
     throw error;
   }
-  await rm(hidden, { recursive: true, force: true });
+  return hidden;
 }
 
 /**
- * Removes what a process that was killed left of its hidden files and folders.
+ * Removes what a process that was killed left of its hidden files and folders; a folder whose successor is not in its place gets its name back.
  *
  * @param isOwn Whether a name, of what was to be written or removed, is the caller's: other runs may write into the same folder.
  */
-export async function removeLeftovers(folder: string, isOwn: (name: string) => boolean): Promise<void> {
-  for (const name of await readdir(folder)) {
-    const found = leftover.exec(name);
-    if (found && isOwn(found[1] ?? found[2])) await rm(join(folder, name), { recursive: true, force: true });
+export async function removeLeftovers(
+  folder: string,
+  isOwn: (name: string, path: string) => boolean | Promise<boolean>,
+): Promise<void> {
+  const names = new Set(await readdir(folder));
+  for (const name of names) {
+    const [, kind, folderName, fileName] = leftover.exec(name) ?? [], own = folderName ?? fileName;
+    if (own === undefined || !await isOwn(own, join(folder, name))) continue;
+    if (kind === replaced && !names.has(own)) {
+      await rename(join(folder, name), join(folder, own));
+      names.add(own);
+    } else await rm(join(folder, name), { recursive: true, force: true });
   }
+}
+
+/** In seconds a file of a shared folder is written and has its name; what has been hidden for an hour is no process's any more. */
+const longestWriteMs = 3_600_000;
+
+/**
+ * Removes what processes that were killed left of their hidden files in a folder that other runs write into as well: what nobody has changed for an hour.
+ *
+ * @param folder There or not.
+ */
+export async function removeOldLeftovers(folder: string): Promise<void> {
+  const isThere = (path: string) => stat(path).catch(() => null);
+  if (await isThere(folder) === null) return;
+  await removeLeftovers(folder, async (_, path) => {
+    const found = await isThere(path);
+    return found !== null && Date.now() - found.mtimeMs > longestWriteMs;
+  });
 }
 
 const uuid = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}";
 
 /** Of this file, and of `writeFileAtomically`. */
-const leftover = new RegExp(`^(?:\\.tmp-(?:del-)?(.+)-${uuid}|\\.(.+)\\.tmp-${uuid})$`);
+const leftover = new RegExp(`^(?:(\\.tmp-(?:del-|old-)?)(.+)-${uuid}|\\.(.+)\\.tmp-${uuid})$`);

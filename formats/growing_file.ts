@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { tellingDiskFull } from "./disk_full.ts";
+import { tellingWriteErrors } from "./write_errors.ts";
 import { writeAll } from "./atomic_file.ts";
 
 /** A file that others read while it grows. */
@@ -17,7 +17,7 @@ export class GrowingFile {
    */
   static async create(path: string, head: Uint8Array): Promise<GrowingFile> {
     const hidden = join(dirname(path), `.${basename(path)}.tmp-${randomUUID()}`);
-    const file = await tellingDiskFull(path, () => head.length, () => open(hidden, "wx")),
+    const file = await tellingWriteErrors(path, () => head.length, () => open(hidden, "wx")),
       made = new GrowingFile(path, file);
     try {
       await made.append(head);
@@ -37,7 +37,7 @@ export class GrowingFile {
    */
   async append(bytes: Uint8Array): Promise<void> {
     const { path, file, sizeBytes } = this;
-    await tellingDiskFull(path, () => bytes.length, async () => {
+    await tellingWriteErrors(path, () => bytes.length, async () => {
       try {
         await writeAll(file, bytes, sizeBytes);
       } catch (error) {

@@ -1,7 +1,8 @@
 import { equal, ok, rejects } from "node:assert/strict";
 import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { checkDiskSpace, type DiskUse, type FreeSpace, freeSpace } from "./disk_space.ts";
+import { type FreeSpace, freeSpace } from "../formats/free_space.ts";
+import { checkDiskSpace, type DiskUse } from "./disk_space.ts";
 import { defineStep } from "./step.ts";
 import { pipeline } from "./pipeline.ts";
 

@@ -1,6 +1,7 @@
-import { mkdir, rm, stat } from "node:fs/promises";
+import { rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { makeFolder, tellingWriteErrors } from "../formats/write_errors.ts";
 import { InputError } from "./step.ts";
 
 const lockName = "run.lock";
@@ -48,7 +49,7 @@ export async function isRunning(folder: string): Promise<boolean> {
 export async function lockPaths(paths: readonly string[]): Promise<AsyncDisposable> {
   await using held = new AsyncDisposableStack();
   for (const path of new Set(paths.map((path) => resolve(path)))) {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     const lock = join(dirname(path), `.${basename(path)}.lock`);
     let file = await openLocked(lock);
     while (file && !await isAt(file, lock)) {
@@ -78,7 +79,8 @@ async function isAt(file: Deno.FsFile, path: string): Promise<boolean> {
 
 /** Opens a file, locks it and writes who holds it; null if another holds it. */
 async function openLocked(path: string): Promise<Deno.FsFile | null> {
-  const file = await Deno.open(path, { read: true, write: true, create: true });
+  const opened = () => Deno.open(path, { read: true, write: true, create: true });
+  const file = await tellingWriteErrors(path, () => 0, opened);
   if (!await file.tryLock(true)) {
     file.close();
     return null;

@@ -5,7 +5,7 @@
  */
 export { type Description, type StepDescription } from "./describe.ts";
 export { type ControlFile, controlName, type StepControl, type Wish, wishes } from "./control.ts";
-export { checkDiskSpace, DiskSpaceError, type DiskUse, type FreeSpace, freeSpace } from "./disk_space.ts";
+export { checkDiskSpace, DiskSpaceError, type DiskUse } from "./disk_space.ts";
 export { InterruptedError, Pace, type RunEvent, type StepEvent } from "./events.ts";
 export { type FileRecord, hashFile, hashJson, recordFolder } from "./hash.ts";
 export { type JournalLine, journalName } from "./journal.ts";

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { statSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import { join, relative, resolve, sep } from "node:path";
+import { makeFolder } from "../formats/write_errors.ts";
 import { RunControl } from "./control.ts";
 import { InterruptedError, Pace, type RunEvent, type StepEvent } from "./events.ts";
 import { checkDiskSpace } from "./disk_space.ts";
@@ -55,7 +55,7 @@ export async function runSteps(
   options: RunOptions,
 ): Promise<RunResult<Record<string, unknown>>> {
   const path = resolve(folder);
-  await mkdir(path, { recursive: true });
+  await makeFolder(path);
   using _lock = await lockFolder(path);
   await using _claims = await lockPaths(recipe.steps.flatMap(({ claims }) => claims));
   const recorder = await RunRecorder.open(

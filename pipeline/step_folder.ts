@@ -1,10 +1,11 @@
-import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { syncFile, writeFileAtomically } from "../formats/atomic_file.ts";
+import { makeFolder } from "../formats/write_errors.ts";
+import { syncFile } from "../formats/atomic_file.ts";
 import { removeLeftovers } from "../formats/atomic_folder.ts";
 import { canonicalJson, type FileRecord, findDamage, hashJson, recordFile, recordFolder } from "./hash.ts";
 import { type EarlierStart, folderWord, type Step } from "./step.ts";
-import { UnfinishedWork } from "./unfinished_work.ts";
+import { UnfinishedWork, writeText } from "./unfinished_work.ts";
 
 /** Everything that decides what a step makes. Plain data, so that a manifest can tell later what changed. */
 export interface StepInputs {
@@ -106,7 +107,7 @@ export class StepFolder {
     await rm(this.#unfinished, { recursive: true, force: true });
     let files: FileRecord[] = [];
     if (options.save) {
-      await mkdir(this.#unfinished, { recursive: true });
+      await makeFolder(this.#unfinished);
       await options.save(this.#unfinished);
       files = await recordFolder(this.#unfinished);
       for (const file of files) await syncFile(join(this.#unfinished, file.path));
@@ -191,10 +192,6 @@ function parseManifest(text: string): Manifest | undefined {
     Array.isArray(manifest.files) && manifest.files.every(isRecord) &&
     Array.isArray(manifest.artifacts) && manifest.artifacts.every(isRecord);
   return whole ? manifest : undefined;
-}
-
-async function writeText(path: string, text: string): Promise<void> {
-  await writeFileAtomically(path, [new TextEncoder().encode(text)]);
 }
 
 async function readIfThere(path: string): Promise<string | undefined> {

@@ -1,5 +1,6 @@
-import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
+import { readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { makeFolder } from "../formats/write_errors.ts";
 import { writeFileAtomically } from "../formats/atomic_file.ts";
 import { canonicalJson, hashJson } from "./hash.ts";
 import type { EarlierStart } from "./step.ts";
@@ -54,7 +55,7 @@ export class UnfinishedWork {
   async begin(inputs: StepInputs, options: unknown): Promise<{ resumes: boolean; notes: string[] }> {
     const before = await readStarted(this.parent), own = join(this.parent, asideName(inputs));
     const notes: string[] = [];
-    await mkdir(this.parent, { recursive: true });
+    await makeFolder(this.parent);
     const isOther = before === undefined || canonicalJson(before.inputs, "inputs") !== canonicalJson(inputs, "inputs");
     if (isOther && await hasContent(this.folder)) notes.push(await this.#setAside(before, inputs, own));
     if (isOther) await rm(this.folder, { recursive: true, force: true });
@@ -67,7 +68,7 @@ export class UnfinishedWork {
       notes.push("goes on with the work that was set aside");
     }
     await rm(own, { recursive: true, force: true });
-    await mkdir(this.folder, { recursive: true });
+    await makeFolder(this.folder);
     return { resumes: await hasContent(this.folder), notes };
   }
 
@@ -89,7 +90,7 @@ export class UnfinishedWork {
       if (folder !== aside && await hasContent(join(folder, "work"))) lost.push(folder);
       await rm(folder, { recursive: true });
     }
-    await mkdir(aside, { recursive: true });
+    await makeFolder(aside);
     if (before) await writeText(join(aside, "started.json"), startedText(before));
     await rename(this.folder, join(aside, "work"));
     const why = before ? changesText(before.inputs, inputs) : "what it belongs to is not known";
@@ -161,6 +162,7 @@ function noneIfMissing(error: NodeJS.ErrnoException): string[] {
   return [];
 }
 
-async function writeText(path: string, text: string): Promise<void> {
+/** Writes a file of text, whole or not at all. */
+export async function writeText(path: string, text: string): Promise<void> {
   await writeFileAtomically(path, [new TextEncoder().encode(text)]);
 }

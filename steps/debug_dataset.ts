@@ -1,5 +1,5 @@
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { makeFolder } from "../formats/write_errors.ts";
 import { writeFileAtomically } from "../formats/atomic_file.ts";
 import { clipTokenizer } from "../models/clip/clip_vocabulary.ts";
 import { defineStep } from "../pipeline/mod.ts";
@@ -77,7 +77,7 @@ export function debugDataset(options: DebugDatasetOptions) {
         );
       }
       const title = "What is trained on", [png, html] = files;
-      await mkdir(folder, { recursive: true });
+      await makeFolder(folder);
       await writeFileAtomically(png, [await drawContactSheet(title, sections, boxSide)]);
       await writeFileAtomically(html, [new TextEncoder().encode(await contactSheetHtml(title, sections))]);
       for (const file of files) run.artifact(file);

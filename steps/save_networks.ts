@@ -1,5 +1,5 @@
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { makeFolder } from "../formats/write_errors.ts";
 import { defineStep } from "../pipeline/mod.ts";
 import {
   checkLoraFileOptions,
@@ -78,7 +78,7 @@ export function saveNetworks<const Networks extends NetworkThings>(options: Save
     },
     run: async (values, run) => {
       const named = values as unknown as Readonly<Record<string, Network>> & { readonly bases: LoadedBases };
-      await mkdir(folder, { recursive: true });
+      await makeFolder(folder);
       const finishedAt = Date.now() / 1000;
       // A run that goes on later counts the time of its steps alone.
       const startedAt = finishedAt - run.earlier.reduce((sum, { seconds }) => sum + seconds, 0);

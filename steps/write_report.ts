@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
-import { mkdir, readFile, stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { makeFolder } from "../formats/write_errors.ts";
 import project from "../deno.json" with { type: "json" };
 import { writeFileAtomically } from "../formats/atomic_file.ts";
 import { defineStep, hashFile } from "../pipeline/mod.ts";
@@ -81,7 +82,7 @@ export function writeReport<const Networks extends NetworkThings>(options: Write
         readonly retention: Retention;
       };
       const { folder } = options;
-      await mkdir(folder, { recursive: true });
+      await makeFolder(folder);
       const png = await drawSheet(
         options as unknown as WriteReportOptions<NetworkThings>,
         named.samples,

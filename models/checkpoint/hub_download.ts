@@ -2,7 +2,7 @@ import type { ListFileEntry } from "@huggingface/hub";
 import { createHash, type Hash } from "node:crypto";
 import { copyFile, mkdir, rename, stat, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
-import { tellingDiskFull } from "../../formats/disk_full.ts";
+import { tellingWriteErrors } from "../../formats/write_errors.ts";
 import type { Download, OnBytes } from "./model_folder.ts";
 
 /** A file of the hub, and where the cache has it. */
@@ -32,7 +32,7 @@ export async function fetchIntoCache(wanted: WantedFile, onBytes?: OnBytes): Pro
   await mkdir(dirname(blob), { recursive: true });
   await mkdir(dirname(pointer), { recursive: true });
   const sizeBytes = () => sizeOf(entry);
-  if (!await isThere(blob)) await tellingDiskFull(blob, sizeBytes, () => download(wanted, blob, hash, onBytes));
+  if (!await isThere(blob)) await tellingWriteErrors(blob, sizeBytes, () => download(wanted, blob, hash, onBytes));
   try {
     await symlink(relative(dirname(pointer), blob), pointer);
   } catch (error) {

@@ -1,5 +1,6 @@
-import { mkdir, readdir } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { makeFolder } from "../../formats/write_errors.ts";
 import { GrowingFile } from "../../formats/growing_file.ts";
 import { EventFile } from "../../formats/tensorboard/event_file.ts";
 import type { Scalar, ScalarEvent } from "../../formats/tensorboard/event.ts";
@@ -119,7 +120,7 @@ export class LogOutput implements TrainingOutput {
     const own = { 1: join(folder, prefix + start), 2: join(folder2, prefix2 + start) };
     for (const [k, number] of context.numbers.entries()) {
       const place = join(own[number], k === 0 ? name : `${name}_${number}`);
-      await mkdir(place, { recursive: true });
+      await makeFolder(place);
       const file = await EventFile.create(join(place, `events.out.tfevents.${Math.floor(now)}.dualora.0`), now);
       curves.push({ number, file, losses: [] });
       context.run.artifact(place, { isPassing: true });

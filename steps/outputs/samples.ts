@@ -1,7 +1,8 @@
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { makeFolder } from "../../formats/write_errors.ts";
 import { loadSharp } from "../../data/load_sharp.ts";
 import { writeFileAtomically } from "../../formats/atomic_file.ts";
+import { removeOldLeftovers } from "../../formats/atomic_folder.ts";
 import type { StepRun } from "../../pipeline/mod.ts";
 import { resolveSamplerName, stepLimits } from "../../models/noise/sampler.ts";
 import type { PredictionType } from "../../models/noise/schedule.ts";
@@ -155,7 +156,8 @@ export class SampleOutput implements TrainingOutput {
   static async open(options: TrainingSampleOptions, context: SampleContext): Promise<SampleOutput> {
     const { groups, notes } = await planSamples(options), folder = join(options.folder, "sample");
     notes.forEach(context.run.warn);
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
+    await removeOldLeftovers(folder);
     return new SampleOutput(options, context, groups, folder);
   }
 

@@ -1,5 +1,5 @@
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { makeFolder } from "../../formats/write_errors.ts";
 import { removeAtomically, removeLeftovers } from "../../formats/atomic_folder.ts";
 import { hashJson } from "../../pipeline/mod.ts";
 import { checkOptions, type OptionNames } from "../values/check_options.ts";
@@ -107,7 +107,7 @@ export class SavingOutput implements TrainingOutput {
 
   /** Makes the folder, and removes what a run that was killed left half-written there. */
   static async open(options: SaveOptions, context: OutputContext): Promise<SavingOutput> {
-    await mkdir(options.folder, { recursive: true });
+    await makeFolder(options.folder);
     const own = ([1, 2] as const).flatMap((number) =>
       ["epoch", "at", "last"].map((usual) => fileName(options, number, usual))
     );

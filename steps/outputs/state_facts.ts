@@ -29,12 +29,12 @@ export interface StateFacts {
 const advice: Readonly<
   Record<Exclude<keyof StateNetwork, "number" | "before">, readonly [name: string, advice: string]>
 > = {
-  base: ["base model", "Train on the base model that the state was made with"],
-  rank: ["rank (--network_dim)", "Take the state's"],
-  convRank: ["rank of 3×3 convolutions (conv_dim)", "Take the state's"],
-  parts: ["parts", "Train the parts that the state was made with"],
-  modules: ["set of modules", "Take the network's settings that the state was made with"],
-  optimizer: ["optimizer (--optimizer_type)", "Take the state's: another's numbers mean nothing to it"],
+  base: ["another base model", "Train on the base model that the state was made with"],
+  rank: ["another rank (--network_dim)", "Take the state's"],
+  convRank: ["another rank of 3×3 convolutions (conv_dim)", "Take the state's"],
+  parts: ["other parts", "Train the parts that the state was made with"],
+  modules: ["other modules", "Take the network's settings that the state was made with"],
+  optimizer: ["another optimizer (--optimizer_type)", "Take the state's: another's numbers mean nothing to it"],
 };
 
 /**
@@ -56,14 +56,16 @@ export function compareState(folder: string, found: StateFacts, wanted: StateFac
       const [was, is] = [found.networks[k], network].map((each) => JSON.stringify(each[fact]));
       if (was === is) continue;
       // A hash says nothing to a reader.
-      const values = fact === "base" || fact === "modules"
+      const values = fact === "base"
         ? "the state was made with another one"
+        : fact === "modules"
+        ? "the state was made with others"
         : `the state has ${was}, this training ${is}`;
-      throw new StateError(folder, `network ${network.number} has another ${name}: ${values}. ${what}`);
+      throw new StateError(folder, `network ${network.number} has ${name}: ${values}. ${what}`);
     }
   }
   return differences(found.settings, wanted.settings).map(({ name, was, is }) =>
-    `going on from ${folder} with another ${name}: ${changeText(name, was, is)}; ` +
+    `going on from ${folder}: ${changeText(name, was, is)}; ` +
     settingEffect(name, wanted.settings).meaning
   );
 }
@@ -71,8 +73,8 @@ export function compareState(folder: string, found: StateFacts, wanted: StateFac
 /** Hashes say nothing to a reader, and states of older versions do not name all. */
 function changeText(name: string, was: unknown, is: unknown): string {
   return name.endsWith(".pictures")
-    ? "files or captions were added, taken away or changed"
-    : `it was ${text(was)}, now it is ${text(is)}`;
+    ? `in ${name} files or captions were added, taken away or changed`
+    : `${name} was ${text(was)}, and is ${text(is)} now`;
 }
 
 function text(value: unknown): string {

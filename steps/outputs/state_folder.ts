@@ -31,6 +31,9 @@ export class StateError extends InputError {
   }
 }
 
+/** A state whose files are not as they were written. */
+class DamagedStateError extends StateError {}
+
 /**
  * Writes all that a training needs to go on into a folder of its own: `state.safetensors` with weights and optimizers, `log.json` with every step's
  * figures, `manifest.json` with what it belongs to and the hashes of both. The path holds the whole state or none.
@@ -82,9 +85,9 @@ export async function readState(folder: string): Promise<SavedState> {
   const { step, skipped, facts, from, owed = [], optimizers, files } = await readManifest(folder);
   for (const [name, hash] of Object.entries(files)) {
     const found = await hashFile(join(folder, name)).catch((error) => {
-      throw new StateError(folder, `${name} cannot be read: ${error.message}`, { cause: error });
+      throw new DamagedStateError(folder, `${name} cannot be read: ${error.message}`, { cause: error });
     });
-    if (found !== hash) throw new StateError(folder, `${name} is damaged: it is not what was written`);
+    if (found !== hash) throw new DamagedStateError(folder, `${name} is damaged: it is not what was written`);
   }
   try {
     await using tensors = await SafetensorsFile.open(join(folder, tensorsName));
@@ -99,7 +102,7 @@ export async function readState(folder: string): Promise<SavedState> {
     return { content: { state: { step, skipped, networks }, log }, facts, from, owed };
   } catch (error) {
     if (!(error instanceof TensorFileError || error instanceof SyntaxError)) throw error;
-    throw new StateError(folder, `it is damaged: ${error.message}`, { cause: error });
+    throw new DamagedStateError(folder, `it is damaged: ${error.message}`, { cause: error });
   }
 }
 
@@ -111,18 +114,19 @@ export async function readStateFacts(folder: string): Promise<StateFacts> {
 /**
  * Reads a state that the user has named, or a part of it.
  *
- * @throws {StateError} What the reading throws, with the newest whole state beside it.
+ * @throws {StateError} What the reading throws, with the newest whole state beside it, or what to do about a damaged one.
  */
 export async function suggestingAnother<T>(folder: string, read: () => Promise<T>): Promise<T> {
   try {
     return await read();
   } catch (error) {
-    const other = error instanceof StateError ? await wholeBeside(folder) : null;
-    if (!other) throw error;
-    const problem = `${
-      (error as StateError).problem
-    }. Beside it ${other.path} is whole, with ${other.step} steps: name that`;
-    throw new StateError(folder, problem, { cause: error });
+    if (!(error instanceof StateError)) throw error;
+    const other = await wholeBeside(folder);
+    if (!other && !(error instanceof DamagedStateError)) throw error;
+    const advice = other
+      ? `Beside it ${other.path} is whole, with ${other.step} steps: name that`
+      : "Copy it again from where it is whole, or begin without it";
+    throw new StateError(folder, `${error.problem}. ${advice}`, { cause: error });
   }
 }
 
@@ -174,7 +178,7 @@ async function readManifest(folder: string): Promise<StateManifest> {
   try {
     manifest = JSON.parse(await readPlainText(path));
   } catch (error) {
-    if (error instanceof SyntaxError) throw new StateError(folder, `${path} is damaged: it is no JSON`);
+    if (error instanceof SyntaxError) throw new DamagedStateError(folder, `${path} is damaged: it is no JSON`);
     const isThere = await stat(folder).then(() => true, () => false);
     const problem = error instanceof SpecialFileError
       ? error.message

@@ -24,6 +24,7 @@ export function checkFileName(name: string): void {
   };
   const isName = name === basename(name) && /^[\p{L}\p{N}_. ()-]+$/u.test(name) && /[^. ]/.test(name);
   if (!isName) refuse("is no file name; use letters, digits, blanks, _, -, . and ()");
+  if (name.startsWith(".")) refuse("begins with a dot, which hides files; begin it with a letter or digit");
   const problem = nameProblem(name);
   if (problem !== null) refuse(`${problem}; choose another`);
 }

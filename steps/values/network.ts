@@ -1,5 +1,6 @@
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { makeFolder } from "../../formats/write_errors.ts";
 import { writeFileAtomically } from "../../formats/atomic_file.ts";
 import { SafetensorsFile, writeSafetensors } from "../../formats/safetensors.ts";
 import type { BlockOptions } from "../../lora/blocks.ts";
@@ -112,7 +113,7 @@ export async function saveNetwork(network: Network, folder: string): Promise<voi
   if (!network.weights.every(Number.isFinite)) {
     throw new RangeError("Cannot keep a network: it has NaN or infinite weights");
   }
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   await writeSafetensors(join(folder, "weights.safetensors"), [{
     name: "weights",
     type: "F32",

@@ -1,7 +1,7 @@
-import { equal } from "node:assert/strict";
+import { equal, throws } from "node:assert/strict";
 import { exitCodeOf } from "../../cli/exit_codes.ts";
 import { DeviceLostError } from "../../engine/mod.ts";
-import { DiskFullError } from "../../formats/disk_full.ts";
+import { DiskFullError } from "../../formats/write_errors.ts";
 import * as d from "../../mod.ts";
 
 Deno.test("a command leaves with 75 where the same goes on, 3 where training diverged, 2 where something has to be changed, 1 for a fault", () => {
@@ -17,11 +17,21 @@ Deno.test("a command leaves with 75 where the same goes on, 3 where training div
   ];
   for (const [error, code] of cases) equal(exitCodeOf(error), code, `${error}`);
   // As JavaScript itself throws them.
-  for (const wrong of [() => (null as unknown as Error).message, () => (undefined as unknown as () => void)()]) {
-    try {
-      wrong();
-    } catch (error) {
-      equal(exitCodeOf(error as Error), 1, `${error}`);
-    }
-  }
+  const wrongs: (() => unknown)[] = [
+    () => (null as unknown as Error).message,
+    () => (undefined as unknown as () => void)(),
+    () => new Float32Array(-1),
+    () => Array(-1),
+    () => "a".repeat(-1),
+    () => (1).toFixed(101),
+    () => new DataView(new ArrayBuffer(1)).getUint32(0),
+    () => new Date(NaN).toISOString(),
+    () => new Float32Array(4).set([1], 4),
+    function endless(): unknown {
+      return [endless()];
+    },
+  ];
+  for (const wrong of wrongs) throws(wrong, (error: Error) => exitCodeOf(error) === 1, `${wrong}`);
+  // No machine has that much memory.
+  throws(() => new ArrayBuffer(2 ** 52), (error: Error) => exitCodeOf(error) === 2);
 });

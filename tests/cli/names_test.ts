@@ -14,7 +14,7 @@ import { makeLink } from "../make_link.ts";
 
 /** Names that would lead out of a folder, that no file system takes, or that some systems keep for themselves. */
 const hostile: readonly string[] = [
-  ...["../a", "a/b", "/a", "..", ".", "a\\b", "a:b", "a\u0000b", "a\nb", "<script>", "$(touch a)"],
+  ...[".mine", "../a", "a/b", "/a", "..", ".", "a\\b", "a:b", "a\u0000b", "a\nb", "<script>", "$(touch a)"],
   ...["NUL", "con", "Com1.x", "a".repeat(300), "\u00e9".repeat(80)],
 ];
 

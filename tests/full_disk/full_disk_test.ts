@@ -54,15 +54,16 @@ const sizeBytes = 2 ** 20;
 
 Deno.test({
   name:
-    `a full disk is told with the bytes needed and free by every kind of write; nothing half-written stays, what was there stays${skipped}`,
+    `a full disk is told with the bytes needed and free by every kind of write, and so is one that is read-only; nothing half-written stays, what was there stays${skipped}`,
   ignore: !canMount,
   fn: () =>
     inNewFolder(async (folder) => {
       const { code, stdout, stderr } = await onSmallDisk(folder, 24, "./writers.ts");
       equal(code, 0, stderr);
-      const { logs, ...results }: Record<string, Result> & { logs: { error: Told; steps: number } } = JSON.parse(
-        stdout,
-      );
+      const { results: { logs, ...results }, readOnly }: {
+        results: Record<string, Result> & { logs: { error: Told; steps: number } };
+        readOnly: Record<string, Told>;
+      } = JSON.parse(stdout);
       equal(Object.keys(results).length, 13);
       for (const [what, { error, left, again, isAsBefore }] of Object.entries(results)) {
         for (const each of [error, again]) {
@@ -77,6 +78,15 @@ Deno.test({
         }
         deepEqual(left, what.startsWith("a step's") ? left.filter((each) => /started\.json/.test(each)) : [], what);
         ok(isAsBefore, `${what} has changed what was there`);
+      }
+      equal(Object.keys(readOnly).length, 14);
+      for (const [what, { name, message }] of Object.entries(readOnly)) {
+        equal(name, "NotWritableError", `${what}: ${message}`);
+        match(
+          message,
+          /^Cannot write \S*disk\/[^.]\S+: its file system is read-only; name a folder elsewhere, or mount it /,
+        );
+        ok(!/\/\.|\.tmp/.test(message), `${what} tells a hidden name: ${message}`);
       }
       equal(logs.error.name, "DiskFullError", logs.error.message);
       const lines = (await readFile(join(folder, "figures.jsonl"), "utf8")).trimEnd().split("\n");

@@ -11,6 +11,7 @@ import { LatentCache } from "../../data/latent_cache.ts";
 import { writeFileAtomically } from "../../formats/atomic_file.ts";
 import { writeLora } from "../../formats/lora_file.ts";
 import { writeSafetensors } from "../../formats/safetensors.ts";
+import { makeFolder } from "../../formats/write_errors.ts";
 import { writeTorchCheckpoint } from "../../formats/torch_checkpoint/writer.ts";
 import { StepFolder } from "../../pipeline/step_folder.ts";
 import { mergeLoras, mergeLorasIntoBase } from "../../steps/lora_tools/merge.ts";
@@ -141,4 +142,11 @@ for (const [what, write] of Object.entries(writers)) {
   await copyFile(join(curves, events), "events");
   results.logs = { error: told(error), steps: step };
 }
-console.log(JSON.stringify(results));
+
+// Nothing may be written there.
+for (const name of await readdir(disk)) await rm(join(disk, name), { recursive: true });
+const { code } = await new Deno.Command("mount", { args: ["-o", "remount,ro", disk] }).output();
+if (code !== 0) throw new Error("the file system cannot be made read-only");
+const readOnly: Record<string, unknown> = { "a folder": await toldBy((folder) => makeFolder(join(folder, "new"))) };
+for (const [what, write] of Object.entries(writers)) readOnly[what] = await toldBy(write);
+console.log(JSON.stringify({ results, readOnly }));

@@ -1,6 +1,6 @@
 // Prints what this process can know of the machine: what the permission `sys` is for.
 import { join } from "node:path";
-import { freeSpace } from "../../pipeline/disk_space.ts";
+import { freeSpace } from "../../formats/free_space.ts";
 import { lockFolder } from "../../pipeline/lock.ts";
 import { hostMemory } from "../../steps/values/check_adapter.ts";
 

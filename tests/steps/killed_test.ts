@@ -1,6 +1,7 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { mkdir, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { removeLeftovers } from "../../formats/atomic_folder.ts";
 import { UnfinishedWork } from "../../pipeline/unfinished_work.ts";
 import { CheckpointFolder, readState, writeState } from "../../steps/outputs/state_folder.ts";
 import { startScript } from "../examples/run_example.ts";
@@ -51,6 +52,9 @@ Deno.test("a process that is killed while it writes and removes states never lea
       const found = await new CheckpointFolder(work, (message) => damage.push(message)).newest();
       ok(found !== null && found.content.state.step >= begun, `after kill ${kill}: ${found?.content.state.step}`);
       newest = found.content.state.step;
+      // One that was just being replaced has its name back.
+      await removeLeftovers(out, (name) => name === "mine-state");
+      ok((await readdir(out)).includes("mine-state"), `after kill ${kill}: no mine-state`);
       for (const name of (await readdir(out)).filter((name) => name.startsWith("mine"))) {
         const { content: { state, log } } = await readState(join(out, name)),
           { weights, optimizer } = state.networks[0];

@@ -230,7 +230,7 @@ Deno.test("a state that does not fit is refused by name, and other settings are 
       ],
       [
         { parts: ["unet"] },
-        /network 1 has another parts: the state has \["text_encoder","unet"\], this training \["unet"\]/,
+        /network 1 has other parts: the state has \["text_encoder","unet"\], this training \["unet"\]/,
       ],
       [
         { network2: { optimizer: "Lion" } },
@@ -248,9 +248,9 @@ Deno.test("a state that does not fit is refused by name, and other settings are 
     const { error, events } = await tried({ steps: 3, learningRate: 5e-4, network2: { learningRate: 1e-4 } });
     equal(error, null);
     deepEqual(events.flatMap((event) => event.type === "warning" ? [event.message] : []), [
-      `going on from ${resume} with another learningRate: it was 0.001, now it is 0.0005; it counts from here on`,
-      `going on from ${resume} with another steps: it was 2, now it is 3; the end alone is another`,
-      `going on from ${resume} with another network2.learningRate: it was left out, now it is 0.0001; it counts from here on`,
+      `going on from ${resume}: learningRate was 0.001, and is 0.0005 now; it counts from here on`,
+      `going on from ${resume}: steps was 2, and is 3 now; the end alone is another`,
+      `going on from ${resume}: network2.learningRate was left out, and is 0.0001 now; it counts from here on`,
     ]);
 
     // One byte of it is another.
@@ -265,7 +265,7 @@ Deno.test("a state that does not fit is refused by name, and other settings are 
     await writeFile(join(save.folder, "mine-step00000002-state", "manifest.json"), "{");
     match(
       `${(await tried({ steps: 4 })).error?.message}`,
-      /state\.safetensors is damaged: it is not what was written$/,
+      /state\.safetensors is damaged: it is not what was written\. Copy it again from where it is whole, or begin without it$/,
     );
   }));
 

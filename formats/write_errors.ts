@@ -1,5 +1,6 @@
-import { statfs } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
+import { freeSpace } from "./free_space.ts";
 
 /** There is no room for a file, or the user's share of the disk is used up. What was under its name before is untouched, and nothing of the new one stays. */
 export class DiskFullError extends Error {
@@ -26,14 +27,32 @@ export class DiskFullError extends Error {
   }
 }
 
+/** A file or folder may not be written. What was under its name before is untouched. */
+export class NotWritableError extends Error {
+  override name = "NotWritableError";
+
+  constructor(readonly path: string, readonly code: "EROFS" | "EACCES" | "EPERM", options?: ErrorOptions) {
+    super(
+      `Cannot write ${path}: ${
+        code === "EROFS"
+          ? "its file system is read-only; name a folder elsewhere, or mount it to be written"
+          : `this user may not write in ${dirname(path)}; permit it, or name another folder`
+      }`,
+      options,
+    );
+  }
+}
+
 /**
  * Does something that writes a file, or a folder of files.
  *
  * @param path What is written, for the message.
  * @param sizeBytes What it takes in all, asked for when it is known; null for unknown.
- * @throws {DiskFullError} If the disk is full; what the work throws else.
+ * @throws {DiskFullError} If the disk is full.
+ * @throws {NotWritableError} If nothing may be written there.
+ * @throws What the work throws else.
  */
-export async function tellingDiskFull<T>(
+export async function tellingWriteErrors<T>(
   path: string,
   sizeBytes: () => number | null,
   work: () => Promise<T>,
@@ -46,11 +65,27 @@ export async function tellingDiskFull<T>(
       if (error.path === path) throw error;
       throw new DiskFullError(path, error.neededBytes, await freeBytes(path), { cause: error });
     }
-    if (!["ENOSPC", "EDQUOT"].includes(`${(error as { code?: string }).code}`)) throw error;
+    if (error instanceof NotWritableError) {
+      throw error.path === path ? error : new NotWritableError(path, error.code, { cause: error });
+    }
+    const code = (error as { code?: string }).code ?? "";
+    if (code === "EROFS" || code === "EACCES" || code === "EPERM") {
+      throw new NotWritableError(path, code, { cause: error });
+    }
+    if (code !== "ENOSPC" && code !== "EDQUOT") throw error;
     throw new DiskFullError(path, sizeBytes(), await freeBytes(path), { cause: error });
   }
 }
 
 async function freeBytes(path: string): Promise<number | null> {
-  return await statfs(dirname(path)).then(({ bavail, bsize }) => bavail * bsize, () => null);
+  return (await freeSpace(dirname(path)))?.freeBytes ?? null;
+}
+
+/**
+ * Makes a folder, and those above it, where it is not there.
+ *
+ * @throws As {@link tellingWriteErrors}.
+ */
+export async function makeFolder(path: string): Promise<void> {
+  await tellingWriteErrors(path, () => null, async () => void await mkdir(path, { recursive: true }));
 }
