@@ -86,7 +86,7 @@ export function decodeInt32(bytes: Uint8Array, type: ElementType): Int32Array<Ar
       const wide = new BigInt64Array(aligned(bytes));
       return Int32Array.from(wide, (value, index) => {
         if (BigInt.asIntN(32, value) !== value) {
-          throw new RangeError(`Cannot read element ${index}: ${value} does not fit into a 32-bit integer`);
+          throw new RangeError(`Element ${index} is ${value}, which does not fit into a 32-bit integer`);
         }
         return Number(value);
       });

@@ -1,5 +1,5 @@
 import { parse, TomlError, type TomlTable } from "smol-toml";
-import { readPlainText } from "../../formats/plain_file.ts";
+import { readPlainText } from "../../steps/outputs/text_file.ts";
 import { UsageError } from "../usage_error.ts";
 
 /**

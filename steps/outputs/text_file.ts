@@ -1,6 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { writeFileAtomically } from "../../formats/atomic_file.ts";
 
+export { readPlainText } from "../../formats/plain_file.ts";
+
 /**
  * Writes a text so that its path holds either the old content or all of the new one.
  *
