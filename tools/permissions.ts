@@ -101,11 +101,13 @@ async function trainPlaces(args: readonly string[]): ReturnType<Places> {
 /** It starts its runs as programs of their own; gathering only reads and writes. */
 function sweepProgram(args: readonly string[]): Program {
   const [first, ...others] = args.filter((word, at) => !word.startsWith("-") && args[at - 1] !== "--output_dir");
+  // The program says that it is missing, or what help says.
+  if (first === undefined) return { set: "lora", places: nowhere };
   if (first === "gather") return { set: "lora", places: into(...others) };
   if (first === "run") return { set: "sweep", places: into(...others.slice(0, 1)), runs: deno };
   const places: Places = async () => {
     const { sweepPlaces } = await import("../cli/sweep/sweep_places.ts");
-    return await sweepPlaces(first ?? "", valuesOf("output_dir", args).at(-1));
+    return await sweepPlaces(first, valuesOf("output_dir", args).at(-1));
   };
   return { set: "sweep", places, runs: deno };
 }
