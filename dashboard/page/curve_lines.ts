@@ -137,13 +137,3 @@ export function valueText(value: number, digits = 3): string {
   const short = Number(value.toPrecision(digits)), size = Math.abs(short);
   return size >= 0.001 && size < 10_000 ? `${short}` : short.toExponential();
 }
-
-/** Numbers at an axis, with as many digits as tell them apart; nothing where there is none. */
-export function axisTexts(values: readonly (number | null)[]): string[] {
-  const count = new Set(values).size;
-  let texts: string[] = [];
-  for (let digits = 1; digits <= 6 && new Set(texts).size < count; digits++) {
-    texts = values.map((value) => value === null ? "" : valueText(value, digits));
-  }
-  return texts;
-}

@@ -3,7 +3,7 @@ import { html } from "htm/preact";
 import type { VNode } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
-import { axisTexts, dashes, type Line, type Plot, valueText } from "./curve_lines.ts";
+import { dashes, type Line, type Plot, valueText } from "./curve_lines.ts";
 
 /** Height of a plot in pixels of the screen. */
 const height = 260;
@@ -198,7 +198,8 @@ function optionsOf(
       {
         ...{ ...axis, grid: plot.isLogarithmic ? { ...axis.grid, filter: decades } : axis.grid },
         ...{ label: plot.axis, labelSize: 18, size: 62, font: font(12), labelFont: font(12) },
-        values: (_, values) => axisTexts(values),
+        // Round numbers, of which a few digits are all.
+        values: (_, values) => values.map((value) => value === null ? "" : valueText(value, 6)),
       },
     ],
     series: [
