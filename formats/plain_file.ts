@@ -1,4 +1,3 @@
-import type { Buffer } from "node:buffer";
 import type { Stats } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 
@@ -30,7 +29,7 @@ export async function statPlainFile(path: string): Promise<Stats> {
  * @throws {SpecialFileError} If it is a named pipe, a socket or a device.
  * @throws What the file system throws where it cannot be read.
  */
-export async function readPlainFile(path: string): Promise<Buffer<ArrayBuffer>> {
+export async function readPlainFile(path: string): Promise<Uint8Array> {
   await statPlainFile(path);
   return await readFile(path);
 }
