@@ -3,6 +3,7 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readLora } from "../../formats/lora_file.ts";
+import { gatherSweep } from "../../cli/sweep/gather.ts";
 import { lockFolder } from "../../pipeline/mod.ts";
 import * as d from "../../mod.ts";
 import { inNewFolder, resultOf, runCommand, startCommand, startScript } from "../examples/run_example.ts";
@@ -48,6 +49,8 @@ Deno.test({
 
       // The first run's folder is taken; the second is stopped.
       const args = ["sweep", "sweep.toml", "--local"], held = await lockFolder(join(folder, "out/runs/seed-1"));
+      const rows = await gatherSweep(join(folder, "out"));
+      deepEqual(rows.map(({ state }) => state), ["running", "not begun"]);
       const child = startCommand(args, folder), said = new Response(child.stderr).text();
       let printed = "";
       for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
