@@ -140,7 +140,7 @@ Deno.test("train leaves with 3 where training diverges, and leaves no LoRA file"
       "--resolution=64",
     ];
     const { code, stderr } = await runCommand(
-      ["train", ...line, "--learning_rate=1e30", "--max_train_steps=20"],
+      ["train", ...line, "--learning_rate=1e30", "--max_train_steps=20", "--network_train_unet_only"],
       folder,
     );
     equal(code, 3, stderr);
@@ -162,7 +162,7 @@ Deno.test({
         "--output_dir=out",
         ...small,
       ];
-      const args = [...line, "--max_train_steps=40", "--checkpoint_every_n_steps=2"];
+      const args = [...line, "--max_train_steps=12", "--checkpoint_every_n_steps=2"];
       const child = startCommand(args, folder), stderr = new Response(child.stderr).text();
       let stdout = "";
       for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
@@ -238,7 +238,8 @@ Deno.test("train leaves with 2 and names the flag where something is missing or 
 Deno.test("the table before a run has a time once such steps were measured, by the same steps in whatever folder", () =>
   inNewFolder(async (folder) => {
     await smallFolders(folder);
-    const line = ["--pretrained_model_name_or_path=toy", "--train_data_dir=character", ...small, "--network_dim=5"];
+    const unet = ["--network_train_unet_only", "--network_dim=5"];
+    const line = ["--pretrained_model_name_or_path=toy", "--train_data_dir=character", ...small, ...unet];
     const steps = "--max_train_steps=6", runs: string[] = [];
     for (const more of ["--output_dir=a", "--output_dir=b"]) {
       const { code, stdout, stderr } = await runCommand(

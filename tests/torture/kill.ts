@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import { startScript } from "../examples/run_example.ts";
 import { filesIn } from "./published.ts";
+import type { Variant } from "./small_run.ts";
 
 /** What a small run was doing when it was killed. */
 export type Phase =
@@ -48,9 +49,9 @@ export interface KilledRun {
 }
 
 /** Starts a small run and ends it at a moment; without one it runs to its end. */
-export async function smallRun(folder: string, moment?: Moment): Promise<KilledRun> {
+export async function smallRun(folder: string, variant: Variant, moment?: Moment): Promise<KilledRun> {
   const before = new Set(await filesIn(folder, "hidden"));
-  const child = startScript(script, folder), stderr = new Response(child.stderr).text();
+  const child = startScript(script, folder, { args: [variant] }), stderr = new Response(child.stderr).text();
   let timer: ReturnType<typeof setTimeout> | undefined, left = moment?.skip ?? 0, killed = false, sentAt = 0;
   const kill = () => {
     killed = true;
@@ -106,7 +107,7 @@ function phaseOf(events: readonly Record<string, string>[], hidden: readonly str
     [/^out\/sample\//, "writing a picture"],
     [/^out\/\.tmp-.*-state-/, "writing a state"],
     [/^out\//, "writing a network"],
-    [/^logs\//, "writing logs"],
+    [/^logs(_first)?\//, "writing logs"],
     [/\.new\b|\/\.(manifest|started)/, "writing a product"],
   ];
   for (const [kind, phase] of kinds) if (hidden.some((path) => kind.test(path))) return phase;
@@ -114,12 +115,12 @@ function phaseOf(events: readonly Record<string, string>[], hidden: readonly str
   if (last.type === "run-finished") return "finished";
   if (last.step === "cache latents") return "encoding latents";
   if (last.step === "save networks") return "writing a network";
-  if (last.step !== "train both networks" || last.type === "step-started") return "loading";
+  if (!/train/.test(last.step) || last.type === "step-started") return "loading";
   if (last.type === "step-finished") return "writing a product";
   if (last.message === "compiling") return "first step";
   if (last.type !== "artifact") return "step";
-  if (last.path.startsWith("logs/")) return "writing logs";
-  const isMadeHere = Number(done) % 4 === 0;
+  if (last.path.startsWith("logs")) return "writing logs";
+  const isMadeHere = last.step === "train both networks" && Number(done) % 4 === 0;
   const name = basename(last.path);
   return isMadeHere && (name.endsWith("-state") || /(mine|other)_\d{14}/.test(name)) ? "making pictures" : "step";
 }

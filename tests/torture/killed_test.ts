@@ -6,7 +6,7 @@ import { inNewFolder } from "../steps/small_training.ts";
 import { smallRun } from "./kill.ts";
 import { checkPublished } from "./published.ts";
 import { checkSameEnd } from "./same_end.ts";
-import { prepareFolder, torture } from "./torture.ts";
+import { prepareFolder, torture, wholeRun } from "./torture.ts";
 
 /** Changes the last byte. */
 async function flipByte(path: string): Promise<void> {
@@ -27,27 +27,29 @@ async function checkpoints(run: string): Promise<[number, readonly string[]][]> 
 
 Deno.test("what ends a run costs it nothing but time", (t) =>
   inNewFolder(async (folder) => {
-    const whole = await prepareFolder(join(folder, "whole"));
-    {
-      const { code, stderr } = await smallRun(whole);
-      equal(code, 0, stderr);
-    }
+    const both = await wholeRun(join(folder, "whole"), "both"), whole = both.folder;
 
     await t.step(
-      "killed ten times at random moments, it publishes nothing half-written and ends with the same bits",
+      "killed ten times at random moments, it publishes nothing half-written and ends with the same bits: both networks at once, the same from a state on, " +
+        "network 2 behind network 1 with text encoders and held-out pictures",
       async () => {
-        const { phases } = await torture(folder, whole, 10, 7);
+        const chain = await wholeRun(join(folder, "chain"), "chain");
+        const resumed = await wholeRun(join(folder, "resumed"), "resumed", both);
+        const phases: string[] = [];
+        for (const [run, kills] of [[both, 4], [chain, 4], [resumed, 2]] as const) {
+          phases.push(...(await torture(folder, run, kills, 7)).phases);
+        }
         ok(new Set(phases).size >= 4, `fell into ${phases.join(", ")}`);
       },
     );
 
     await t.step("with its newest checkpoint damaged it says so and goes on from the one before", async () => {
-      const run = await prepareFolder(join(folder, "damaged"));
-      await smallRun(run, { event: /mine-step00000007-state/, milliseconds: 0 });
+      const run = await prepareFolder(join(folder, "damaged"), null);
+      await smallRun(run, "both", { event: /mine-step00000007-state/, milliseconds: 0 });
       deepEqual(await checkpoints(run), [[4, []], [6, []]]);
       const path = join(run, "run", "steps", "04-train-both-networks", "work", "checkpoint-00000006");
       await flipByte(join(path, "state.safetensors"));
-      const { code, stderr, warnings } = await smallRun(run);
+      const { code, stderr, warnings } = await smallRun(run, "both");
       equal(code, 0, stderr);
       equal(warnings.length, 1, warnings.join());
       match(
@@ -62,9 +64,9 @@ Deno.test("what ends a run costs it nothing but time", (t) =>
       // Windows cannot send a signal to one process.
       ignore: Deno.build.os === "windows",
       fn: async () => {
-        const run = await prepareFolder(join(folder, "stopped"));
+        const run = await prepareFolder(join(folder, "stopped"), null);
         const stop = async (event: RegExp, ...signals: Deno.Signal[]) => {
-          const { code, seconds, stderr } = await smallRun(run, { event, milliseconds: 0, signals });
+          const { code, seconds, stderr } = await smallRun(run, "both", { event, milliseconds: 0, signals });
           equal(code, 75, stderr);
           match(stderr, /^Stopping as soon as the work is saved; press Ctrl-C (again )?to stop at once\n/);
           ok(seconds < 30, `took ${seconds} s`);
@@ -77,7 +79,7 @@ Deno.test("what ends a run costs it nothing but time", (t) =>
         deepEqual(await stop(/mine-step00000004-state/, "SIGINT"), [[2, []], [4, ["pictures"]]]);
         // Twice: what was saved before is there.
         ok((await stop(/"compiling"/, "SIGINT", "SIGINT")).at(-1)![0] >= 4);
-        const { code, stderr } = await smallRun(run);
+        const { code, stderr } = await smallRun(run, "both");
         equal(code, 0, stderr);
         await checkSameEnd(run, whole);
       },

@@ -1,14 +1,13 @@
 /**
- * Kills a small run at random moments, 100 times in all: `deno task torture [--kills=25] [--seed=1]`. Every ten kills a run is let go on to its end and compared
- * with one that never stopped. Prints into what the kills fell; exit code 1 if anything differs.
+ * Kills small runs at random moments, 100 times in all: `deno task torture [--kills=25] [--seed=1]`. The variants take turns; every ten kills a run is let go
+ * on to its end and compared with one that never stopped. Prints into what the kills fell; exit code 1 if anything differs.
  *
  * @module
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { inNewFolder } from "../steps/small_training.ts";
-import { smallRun } from "./kill.ts";
-import { prepareFolder, torture } from "./torture.ts";
+import { torture, wholeRun } from "./torture.ts";
 
 const { values } = parseArgs({
   args: Deno.args,
@@ -16,18 +15,24 @@ const { values } = parseArgs({
 });
 const kills = Number(values.kills), seed = Number(values.seed), perRun = 10, started = performance.now();
 await inNewFolder(async (folder) => {
-  const whole = await prepareFolder(join(folder, "whole"));
-  const { code, stderr } = await smallRun(whole);
-  if (code !== 0) throw new Error(stderr);
+  const both = await wholeRun(join(folder, "both"), "both");
+  const wholes = [
+    both,
+    await wholeRun(join(folder, "chain"), "chain"),
+    await wholeRun(join(folder, "resumed"), "resumed", both),
+  ];
   const phases = new Map<string, number>(), steps: number[] = [];
   let cutLogs = 0;
   for (let done = 0, run = 0; done < kills; done += perRun, run++) {
+    const whole = wholes[run % wholes.length];
     const result = await torture(folder, whole, Math.min(perRun, kills - done), seed * 1000 + run);
     for (const phase of result.phases) phases.set(phase, (phases.get(phase) ?? 0) + 1);
     steps.push(...result.steps);
     cutLogs += result.cutLogs;
     console.log(
-      `${steps.length} kills: ${result.phases.map((phase, i) => `${phase} (${result.steps[i]})`).join(", ")}`,
+      `${steps.length} kills, ${whole.variant}: ${
+        result.phases.map((phase, i) => `${phase} (${result.steps[i]})`).join(", ")
+      }`,
     );
   }
   console.log(

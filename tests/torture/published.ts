@@ -32,7 +32,7 @@ export async function filesIn(folder: string, which: "published" | "hidden" = "p
  */
 export async function checkPublished(folder: string): Promise<string[]> {
   const cut: string[] = [];
-  for (const part of ["out", "latents", "logs", "run"]) {
+  for (const part of ["out", "latents", "logs", "logs_first", "run"]) {
     for (const path of await filesIn(join(folder, part))) {
       const whole = join(folder, part, path);
       try {

@@ -36,20 +36,24 @@ async function contents(folder: string): Promise<Map<string, Buffer[]>> {
 
 /** A LoRA file without what says when it was trained, and without the hash of the metadata that say it. */
 function timeless(path: string, bytes: Buffer): Buffer {
-  if (!/^(mine|other)[^/]*\.safetensors$/.test(basename(path))) return bytes;
+  if (!/^(mine|other|first)[^/]*\.safetensors$/.test(basename(path))) return bytes;
   const end = 8 + Number(bytes.readBigUInt64LE()), text = bytes.toString("utf8", 8, end).trimEnd();
   const without = text.replace(/"(ss_training_(started|finished)_at|sshs_legacy_hash)":"[^"]*",?/g, "");
   return Buffer.concat([Buffer.from(without), bytes.subarray(end)]);
 }
 
-/** What the last start of a run has logged. */
+/** What the last start of each training has logged. */
 async function lastLogs(run: string) {
-  const logs = join(run, "logs"), [last] = (await readdir(logs)).sort(byStart).slice(-1), folder = join(logs, last);
-  const curves = ["network_train", "network_train_2"].map(async (name) => {
-    const [file] = await readdir(join(folder, name));
-    return readEvents(await readFile(join(folder, name, file))).map(({ wallTime: _, ...event }) => event);
-  });
-  return { lines: await readFile(join(folder, "figures.jsonl"), "utf8"), curves: await Promise.all(curves) };
+  const folders = (await readdir(run)).filter((name) => name.startsWith("logs"));
+  return await Promise.all(folders.map(async (name) => {
+    const [last] = (await readdir(join(run, name))).sort(byStart).slice(-1), folder = join(run, name, last);
+    const networks = (await readdir(folder)).filter((name) => name.startsWith("network_train"));
+    const curves = networks.map(async (name) => {
+      const [file] = await readdir(join(folder, name));
+      return readEvents(await readFile(join(folder, name, file))).map(({ wallTime: _, ...event }) => event);
+    });
+    return { name, lines: await readFile(join(folder, "figures.jsonl"), "utf8"), curves: await Promise.all(curves) };
+  }));
 }
 
 /** Folders are called `<time>`, those of a second start in the same second `<time>_2`. */
