@@ -1,6 +1,6 @@
 /**
  * The runs that are killed again and again, with all that trainings leave behind. Argument: the variant. Started in a folder with `one/` and `two/`, a few
- * pictures each, and `prompts.txt`; `resumed` also needs a state of `both`, `state/`. Every event is a line of JSON on stdout the moment it happens.
+ * pictures each, and `prompts.txt`; `resumed` also needs a state of `both`, which it removes on its way. Every event is a line of JSON on stdout the moment it happens.
  *
  * @module
  */
@@ -55,7 +55,7 @@ const encoder = new TextEncoder();
 const print = (event: d.RunEvent) => void Deno.stdout.writeSync(encoder.encode(`${JSON.stringify(event)}\n`));
 const recipes: Record<Variant, () => Parameters<typeof d.runRecipe>[0]> = {
   both: () => both({}),
-  resumed: () => both({ resume: "state" }),
+  resumed: () => both({ resume: "out/mine-step00000004-state" }),
   chain,
 };
 const recipe = recipes[Deno.args[0] as Variant]();

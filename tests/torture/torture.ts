@@ -31,7 +31,8 @@ export async function prepareFolder(folder: string, state: string | null): Promi
   await copyPictures(d.toy.character, join(folder, "one"), 2);
   await copyPictures(d.toy.outfit, join(folder, "two"), 2);
   await writeFile(join(folder, "prompts.txt"), "a sks person, pink background --w 64 --h 64 --s 2 --l 3 --d 7\n");
-  if (state !== null) await cp(state, join(folder, "state"), { recursive: true });
+  // Where the run itself replaces and removes states.
+  if (state !== null) await cp(state, join(folder, "out", "mine-step00000004-state"), { recursive: true });
   return folder;
 }
 
