@@ -74,7 +74,7 @@ const reviewed = {
   example: { read: projectAndLdd, env: keptAndDriver, sys: ["hostname", "statfs", "systemMemoryInfo"], ffi },
   bench: { read: [".", "/tmp"], write: ["/tmp"], env: nothing },
   peer: { read: ["."], env: nothing },
-  torture: { read: true, write: ["/tmp"], env: kept, ffi },
+  torture: { read: [".", "/usr/bin/ldd", "/tmp"], write: ["/tmp"], env: kept, ffi },
   slurm: { read: true, write: ["/tmp"], env: kept, net: ["127.0.0.1"], run: true, sys: ["hostname"], ffi },
   soak: {
     read: [".", "/usr/bin/ldd", "/tmp"],
