@@ -198,20 +198,18 @@ for (const [set, [script, ...args], kinds] of needed) {
   }
 }
 
-for (const set of ["train", "example"] as const) {
-  Deno.test(`What ${set} may know of the machine it needs for locks, the room on the disk and the memory`, () =>
-    inNewFolder(async (folder) => {
-      const known = async (kind: string) => {
-        const { stdout, stderr } = await denoRun([...flagsWithout(kind, set, folder), lookedAt], folder);
-        ok(stdout !== "", stderr);
-        return JSON.parse(stdout);
-      };
-      const all = { hostname: true, statfs: true, systemMemoryInfo: true };
-      deepEqual(await known("nothing"), all);
-      deepEqual(permissions[set].sys, Object.keys(all));
-      for (const kind of permissions[set].sys) deepEqual(await known(kind), { ...all, [kind]: false });
-    }));
-}
+Deno.test("What train may know of the machine it needs for locks, the room on the disk and the memory", () =>
+  inNewFolder(async (folder) => {
+    const known = async (kind: string) => {
+      const { stdout, stderr } = await denoRun([...flagsWithout(kind, "train", folder), lookedAt], folder);
+      ok(stdout !== "", stderr);
+      return JSON.parse(stdout);
+    };
+    const all = { hostname: true, statfs: true, systemMemoryInfo: true };
+    deepEqual(await known("nothing"), all);
+    deepEqual(permissions.train.sys, Object.keys(all));
+    for (const kind of permissions.train.sys) deepEqual(await known(kind), { ...all, [kind]: false });
+  }));
 
 Deno.test("The launcher gives a program its set, and the folder that its command line names", () =>
   inNewFolder(async (folder) => {
