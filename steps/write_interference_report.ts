@@ -3,7 +3,7 @@ import { join } from "node:path";
 import project from "../deno.json" with { type: "json" };
 import { writeFileAtomically } from "../formats/atomic_file.ts";
 import { readLoraShapes } from "../formats/lora_file.ts";
-import { defineStep, hashFile, type Thing } from "../pipeline/mod.ts";
+import { defineStep, hashFile, hashJson, type Thing } from "../pipeline/mod.ts";
 import { type MeasuredFile, measurementText, weightInterference } from "./lora_tools/measure.ts";
 import { drawGrid } from "./report/grid.ts";
 import { interferenceHtml } from "./report/interference_html.ts";
@@ -13,6 +13,7 @@ import type { Json } from "./report/report.ts";
 import { networkCurves, readRunLogs } from "./report/run_logs.ts";
 import { bases, interference, network1, network2 } from "./things.ts";
 import type { LoadedBases } from "./values/bases.ts";
+import { contentOf } from "./values/checkpoint_content.ts";
 import { checkOptions, type OptionNames } from "./values/check_options.ts";
 import { hashLargeFile } from "./values/file_hashes.ts";
 import type { Interference } from "./values/interference.ts";
@@ -89,7 +90,8 @@ export function writeInterferenceReport<const Shown extends ShownThings>(
         files: await measuredFiles(files),
         ...weightInterference(modules),
         onBase: {
-          ...{ base, settings, stages: run.earlier, probes, additivity, hooks },
+          ...{ base, baseHash: hashJson(await contentOf(given.bases.network1.checkpoint)) },
+          ...{ settings, stages: run.earlier, probes, additivity, hooks },
           pictures: sheet.map(({ name, prompt }) => ({ name, prompt })),
           ...machineOf(given.bases.device),
           crosstalk: crosstalkOnData(responses),

@@ -49,14 +49,22 @@ export async function interferenceHtml(report: InterferenceReport, samplesPng?: 
       section("Machine", onBase ? [machineTable(onBase, dualora)] : []),
       section(
         "Files",
-        files.map(({ file, sha256, modules, alone }, k) =>
-          keyTable([
-            [`file ${k + 1}`, file],
-            ["SHA-256", sha256],
-            ["modules", String(modules)],
-            ["modules that the other has not", alone.join(", ")],
-          ])
-        ),
+        [
+          ...files.map(({ file, sha256, modules, alone }, k) =>
+            keyTable([
+              [`file ${k + 1}`, file],
+              ["SHA-256", sha256],
+              ["modules", String(modules)],
+              ["modules that the other has not", alone.join(", ")],
+            ])
+          ),
+          ...onBase ? [keyTable([["base", onBase.base], ["SHA-256 of its content", onBase.baseHash]])] : [],
+          ...onBase
+            ? [
+              '<p class="soft">All other files that were read, with their hashes: <code>run.json</code> in the run\'s folder.</p>',
+            ]
+            : [],
+        ],
       ),
     ],
   });

@@ -12,6 +12,8 @@ import type { RetentionBars } from "./retention_plot.ts";
 export interface InterferenceOnBase extends Machine {
   /** The base's name, as it was given. */
   readonly base: string;
+  /** SHA-256 of what the base's files hold; equal for equal content. */
+  readonly baseHash: string;
   readonly settings: { readonly [name: string]: Json | undefined };
   /** In the order they ran. */
   readonly stages: readonly { readonly name: string; readonly seconds: number }[];

@@ -126,7 +126,12 @@ const report: InterferenceReport = {
   files: [1, 2].map((k) => ({ file: `${k}.safetensors`, sha256: `${k}`.repeat(64), modules: 2, alone: [] })) as never,
   ...{ all: { name: "all", ...group }, parts: [], blocks: [{ name: "M00", ...group }], modules: weights },
   onBase: {
-    ...{ base: "toy", settings: { resolution: 64 }, stages: [{ name: "sample", seconds: 2 }] },
+    ...{
+      base: "toy",
+      baseHash: "b".repeat(64),
+      settings: { resolution: 64 },
+      stages: [{ name: "sample", seconds: 2 }],
+    },
     adapter: { name: "an adapter", vendor: "v", architecture: "", cpu: true, subgroupSize: 8, f16: false },
     versions: { deno: "2.9.6" },
     pictures: [{ name: "base", prompt: `a "picture"` }],
@@ -166,6 +171,7 @@ Deno.test("the page of a measurement in a base has pictures, figures, curves, re
       /block of the UNet: middle/,
       /an adapter/,
       /1{64}/,
+      /b{64}/,
     ]
   ) match(html, found);
   // Four maps by weights, two on data, each of the UNet and the text encoder; pictures, curves, retention and time beside.
