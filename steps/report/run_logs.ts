@@ -25,11 +25,13 @@ export async function readRunLogs(folder: string): Promise<ReportTraining[]> {
     const found = name.match(/(?:^|\/)steps\/\d+-([^/]+)\/product\/(\w+)\/network\.json$/);
     return found ? [{ path: join(folder, name), step: found[1], network: found[2] }] : [];
   });
-  const trained: ReportTraining[] = [];
+  const trained: ReportTraining[] = [], seen = new Set<string>();
   for (const { path, step, network } of kept) {
     const { log, settings }: Network = await readJson(path, (text) => JSON.parse(text));
-    if (log.length === 0) continue;
-    const number = network.startsWith("network2") ? 2 : 1;
+    const number = network.startsWith("network2") ? 2 : 1, content = JSON.stringify([number, log]);
+    // A later step hands a network on as it was, its log as well.
+    if (log.length === 0 || seen.has(content)) continue;
+    seen.add(content);
     trained.push(training(`${step}: ${network}`, number, log, settings.orthogonality !== false));
   }
   if (trained.length > 0) return trained;

@@ -74,6 +74,8 @@ Deno.test("readRunLogs() reads the curves of networks kept in a run folder, wher
     await keep("05-pretrain-network-1", "network1", figures({ loss_1: 0.5 }));
     await keep("06-load-network-2", "network2", []);
     await keep("07-train-network-2", "network2", figures({ loss_2: 0.4, orth_te: 1, orth_unet: 2 }));
+    // Frozen: handed on with the log of its own training.
+    await keep("07-train-network-2", "network1", figures({ loss_1: 0.5 }));
     await keep("08-train-without", "network2Without", figures({ loss_2: 0.3, orth_te: 3 }), { orthogonality: false });
     deepEqual((await readRunLogs(folder)).map(({ name, network, orthogonality }) => [name, network, orthogonality]), [
       ["pretrain-network-1: network1", 1, false],
