@@ -4,15 +4,10 @@ import type { ComparisonOptions } from "../steps/comparison/variant.ts";
 import { seedList } from "./seed_list.ts";
 import { runRecipe } from "./run_recipe.ts";
 import { UsageError } from "./usage_error.ts";
+import { wholeNumber } from "./whole_number.ts";
 
 /** Rows of pictures of a person's own data: the same prompt with so many seeds. */
 const ownRows = 4;
-
-function wholeNumber(name: string, text: string): number {
-  const value = Number(text);
-  if (text.trim() !== "" && Number.isSafeInteger(value) && value > 0) return value;
-  throw new UsageError(`--${name} is ${JSON.stringify(text)}, must be a whole number above 0`);
-}
 
 function makeCommand(name: string) {
   return new Command(name).exitOverride().description(

@@ -4,7 +4,7 @@ import { retention, samples } from "./things.ts";
 import { jackknifeHalf } from "./comparison/statistics.ts";
 import { checkOptions } from "./values/check_options.ts";
 import type { Retention, RetentionColumn } from "./values/retention.ts";
-import type { SampleColumn, SampleSheet } from "./values/sample_sheet.ts";
+import { columnOf, type SampleColumn, type SampleSheet } from "./values/sample_sheet.ts";
 
 /** Options of `measureRetention`. */
 export interface MeasureRetentionOptions {
@@ -54,7 +54,7 @@ export function retentionOf(
   { identity, outfit }: Pick<MeasureRetentionOptions, "identity" | "outfit">,
 ): RetentionColumn[] {
   return [...new Set([...identity, ...outfit])].map((name) => {
-    const column = columnOf(samples, name), base = baselineOf(samples, column);
+    const column = columnOf(samples.columns, name, "Cannot measure"), base = baselineOf(samples, column);
     const [character, outfits] = ([[identity, cells.character], [outfit, cells.outfit]] as const).map(
       ([asking, region]) => asking.includes(name) ? shareOf(column, base, region) : { share: null, half: null },
     );
@@ -65,16 +65,6 @@ export function retentionOf(
       pictures: column.pictures.length,
     };
   });
-}
-
-function columnOf({ columns }: SampleSheet, name: string): SampleColumn {
-  const found = columns.find((column) => column.name === name);
-  if (!found) {
-    throw new Error(
-      `Cannot measure ${JSON.stringify(name)}: the samples have ${columns.map((column) => column.name).join(", ")}`,
-    );
-  }
-  return found;
 }
 
 function baselineOf({ columns }: SampleSheet, { name, prompt }: SampleColumn): SampleColumn {

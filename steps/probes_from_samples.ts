@@ -6,7 +6,7 @@ import { defineStep } from "../pipeline/mod.ts";
 import { bases, probes, samples } from "./things.ts";
 import { checkOptions } from "./values/check_options.ts";
 import type { Probe } from "./values/probes.ts";
-import type { SampleColumn } from "./values/sample_sheet.ts";
+import { columnOf } from "./values/sample_sheet.ts";
 
 /** Options of `probesFromSamples`. */
 export interface ProbesFromSamplesOptions {
@@ -17,7 +17,7 @@ export interface ProbesFromSamplesOptions {
 
 /** Takes what interference is measured on from pictures that each network made by itself, with the prompts they were made with: for LoRAs whose own pictures are not at hand. */
 export function probesFromSamples(options: ProbesFromSamplesOptions) {
-  const name = "probes from samples";
+  const name = "probes from samples", failure = "Cannot take probes of";
   checkOptions<ProbesFromSamplesOptions>(name, options, { network1: true, network2: true });
   return defineStep({
     name,
@@ -28,7 +28,7 @@ export function probesFromSamples(options: ProbesFromSamplesOptions) {
     plan: ({ bases, samples: { columns, width, height } }) => {
       const cells = { width: latentCells(width), height: latentCells(height) };
       const [network1, network2] = [options.network1, options.network2].map((name) =>
-        columnOf(columns, name).prompts.map(() => cells)
+        columnOf(columns, name, failure).prompts.map(() => cells)
       );
       const { model, weights } = buildVae(bases.network1.checkpoint);
       const { program } = planEncoding(model, { width, height });
@@ -39,7 +39,7 @@ export function probesFromSamples(options: ProbesFromSamplesOptions) {
     },
     run: async ({ bases: { network1: { checkpoint }, device }, samples: { columns } }, run) => {
       const vae = await VaeModel.load(checkpoint, device), names = [options.network1, options.network2];
-      const shown = names.map((name) => columnOf(columns, name)),
+      const shown = names.map((name) => columnOf(columns, name, failure)),
         total = shown.flatMap(({ pictures }) => pictures).length;
       const found: Probe[][] = [[], []];
       let done = 0;
@@ -66,12 +66,4 @@ export function probesFromSamples(options: ProbesFromSamplesOptions) {
       return { probes: { network1, network2, source: "pictures that each LoRA made alone, with their prompts" } };
     },
   });
-}
-
-function columnOf<Column extends Pick<SampleColumn, "name">>(columns: readonly Column[], name: string): Column {
-  const found = columns.find((column) => column.name === name);
-  if (found) return found;
-  throw new Error(
-    `Cannot take probes of ${JSON.stringify(name)}: the samples have ${columns.map((each) => each.name).join(", ")}`,
-  );
 }

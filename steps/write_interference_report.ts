@@ -4,7 +4,7 @@ import project from "../deno.json" with { type: "json" };
 import { writeFileAtomically } from "../formats/atomic_file.ts";
 import { readLoraShapes } from "../formats/lora_file.ts";
 import { defineStep, hashFile, hashJson, type Thing } from "../pipeline/mod.ts";
-import { type MeasuredFile, measurementText, weightInterference } from "./lora_tools/measure.ts";
+import { measuredFiles, measurementText, weightInterference } from "./lora_tools/measure.ts";
 import { drawGrid } from "./report/grid.ts";
 import { interferenceHtml } from "./report/interference_html.ts";
 import { crosstalkOnData, type InterferenceReport, onBaseText } from "./report/interference_report.ts";
@@ -15,11 +15,10 @@ import { bases, interference, network1, network2 } from "./things.ts";
 import type { LoadedBases } from "./values/bases.ts";
 import { contentOf } from "./values/checkpoint_content.ts";
 import { checkOptions, type OptionNames } from "./values/check_options.ts";
-import { hashLargeFile } from "./values/file_hashes.ts";
 import type { Interference } from "./values/interference.ts";
 import type { Network } from "./values/network.ts";
 import type { Retention } from "./values/retention.ts";
-import type { PlannedSampleSheet, SampleColumn, SampleSheet } from "./values/sample_sheet.ts";
+import { columnOf, type PlannedSampleSheet, type SampleColumn, type SampleSheet } from "./values/sample_sheet.ts";
 
 /** What a report can show beside the figures, where a recipe has it: `samples` and `retention`, under these names. */
 export type ShownThings = { readonly [name: string]: Thing<SampleSheet, PlannedSampleSheet> | Thing<Retention> };
@@ -84,10 +83,11 @@ export function writeInterferenceReport<const Shown extends ShownThings>(
         readonly retention?: Retention;
       };
       const { modules, responses, hooks, additivity, probes } = given.interference;
-      const sheet = given.samples ? shownColumns(given.samples, columns) : [];
+      const sampled = given.samples?.columns ?? [], names = given.samples && columns;
+      const sheet = names ? names.map((name) => columnOf(sampled, name, "Cannot report")) : sampled;
       const report: InterferenceReport = {
         dualora: project.version,
-        files: await measuredFiles(files),
+        files: await measuredFiles(files, [await namesIn(files[0]), await namesIn(files[1])]),
         ...weightInterference(modules),
         onBase: {
           ...{ base, baseHash: hashJson(await contentOf(given.bases.network1.checkpoint)) },
@@ -121,24 +121,9 @@ export function writeInterferenceReport<const Shown extends ShownThings>(
   });
 }
 
-async function measuredFiles(files: readonly [string, string]): Promise<[MeasuredFile, MeasuredFile]> {
-  const [one, two] = await Promise.all(files.map(async (file) => [...(await readLoraShapes(file)).keys()]));
-  const measured = async (file: string, own: readonly string[], other: readonly string[]): Promise<MeasuredFile> => ({
-    ...{ file, sha256: await hashLargeFile(file), modules: own.length },
-    alone: own.filter((name) => !other.includes(name)),
-  });
-  return [await measured(files[0], one, two), await measured(files[1], two, one)];
-}
-
-/** The columns that are shown, in the order of their names. */
-function shownColumns({ columns }: SampleSheet, names: readonly string[] = columns.map(({ name }) => name)) {
-  return names.map((name) => {
-    const found = columns.find((column) => column.name === name);
-    if (found) return found;
-    throw new Error(
-      `Cannot report ${JSON.stringify(name)}: the samples have ${columns.map((each) => each.name).join(", ")}`,
-    );
-  });
+/** Names of a LoRA file's modules. */
+async function namesIn(file: string): Promise<string[]> {
+  return [...(await readLoraShapes(file)).keys()];
 }
 
 /** Pixels that a picture's side has at least in the grid. */

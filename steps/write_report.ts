@@ -17,7 +17,7 @@ import { checkOptions, type OptionNames } from "./values/check_options.ts";
 import type { LoadedBases } from "./values/bases.ts";
 import type { Network } from "./values/network.ts";
 import type { Retention } from "./values/retention.ts";
-import type { SampleColumn, SampleSheet } from "./values/sample_sheet.ts";
+import { columnOf, type SampleSheet } from "./values/sample_sheet.ts";
 
 /** Options of `writeReport`. */
 export interface WriteReportOptions<Networks extends NetworkThings> {
@@ -111,7 +111,8 @@ async function drawSheet(
   sheet: SampleSheet,
   retention: Retention,
 ): Promise<Uint8Array> {
-  const names = columnOrder.flatMap((kind) => columns[kind] ?? []), shown = names.map((name) => columnOf(sheet, name));
+  const names = columnOrder.flatMap((kind) => columns[kind] ?? []),
+    shown = names.map((name) => columnOf(sheet.columns, name, "Cannot report"));
   const measured = names.map((name) => retention.columns.find((column) => column.name === name));
   const figure = (value: number | null | undefined) => value === null || value === undefined ? "" : figureText(value);
   return await drawGrid({
@@ -128,16 +129,6 @@ async function drawSheet(
     ],
     ...(notes ? { footer: notes } : {}),
   });
-}
-
-function columnOf({ columns }: SampleSheet, name: string): SampleColumn {
-  const found = columns.find((column) => column.name === name);
-  if (!found) {
-    throw new Error(
-      `Cannot report ${JSON.stringify(name)}: the samples have ${columns.map((each) => each.name).join(", ")}`,
-    );
-  }
-  return found;
 }
 
 function runName(network: 1 | 2, orthogonality: boolean, isCoupled: boolean): string {

@@ -7,6 +7,7 @@ import { readRunLogs } from "../../steps/report/run_logs.ts";
 import { toy } from "../../steps/values/toy.ts";
 import { runRecipe } from "../run_recipe.ts";
 import { UsageError } from "../usage_error.ts";
+import { wholeNumber } from "../whole_number.ts";
 import { answering } from "./answering.ts";
 import { measureRecipe, type MeasureRecipeOptions } from "./measure_recipe.ts";
 
@@ -144,10 +145,4 @@ export function recipeOptions(files: readonly [string, string], base: string, fl
     rows: Array.from({ length: pictures }, (_, i) => ({ text: avatars.rows[i % avatars.rows.length], seed: i + 1 })),
     sampler: { steps: wholeNumber("steps", flags.steps ?? "20"), guidance },
   };
-}
-
-function wholeNumber(name: string, text: string): number {
-  const value = Number(text);
-  if (text.trim() !== "" && Number.isSafeInteger(value) && value > 0) return value;
-  throw new UsageError(`--${name} is ${JSON.stringify(text)}, must be a whole number above 0`);
 }

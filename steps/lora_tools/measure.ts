@@ -69,6 +69,25 @@ export function weightInterference(compared: readonly ModuleInterference[]): Wei
 }
 
 /**
+ * What reports say of the two files.
+ *
+ * @param names Of their modules.
+ */
+export async function measuredFiles(
+  files: readonly [string, string],
+  names: readonly [readonly string[], readonly string[]],
+): Promise<[MeasuredFile, MeasuredFile]> {
+  const measured = async (k: 0 | 1): Promise<MeasuredFile> => {
+    const own = names[k], others = new Set(names[1 - k]);
+    return {
+      ...{ file: files[k], sha256: await hashLargeFile(files[k]), modules: own.length },
+      alone: own.filter((name) => !others.has(name)),
+    };
+  };
+  return [await measured(0), await measured(1)];
+}
+
+/**
  * Measures how two LoRA files of kohya's format interfere, from their weights alone, at a strength of 1 each: see docs/measure.md.
  *
  * @param onModule Hears of each module that is done.
@@ -101,15 +120,9 @@ export async function measureLoras(
       throw fail(`${error.message}; name two sound LoRAs of one base`);
     }
   });
-  const measured = async (file: string, own: typeof one, other: typeof one): Promise<MeasuredFile> => ({
-    file,
-    sha256: await hashLargeFile(file),
-    modules: own.size,
-    alone: [...own.keys()].filter((name) => !other.has(name)),
-  });
   return {
     dualora: project.version,
-    files: [await measured(path1, one, two), await measured(path2, two, one)],
+    files: await measuredFiles([path1, path2], [[...one.keys()], [...two.keys()]]),
     ...weightInterference(modules),
   };
 }

@@ -32,3 +32,21 @@ export interface PlannedSampleSheet {
   readonly width: number;
   readonly height: number;
 }
+
+/**
+ * A column by its name.
+ *
+ * @param failure What cannot be done without it: `Cannot measure`.
+ * @throws {Error} If there is none, naming those that there are.
+ */
+export function columnOf<Column extends Pick<SampleColumn, "name">>(
+  columns: readonly Column[],
+  name: string,
+  failure: string,
+): Column {
+  const found = columns.find((column) => column.name === name);
+  if (found) return found;
+  throw new Error(
+    `${failure} ${JSON.stringify(name)}: the samples have ${columns.map((each) => each.name).join(", ")}`,
+  );
+}
