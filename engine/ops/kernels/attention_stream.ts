@@ -15,8 +15,19 @@ const mostChannels = 40;
 
 const invocations = 64;
 
+/** Own and gathered tensors, with which a second row fits the registers: 160 of a GPU's 255 numbers at 40 channels. */
+const fewTensors = 2;
+/** Fewest workgroups that keep a GPU busy: where fewer would run, none takes two rows. */
+const fewestWorkgroups = 64;
+
+/** Rows of an invocation: each vector from workgroup memory serves as many multiply-adds for each of its numbers. */
+function rowsEach({ batch, heads, ownRows, products, gathers }: AttentionParts, teams: number): 1 | 2 {
+  const isSmall = products.length + gathers.length <= fewTensors;
+  return isSmall && batch * heads * Math.ceil(ownRows / (2 * teams)) >= fewestWorkgroups ? 2 : 1;
+}
+
 /**
- * Kernel for GPUs: an invocation, or a team of a few for a large head, owns a row in registers, and blocks of streamed rows pass by in
+ * Kernel for GPUs: an invocation, or a team of a few for a large head, owns a row or two in registers, and blocks of streamed rows pass by in
  * workgroup memory.
  */
 export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Kernel {
@@ -24,9 +35,10 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
   const { ownStatistics = [], streamedStatistics = [] } = parts;
   const { unit, type } = headVectors(size);
   const perRow = size / unit, team = teamSize(size, perRow), elements = perRow / team;
-  const block = elements <= 4 ? 8 : 4, rowsPerGroup = invocations / team;
+  const teams = invocations / team, rows = rowsEach(parts, teams), rowsPerGroup = teams * rows;
+  const block = elements <= 4 ? 8 : 4;
   const tile: AttentionTile = {
-    rows: 1,
+    rows,
     columns: block,
     parts: elements,
     max: (value) => value,
@@ -43,24 +55,28 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
   const lines = [
     declarations,
     ...tensors.map((tensor) => `var<workgroup> ${tensor}Tile: array<${type}, ${block * perRow}>;`),
-    team > 1 ? `var<workgroup> partial: array<f32, ${invocations * block * parts.products.length}>;` : "",
+    team > 1 ? `var<workgroup> partial: array<f32, ${invocations * block * rows * parts.products.length}>;` : "",
     `@compute @workgroup_size(${invocations})`,
     "fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {",
     `let firstRow = group.x * ${rowsPerGroup}u;`,
     "let head = group.y;",
     "let picture = group.z;",
     `let part = ${modulo("local", team)};`,
-    `let row = firstRow + ${divide("local", team)};`,
-    `let ownRow = min(row, ${ownRows - 1}u);`,
-    `let place = ((picture * ${ownRows}u + ownRow) * ${heads}u + head) * ${perRow}u + part * ${elements}u;`,
+    ...range(rows).flatMap((r) => [
+      `let row${r} = firstRow + ${r * teams}u + ${divide("local", team)};`,
+      `let ownRow${r} = min(row${r}, ${ownRows - 1}u);`,
+      `let place${r} = ((picture * ${ownRows}u + ownRow${r}) * ${heads}u + head) * ${perRow}u + part * ${elements}u;`,
+      `let ownStatistic${r} = (picture * ${heads}u + head) * ${ownRows}u + ownRow${r};`,
+    ]),
     `let streamedBase = (picture * ${streamedRows * heads}u + head) * ${perRow}u;`,
-    `let ownStatistic = (picture * ${heads}u + head) * ${ownRows}u + ownRow;`,
     `let streamedStatistics = (picture * ${heads}u + head) * ${streamedRows}u;`,
-    ...owned.flatMap((tensor) =>
-      range(elements).map((e) => `let ${tensor}_${e} = ${of(tensor).load(`place + ${e}u`)};`)
-    ),
-    ...ownStatistics.map((name) => `let ${name}0 = ${name}[ownStatistic];`),
-    ...parts.gathers.flatMap(({ output }) => range(elements).map((e) => `var ${output}0_${e} = ${type}();`)),
+    ...range(rows).flatMap((r) => [
+      ...owned.flatMap((tensor) =>
+        range(elements).map((e) => `let ${tensor}${r}_${e} = ${of(tensor).load(`place${r} + ${e}u`)};`)
+      ),
+      ...ownStatistics.map((name) => `let ${name}${r} = ${name}[ownStatistic${r}];`),
+      ...parts.gathers.flatMap(({ output }) => range(elements).map((e) => `var ${output}${r}_${e} = ${type}();`)),
+    ]),
     ...(parts.before?.(tile) ?? []),
     `for (var block = ${parts.begin?.(block) ?? "0u"}; block < ${
       parts.end?.(rowsPerGroup) ?? `${streamedRows}u`
@@ -81,21 +97,26 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
     ...keepGathered(parts, tile),
     ...range(block).flatMap((j) =>
       parts.gathers.flatMap(({ output, weight, tensor }) =>
-        range(elements).map((e) =>
-          `${output}0_${e} = fma(${type}(${weight}0_${j}), ${passing(tensor, j, e)}, ${output}0_${e});`
-        )
+        range(elements).flatMap((e) => [
+          `let ${output}Passing_${j}_${e} = ${passing(tensor, j, e)};`,
+          ...range(rows).map((r) =>
+            `${output}${r}_${e} = fma(${type}(${weight}${r}_${j}), ${output}Passing_${j}_${e}, ${output}${r}_${e});`
+          ),
+        ])
       )
     ),
     "}",
     ...(parts.after?.(tile) ?? []),
-    `if (row < ${ownRows}u) {`,
-    ...parts.gathers.flatMap(({ output }) =>
-      range(elements).map((e) =>
-        of(output).store(`place + ${e}u`, `${output}0_${e}${parts.factor ? ` * ${parts.factor}0` : ""}`)
-      )
-    ),
-    parts.result ? `if (part == 0u) { ${parts.result.name}[ownStatistic] = ${parts.result.value(0)}; }` : "",
-    "}",
+    ...range(rows).flatMap((r) => [
+      `if (row${r} < ${ownRows}u) {`,
+      ...parts.gathers.flatMap(({ output }) =>
+        range(elements).map((e) =>
+          of(output).store(`place${r} + ${e}u`, `${output}${r}_${e}${parts.factor ? ` * ${parts.factor}${r}` : ""}`)
+        )
+      ),
+      parts.result ? `if (part == 0u) { ${parts.result.name}[ownStatistic${r}] = ${parts.result.value(r)}; }` : "",
+      "}",
+    ]),
     "}",
   ];
   return {
@@ -103,21 +124,27 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
     wgsl: lines.filter((line) => line).join("\n"),
   };
 
-  /** Products of the own row and the block's rows, added over the team, and masked scores. */
+  /** Products of the own rows and the block's rows, added over the team, and masked scores. */
   function multiply(): string[] {
     const names = ["raw", "product"].slice(0, parts.products.length);
     const sums = names.flatMap((name, p) => {
       const [own, streamed] = parts.products[p];
       return range(block).flatMap((j) => [
-        `var ${name}Sum_${j} = ${type}();`,
-        ...range(elements).map((e) =>
-          `${name}Sum_${j} = fma(${own}_${e}, ${passing(streamed, j, e)}, ${name}Sum_${j});`
-        ),
+        ...range(rows).map((r) => `var ${name}Sum${r}_${j} = ${type}();`),
+        ...range(elements).flatMap((e) => [
+          `let ${name}Passing_${j}_${e} = ${passing(streamed, j, e)};`,
+          ...range(rows).map((r) =>
+            `${name}Sum${r}_${j} = fma(${own}${r}_${e}, ${name}Passing_${j}_${e}, ${name}Sum${r}_${j});`
+          ),
+        ]),
       ]);
     });
     const add = (sum: string) =>
       unit === 4 ? `(${sum}.x + ${sum}.y) + (${sum}.z + ${sum}.w)` : unit === 2 ? `${sum}.x + ${sum}.y` : sum;
-    const all = names.flatMap((name) => range(block).map((j) => ({ sum: `${name}Sum_${j}`, total: `${name}0_${j}` })));
+    const pairs = range(rows).flatMap((r) => range(block).map((j) => ({ r, j })));
+    const all = names.flatMap((name) =>
+      pairs.map(({ r, j }) => ({ sum: `${name}Sum${r}_${j}`, total: `${name}${r}_${j}` }))
+    );
     const totals = team === 1 ? all.map(({ sum, total }) => `let ${total} = ${add(sum)};`) : [
       ...all.map(({ sum }, i) => `partial[local * ${all.length}u + ${i}u] = ${add(sum)};`),
       "workgroupBarrier();",
@@ -127,13 +154,13 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
         return `let ${total} = ${values.join(" + ")};`;
       }),
     ];
-    const scores = range(block).map((j) => {
-      const score = `raw0_${j} * ${float(parts.scale)}`;
+    const scores = pairs.map(({ r, j }) => {
+      const score = `raw${r}_${j} * ${float(parts.scale)}`;
       const tests = [
         streamedRows % block ? `(block + ${j}u < ${streamedRows}u)` : "",
-        parts.meets ? `(${parts.meets("row", `block + ${j}u`)})` : "",
+        parts.meets ? `(${parts.meets(`row${r}`, `block + ${j}u`)})` : "",
       ].filter((test) => test);
-      return `let score0_${j} = ${tests.length ? `select(${maskedScore}, ${score}, ${tests.join(" & ")})` : score};`;
+      return `let score${r}_${j} = ${tests.length ? `select(${maskedScore}, ${score}, ${tests.join(" & ")})` : score};`;
     });
     return [...sums, ...totals, ...scores];
   }

@@ -1,4 +1,5 @@
-import { ok } from "node:assert/strict";
+import { deepEqual, equal, ok } from "node:assert/strict";
+import type { KernelTarget } from "../../graph/kernel.ts";
 import { runKernel, testDevice, testValues } from "./_test_device.ts";
 import {
   attentionDelta,
@@ -53,21 +54,35 @@ function close(result: Float32Array, expected: Float64Array, what: string) {
   ok(wrong < 0, `${what}: element ${wrong} is ${result[wrong]}, not ${expected[wrong]}`);
 }
 
-/** The kernels for GPUs compile slowly on a CPU adapter, so only some cases run them. */
-async function check(shape: AttentionShape, gpu: boolean) {
+/** Inputs by rule, and what the definition makes of them. */
+function givenFor(shape: AttentionShape) {
   const { batch, heads, queries, keys, size } = shape;
   const q = testValues(batch * queries * heads * size, 1).map((value) => value * 2);
   const k = testValues(batch * keys * heads * size, 2).map((value) => value * 2);
   const v = testValues(k.length, 3), dy = testValues(q.length, 4);
-  const expected = reference(shape, q, k, v, dy);
+  return { q, k, v, dy, expected: reference(shape, q, k, v, dy) };
+}
+
+async function checkForward(
+  shape: AttentionShape,
+  target: KernelTarget,
+  { q, k, v, expected }: ReturnType<typeof givenFor>,
+) {
+  const what = (name: string) => `${name} of ${JSON.stringify(shape)}, cpu ${target.cpu}`;
+  const found = await runKernel(device, attentionForward(shape, target), [q, k, v], [q.length, expected.lse.length]);
+  close(found[0], expected.o, what("o"));
+  close(found[1], expected.lse, what("lse"));
+}
+
+/** The kernels for GPUs compile slowly on a CPU adapter, so only some cases run them. */
+async function check(shape: AttentionShape, gpu: boolean) {
+  const given = givenFor(shape), { q, k, v, dy, expected } = given;
   const o = Float32Array.from(expected.o),
     lse = Float32Array.from(expected.lse),
     delta = Float32Array.from(expected.delta);
   for (const target of targets.filter(({ cpu }) => cpu || gpu)) {
     const what = (name: string) => `${name} of ${JSON.stringify(shape)}, cpu ${target.cpu}`;
-    const forward = await runKernel(device, attentionForward(shape, target), [q, k, v], [q.length, lse.length]);
-    close(forward[0], expected.o, what("o"));
-    close(forward[1], expected.lse, what("lse"));
+    await checkForward(shape, target, given);
     const [sums] = await runKernel(device, attentionDelta(shape, target), [dy, o], [lse.length]);
     close(sums, expected.delta, what("delta"));
     const inputs = [q, k, v, dy, lse, delta];
@@ -93,6 +108,8 @@ const cases: AttentionShape[] = [
   { batch: 2, heads: 2, queries: 131, keys: 129, size: 12 },
   { batch: 1, heads: 2, queries: 213, keys: 77, size: 40, scale: 0.5 },
   { batch: 1, heads: 1, queries: 205, keys: 80, size: 80 },
+  // From 512 × 512 meetings on a lane of a CPU adapter may hold 320 sums.
+  { batch: 1, heads: 1, queries: 515, keys: 513, size: 20 },
 ];
 
 for (const shape of cases) {
@@ -100,3 +117,21 @@ for (const shape of cases) {
   const name = `${batch} × ${heads} heads of ${size}, ${queries} queries, ${keys} keys${causal ? ", causal" : ""}`;
   Deno.test(`attention kernels agree with the definition: ${name}`, () => check(shape, size === 10));
 }
+
+Deno.test("lanes take two rows of SD v1.5's largest heads each, and agree with the definition", async () => {
+  const shape = { batch: 1, heads: 1, queries: 520, keys: 507, size: 160 }, cpu = targets.find(({ cpu }) => cpu)!;
+  deepEqual(attentionForward(shape, cpu).workgroups, [Math.ceil(520 / (2 * cpu.subgroupSize)), 1, 1]);
+  await checkForward(shape, cpu, givenFor(shape));
+});
+
+Deno.test("a GPU's invocations take two rows each where enough workgroups are left, and agree with the definition", async () => {
+  const gpu = targets.find(({ cpu }) => !cpu)!;
+  const groups = (shape: AttentionShape) => attentionForward(shape, gpu).workgroups[0];
+  // 64 invocations; at 48 channels two of them share their rows.
+  for (const [size, queries, perGroup] of [[10, 130, 128], [48, 70, 64]]) {
+    const shape = { batch: 8, heads: 8, queries, keys: 9, size, causal: size === 10 };
+    equal(groups(shape), Math.ceil(queries / perGroup));
+    equal(groups({ ...shape, batch: 1, heads: 1 }), Math.ceil(2 * queries / perGroup));
+    await checkForward(shape, gpu, givenFor(shape));
+  }
+});
