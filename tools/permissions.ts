@@ -81,8 +81,9 @@ function programOf(path: string, args: readonly string[]): Program {
 
 /** With a base it takes data and models from elsewhere, as `train` does. */
 function measurement(args: readonly string[]): Program {
-  const models = valuesOf("base", args), [folder = "out/measure"] = valuesOf("output_dir", args);
-  if (models.length === 0) return { set: "lora", places: besideOption("json", "html") };
+  const bases = valuesOf("base", args), [folder = "out/measure"] = valuesOf("output_dir", args);
+  const models = [...bases, ...valuesOf("vae", args)];
+  if (bases.length === 0) return { set: "lora", places: besideOption("json", "html") };
   return { set: "train", places: () => Promise.resolve({ written: [folder], models }) };
 }
 

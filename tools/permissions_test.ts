@@ -90,6 +90,7 @@ Deno.test("The network is given for names of models alone that are no paths here
   deepEqual(await isOnline(`cli/main.ts train ${base}=owner/name --output_dir out`), true);
   deepEqual(await isOnline("cli/main.ts measure a b --base owner/name"), true);
   deepEqual(await isOnline("cli/main.ts measure a b --base ./owner/name"), false);
+  deepEqual(await isOnline("cli/main.ts measure a b --base toy --vae owner/vae"), true);
   deepEqual(await isOnline(`cli/main.ts train ${base} owner/name@fp16`), true);
   deepEqual(await isOnline(`cli/main.ts train ${base} models/sd15 ${base} owner/name`), true);
   deepEqual(await isOnline(`cli/main.ts train ${base} models/sd15 ${base}_2 owner/name`), true);
