@@ -51,24 +51,28 @@ function commonModules({ network1, network2 }: Networks): string[] {
  * networks look on: the base predicts as if they were not there. The last module's layer ends it.
  */
 export function traceResponses(networks: Networks, shape: BatchShape): PackedFigures {
-  const { network1, network2 } = networks, names = commonModules(networks);
+  const { network1, network2 } = networks, names = commonModules(networks), figures: Record<string, Tensor> = {};
   const hidden = [0, 1].map(() => new Map<string, Tensor | null>(names.map((name) => [name, null])));
   const lookOn = (part: Part): Adapters => {
     const adapters = [network1, network2].map((lora, k) => lora.adapters(part, { hidden: hidden[k] }));
+    const own = network1.modules.filter((module) => module.part === part && hidden[0].has(module.name));
+    const byPath = new Map(own.map(({ layer, name }) => [layer.path, name]));
     return (layer) => {
-      const both = adapters.map((each) => each(layer)).filter((each) => each !== null);
-      if (both.length === 0) return null;
+      const name = byPath.get(layer.path);
+      if (name === undefined) return null;
+      const both = adapters.map((each) => each(layer)!);
       return (x, y) => {
-        for (const adapter of both) adapter(x, y);
+        for (const [k, adapter] of both.entries()) {
+          adapter(x, y);
+          // Traced here, so that no delta and no layer's input has to be kept until the end.
+          figures[`${k + 1} ${name}`] = sum(square(hidden[k].get(name)!));
+        }
         return y;
       };
     };
   };
   tracePrediction({ ...request(networks, 1, shape), adapters: lookOn }, traceNoisyBatch(request(networks, 1, shape)));
-  return packFigures(Object.fromEntries(hidden.flatMap((each, k) =>
-    // A text encoder that is left early never asks its last layers.
-    [...each].flatMap(([name, delta]) => delta ? [[`${k + 1} ${name}`, sum(square(delta))]] : [])
-  )));
+  return packFigures(figures);
 }
 
 /** Traces the terms at the method's two hooks: each network's hidden layer on its own batch, with that network alone in the base. */
@@ -122,6 +126,7 @@ export async function measureResponses(device: Device, given: InterferenceReques
     return sums;
   });
   const norm = (data: 0 | 1, network: 1 | 2, name: string) => Math.sqrt(squares[data].get(`${network} ${name}`)!);
+  // A text encoder that is left early never asks its last layers.
   return names.filter((name) => squares[0].has(`1 ${name}`)).map((name) => ({
     name,
     own: [norm(0, 1, name), norm(1, 2, name)],
