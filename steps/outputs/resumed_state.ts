@@ -3,6 +3,8 @@ import { type EarlierStart, hashFile } from "../../pipeline/mod.ts";
 import { hashStarts } from "../values/network_start.ts";
 import type { NetworkStartOptions } from "../values/network.ts";
 import type { TrainingOptions } from "../values/training_options.ts";
+import { makeUpdater } from "../../training/network_settings.ts";
+import type { TrainerNetwork, TrainerState } from "../../training/trainer.ts";
 import { compareState, type StateFacts } from "./state_facts.ts";
 import { readState, readStateMark, type SavedState, StateError, suggestingAnother } from "./state_folder.ts";
 
@@ -57,19 +59,52 @@ export async function needsState(options: ResumeOptions, earlier: EarlierStart |
 }
 
 /**
+ * Refuses a state whose tensors are not the training's, before anything is loaded: other arguments of an optimizer may want other ones.
+ *
+ * @throws {StateError} Naming the tensor, and what was wanted.
+ */
+function checkTensors(folder: string, { networks }: TrainerState, sides: readonly ResumedSide[]): void {
+  for (const [k, { number, lora, settings }] of sides.entries()) {
+    const check = (name: string, found: number, wanted: number) => {
+      if (found === wanted) return;
+      const advice = name === "weights"
+        ? "it is of another network"
+        : "take the optimizer's arguments that it was made with";
+      throw new StateError(
+        folder,
+        `of network ${number}'s ${name} it has ${found} numbers, this training ${wanted}; ${advice}`,
+      );
+    };
+    const { weights, optimizer } = networks[k];
+    check("weights", weights.length, lora.sizeElements);
+    // Empty where the network has not trained yet.
+    if (Object.keys(optimizer).length === 0) continue;
+    for (const [name, { shape }] of Object.entries(makeUpdater(lora, settings).optimizer.state)) {
+      check(`optimizer.${name}`, optimizer[name]?.length ?? 0, shape.reduce((count, size) => count * size, 1));
+    }
+  }
+}
+
+/** A network that is to go on. */
+type ResumedSide = Pick<TrainerNetwork, "number" | "lora" | "settings">;
+
+/**
  * The state that a training goes on from (`--resume`), checked against it; null where none is named.
  *
+ * @param sides In the order of the facts.
  * @throws {StateError} If it is damaged, or of other networks, another base model, rank, shape or optimizer.
  */
 export async function readResumed(
   { resume }: ResumeOptions,
   facts: StateFacts,
+  sides: readonly ResumedSide[],
   totalSteps: number,
   warn: (message: string) => void,
 ): Promise<SavedState | null> {
   if (resume === undefined) return null;
   const found = await suggestingAnother(resume, () => readState(resume)), { step } = found.content.state;
   compareState(resume, found.facts, facts).forEach(warn);
+  checkTensors(resume, found.content.state, sides);
   if (step >= totalSteps) {
     throw new RangeError(
       `Cannot go on from the state ${resume}: it has done ${step} steps, and this training has ${totalSteps}; ask for ` +

@@ -156,7 +156,7 @@ export async function newestState(
       throw error;
     });
   const isThere = await stat(parent).then((found) => found.isDirectory(), () => false);
-  for (const name of isThere ? await readdir(parent) : []) {
+  for (const name of isThere ? (await readdir(parent)).sort() : []) {
     const path = join(parent, name);
     if (!name.endsWith("-state") || name.startsWith(".")) continue;
     const manifest = await unlessBroken(readManifest(path));

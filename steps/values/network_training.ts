@@ -93,7 +93,7 @@ export async function trainNetworks(
     // Of all settings only the adapter can be another here: work with other options is set aside.
     if (kept) compareState("the last checkpoint", kept.facts, facts).forEach(run.warn);
     // Before anything is opened to be written.
-    const start = kept ?? await readResumed(options, facts, totalSteps, run.warn);
+    const start = kept ?? await readResumed(options, facts, sides, totalSteps, run.warn);
     // From here on the named state is not needed: this training may replace it, or remove it as one of too many.
     if (start && !kept) await checkpoints.write(start);
     const metadata = await trainingMetadata(

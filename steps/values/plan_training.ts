@@ -47,7 +47,7 @@ export async function planTraining(
   const { stepsPerEpoch, totalSteps, epochs } = trainingLength(datasets, options);
   // A run says what is otherwise than it was, once the device is known.
   if (await needsState(options, earlier)) {
-    await readResumed(options, await stateFacts(task, sides, bases, null), totalSteps, () => {});
+    await readResumed(options, await stateFacts(task, sides, bases, null), sides, totalSteps, () => {});
   }
   const phases = Array.from({ length: epochs }, (_, epoch) => epochPhase(epoch, freezing));
   const captions = sides.map((side) => captionsOf(side, task));

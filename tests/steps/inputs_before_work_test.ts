@@ -17,19 +17,19 @@ async function writeModule(path: string): Promise<void> {
   await writeLora(path, [{ name, alpha: 4, down: zeros(down), up: zeros(up) }]);
 }
 
-/** A whole state of one network, of rank 8. */
-async function writeOtherState(path: string): Promise<void> {
+/** A whole state of one network; of rank 8 and other modules when they are left out. */
+async function writeOtherState(path: string, { rank = 8, modules = "others", weights = 1 } = {}): Promise<void> {
   const { network1: base } = await openBases({ network1: "toy" }, {});
   const facts: StateFacts = {
     networks: [{
       number: 1,
       base: await baseHash(base),
-      ...{ rank: 8, convRank: null, parts: ["text_encoder", "unet"], modules: "others", optimizer: "AdamW" },
-      before: { options: { rank: 8 }, log: [], settings: {} },
+      ...{ rank, convRank: null, parts: ["text_encoder", "unet"], modules, optimizer: "AdamW" },
+      before: { options: { rank }, log: [], settings: {} },
     }],
     settings: {},
   };
-  const networks = [{ weights: new Float32Array(1), optimizer: {} }];
+  const networks = [{ weights: new Float32Array(weights), optimizer: { other: new Float32Array(1) } }];
   await writeState(path, {
     content: { state: { step: 1, skipped: { total: 0, inRow: 0 }, networks }, log: [] },
     facts,
@@ -43,6 +43,12 @@ Deno.test("describe() finds every named LoRA file and state that a run could not
     await writeModule(lora);
     await writeOtherState(state);
     await mkdir(empty);
+    // Of the same modules, as it says, but with other tensors.
+    const { network1: base } = await openBases({ network1: "toy" }, {});
+    const { tensors, sizeElements } = d.buildNetwork("network 1", base, { rank: 4 });
+    const modules = d.hashJson(tensors.map(({ name, shape }) => [name, shape]));
+    await writeOtherState(path("few"), { rank: 4, modules });
+    await writeOtherState(path("optimizers"), { rank: 4, modules, weights: sizeElements });
     const data = await smallData(folder), merge = [{ weights: missing }];
     const training = { rank: 4, steps: 2 };
     const recipe = (bases: Partial<d.LoadBasesOptions> = {}) =>
@@ -60,6 +66,18 @@ Deno.test("describe() finds every named LoRA file and state that a run could not
         "a state of another rank",
         () => trained({ resume: state }).describe(),
         `Cannot go on from the state ${state}: network 1 has another rank (--network_dim): the state has 8, this training 4. Take the state's`,
+      ],
+      [
+        "a state with fewer weights than its modules have",
+        () => trained({ resume: path("few") }).describe(),
+        `Cannot go on from the state ${
+          path("few")
+        }: of network 1's weights it has 1 numbers, this training ${sizeElements}; it is of another network`,
+      ],
+      [
+        "a state without what the optimizer keeps",
+        () => trained({ resume: path("optimizers") }).describe(),
+        /: of network 1's optimizer\.\w+ it has 0 numbers, this training \d+; take the optimizer's arguments that it was made with$/,
       ],
       [
         "a state of one network for two",
