@@ -1,11 +1,15 @@
-/** Hands signals that end or change a run on to a child process, as long as it lives. */
+import { hangsOnTerminal } from "./stop_signals.ts";
+
+/** Hands signals that end or change a run on to a child process, as long as it lives; that the terminal was closed as SIGTERM. */
 export function forwardSignals(child: Deno.ChildProcess): () => void {
   // A terminal sends Ctrl-C to the whole group by itself; handing it on would make it two.
-  const signals: [Deno.Signal, boolean][] = [["SIGINT", !Deno.stdin.isTerminal()]];
-  if (Deno.build.os !== "windows") signals.push(["SIGTERM", true], ["SIGHUP", true], ["SIGUSR2", true]);
-  const listeners = signals.map(([signal, handOn]) => {
+  const signals: [Deno.Signal, Deno.Signal | null][] = [["SIGINT", Deno.stdin.isTerminal() ? null : "SIGINT"]];
+  if (Deno.build.os !== "windows") {
+    signals.push(["SIGTERM", "SIGTERM"], ["SIGUSR2", "SIGUSR2"], ["SIGHUP", hangsOnTerminal() ? "SIGTERM" : null]);
+  }
+  const listeners = signals.map(([signal, handedOn]) => {
     const listener = () => {
-      if (handOn) child.kill(signal);
+      if (handedOn !== null) child.kill(handedOn);
     };
     Deno.addSignalListener(signal, listener);
     return () => Deno.removeSignalListener(signal, listener);

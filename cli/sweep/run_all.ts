@@ -1,6 +1,6 @@
 import { lockFolder } from "../../pipeline/mod.ts";
 import { exitCodeOf, exitCodes } from "../exit_codes.ts";
-import { stopSignals } from "../stop_signals.ts";
+import { hangsOnTerminal, stopSignals } from "../stop_signals.ts";
 import { runOne } from "./run_one.ts";
 
 /**
@@ -20,7 +20,7 @@ export async function runAll(folder: string, names: readonly string[]): Promise<
   };
   const codes: number[] = [];
   // A terminal that is closed ends the run at work, and so it does the loop.
-  const signals: readonly Deno.Signal[] = Deno.build.os === "windows" ? stopSignals : [...stopSignals, "SIGHUP"];
+  const signals = hangsOnTerminal() ? [...stopSignals, "SIGHUP" as const] : stopSignals;
   for (const signal of signals) Deno.addSignalListener(signal, stop);
   for (const [at, name] of names.entries()) {
     if (isStopped) break;
