@@ -7,7 +7,6 @@ import {
   Device,
   gradients,
   input,
-  type KernelTarget,
   linear,
   matmul,
   multiply,
@@ -25,30 +24,12 @@ import {
 import { originOf } from "../../engine/graph/tensor.ts";
 import { type Memory, type Named, runGraph, runProgram } from "./interpreter.ts";
 import { difference, numbers } from "./op_check.ts";
+import { cardTarget, cpuTarget } from "./targets.ts";
 
 /** Side of the square weights: one is 256 bytes, the alignment of bindings. */
 const side = 8, cells = side * side;
 
-const targets: Readonly<Record<string, KernelTarget>> = {
-  cpu: {
-    cpu: true,
-    subgroupSize: 8,
-    f16: true,
-    maxInvocations: 1024,
-    maxWorkgroupStorageBytes: 32768,
-    maxWorkgroupsPerDimension: 65535,
-    maxStorageBuffers: 48,
-  },
-  card: {
-    cpu: false,
-    subgroupSize: 0,
-    f16: false,
-    maxInvocations: 256,
-    maxWorkgroupStorageBytes: 16384,
-    maxWorkgroupsPerDimension: 65535,
-    maxStorageBuffers: 8,
-  },
-};
+const targets = { cpu: cpuTarget, card: cardTarget };
 
 /** One line of what both networks do: an op, and numbers that choose what it is done to. */
 interface Line {

@@ -1,8 +1,9 @@
-import { ok } from "node:assert/strict";
+import { deepEqual, equal, ok } from "node:assert/strict";
 import {
   accumulate,
   countDispatches,
   Device,
+  dispatchesOf,
   input,
   matmul,
   multiply,
@@ -10,11 +11,15 @@ import {
   plan,
   type PlanOptions,
   reshape,
+  silu,
+  sqrt,
   square,
   type Tensor,
   Variable,
   window,
 } from "../../engine/mod.ts";
+import { openAs } from "./op_check.ts";
+import { cpuTarget } from "./targets.ts";
 
 const ones = (count: number) => new Float32Array(count).fill(1);
 
@@ -43,6 +48,15 @@ Deno.test("what an op left in a variable is read, not what was there when the ru
   ok(read.b.every((value) => value === 2 ** -20), `b is ${read.b[0]}`);
 });
 
+Deno.test("chains are planned that are longer than a thread's stack is deep", () => {
+  let x = input("x", [64]), y = input("y", [64]);
+  const length = 4000;
+  for (let i = 0; i < length; i++) x = silu(x);
+  for (let i = 0; i < length; i++) y = square(y);
+  // What comes last is a group, so the whole second chain has to come before the first one's end.
+  equal(plan({ outputs: { x: sqrt(x), y: sqrt(y) } }).steps.length, 2 * length + 2);
+});
+
 Deno.test("batches of different size are computed whole", async () => {
   using device = await Device.open();
   const size = 64 * 64, x = input("x", [6 * size]), y = input("y", [6 * size]);
@@ -56,4 +70,33 @@ Deno.test("batches of different size are computed whole", async () => {
   program.run({ x: ones(6 * size), y: ones(6 * size) });
   const { p } = await program.read("p");
   ok(p.every((value) => value === 64), `${p.filter((value) => value !== 64).length} of ${p.length} are not 64`);
+});
+
+/** Squares of windows of `x`, 64 numbers each, in an order of no equal steps. */
+function scattered(count: number): Tensor {
+  const x = input("x", [count * 64]);
+  const parts = Array.from({ length: count }, (_, i) => square(window(x, i * 7 % count * 64, [64])));
+  return pack(parts, parts.map((_, i) => i * 64), count * 64);
+}
+
+for (const [kind, changes] of Object.entries({ "this adapter": {}, "a GPU": { cpu: false, subgroupSize: 0 } })) {
+  Deno.test(`two hundred steps at scattered places share a dispatch, as on ${kind}`, async () => {
+    using device = await openAs(changes);
+    const y = scattered(200), compiled = await device.compile(plan({ outputs: { y } }));
+    equal(compiled.dispatches.length, 1);
+    const numbers = Float32Array.from({ length: 200 * 64 }, (_, i) => i % 4093);
+    compiled.run({ x: numbers });
+    const found = (await compiled.read("y")).y;
+    const wanted = numbers.map((_, i) => numbers[Math.floor(i / 64) * 7 % 200 * 64 + i % 64] ** 2);
+    deepEqual(found, wanted);
+  });
+}
+
+Deno.test("on a CPU adapter kernels that are stacked for few runs have one text, whatever their number", () => {
+  const texts = [2, 3, 5, 8].map((count) => {
+    const [dispatch] = dispatchesOf(plan({ outputs: { y: scattered(count) } }), cpuTarget);
+    ok("kernel" in dispatch && dispatch.steps.length === count);
+    return dispatch.kernel.wgsl;
+  });
+  equal(new Set(texts).size, 1);
 });

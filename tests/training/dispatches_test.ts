@@ -1,26 +1,7 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { dualStepProgram } from "../../bench/dual_step.ts";
-import { countDispatches, type KernelTarget } from "../../engine/mod.ts";
-
-/** Mesa's CPU driver as it describes itself, and a card that offers WebGPU's defaults alone. */
-const cpu: KernelTarget = {
-  cpu: true,
-  subgroupSize: 8,
-  f16: true,
-  maxInvocations: 1024,
-  maxWorkgroupStorageBytes: 32768,
-  maxWorkgroupsPerDimension: 65535,
-  maxStorageBuffers: 48,
-};
-const card: KernelTarget = {
-  cpu: false,
-  subgroupSize: 0,
-  f16: false,
-  maxInvocations: 256,
-  maxWorkgroupStorageBytes: 16384,
-  maxWorkgroupsPerDimension: 65535,
-  maxStorageBuffers: 8,
-};
+import { countDispatches } from "../../engine/mod.ts";
+import { cardTarget, cpuTarget } from "../engine/targets.ts";
 
 for (const mode of ["both", "frozen"] as const) {
   const step = { base: "toy", pixels: 128, rank: 16, batches: [1, 1], mode, precision: "f32" } as const;
@@ -31,7 +12,7 @@ for (const mode of ["both", "frozen"] as const) {
     }`,
     async () => {
       const whole = await dualStepProgram(step, { fused: false }), fused = await dualStepProgram(step);
-      for (const [name, target] of Object.entries({ cpu, card })) {
+      for (const [name, target] of Object.entries({ cpu: cpuTarget, card: cardTarget })) {
         const count = countDispatches(fused, target), of = countDispatches(whole, target);
         equal(
           of,
