@@ -46,9 +46,10 @@ export function PlotView(
 ): VNode {
   const place = useRef<HTMLDivElement>(null), chart = useRef<uPlot | null>(null);
   const [at, setAt] = useState<number | null>(null), [theme, setTheme] = useState(0);
+  const [isNarrow, setNarrow] = useState(false);
   const isSmoothed = isSmooth && plot.isNoisy, isFaint = isSmoothed && !isSeveral(lines);
   const steps = [...new Set(lines.flatMap((line) => line.steps))].sort((a, b) => a - b);
-  const shape = [lines.map(({ label }) => label).join("\n"), isSmoothed, theme].join("\n");
+  const shape = [lines.map(({ label }) => label).join("\n"), isSmoothed, theme, isNarrow].join("\n");
   const data = () => dataOf(steps, lines, isSmoothed, isFaint);
 
   useEffect(() => {
@@ -66,7 +67,10 @@ export function PlotView(
       element,
     );
     chart.current = made;
-    const observer = new ResizeObserver(() => made.setSize({ width: element.clientWidth, height }));
+    const observer = new ResizeObserver(() => {
+      made.setSize({ width: element.clientWidth, height });
+      setNarrow(element.clientWidth < narrow);
+    });
     observer.observe(element);
     return () => {
       observer.disconnect();
