@@ -5,7 +5,7 @@ import { syncFile } from "../formats/atomic_file.ts";
 import { removeLeftovers } from "../formats/atomic_folder.ts";
 import { canonicalJson, type FileRecord, findDamage, hashJson, recordFile, recordFolder } from "./hash.ts";
 import { type EarlierStart, folderWord, type Step } from "./step.ts";
-import { UnfinishedWork, writeText } from "./unfinished_work.ts";
+import { isMissing, UnfinishedWork, writeText } from "./unfinished_work.ts";
 
 /** Everything that decides what a step makes. Plain data, so that a manifest can tell later what changed. */
 export interface StepInputs {
@@ -209,5 +209,5 @@ async function readable(path: string): Promise<boolean> {
 }
 
 function undefinedIfMissing(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== "ENOENT") throw error;
+  if (!isMissing(error)) throw error;
 }

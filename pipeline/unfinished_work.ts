@@ -141,7 +141,7 @@ function startedText({ inputs, options }: StartedWork): string {
 /** Reads with care: it may come from another version, or be damaged. */
 async function readStarted(folder: string): Promise<StartedWork | undefined> {
   const text = await readFile(join(folder, "started.json"), "utf8").catch((error) => {
-    if (error.code !== "ENOENT") throw error;
+    if (!isMissing(error)) throw error;
   });
   try {
     const found = JSON.parse(text ?? "null"), needs = found?.inputs?.needs;
@@ -157,8 +157,13 @@ async function hasContent(folder: string): Promise<boolean> {
   return (await readdir(folder).catch(noneIfMissing)).some((name) => !name.startsWith("."));
 }
 
+/** Whether nothing is at a path. Below a file there is nothing either: what is to write there says so. */
+export function isMissing({ code }: NodeJS.ErrnoException): boolean {
+  return code === "ENOENT" || code === "ENOTDIR";
+}
+
 function noneIfMissing(error: NodeJS.ErrnoException): string[] {
-  if (error.code !== "ENOENT") throw error;
+  if (!isMissing(error)) throw error;
   return [];
 }
 
