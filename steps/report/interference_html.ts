@@ -2,7 +2,13 @@ import type { GroupInterference } from "../../lora/interference.ts";
 import { interferenceText, measurementNotes } from "../lora_tools/measure.ts";
 import { escapeHtml } from "./html.ts";
 import { interferenceMaps } from "./interference_maps.ts";
-import { additivityText, hookLines, type InterferenceOnBase, type InterferenceReport } from "./interference_report.ts";
+import {
+  additivityText,
+  hookAnswers,
+  hookLines,
+  type InterferenceOnBase,
+  type InterferenceReport,
+} from "./interference_report.ts";
 import { htmlPage, keyTable, section } from "./page.ts";
 import { reportPlots } from "./plots.ts";
 import { termText } from "./report.ts";
@@ -39,7 +45,7 @@ export async function interferenceHtml(report: InterferenceReport, samplesPng?: 
       section("What the LoRAs taught, alone and in the stack", plotFigures(retention ? [retention] : [])),
       section("Training", plotFigures(plots.filter(({ kind }) => kind === "training"))),
       section("Weights", [
-        groupTable("part", [all, ...parts], onBase && [onBase.crosstalk.all, ...onBase.crosstalk.parts]),
+        groupTable("part", [all, ...parts]),
         notes,
       ]),
       section("Module by module", mapFigures(maps)),
@@ -90,11 +96,11 @@ function onBaseTables({ additivity, hooks, crosstalk, probes }: InterferenceOnBa
       ["mean square of 1's change of a prediction", additivity ? termText(additivity.change1) : ""],
       ["mean square of 2's change", additivity ? termText(additivity.change2) : ""],
       ["predictions compared", additivity ? String(additivity.samples) : ""],
-      ["crosstalk on data, 2 in 1", ratio(crosstalk.all.crosstalk[0])],
-      ["crosstalk on data, 1 in 2", ratio(crosstalk.all.crosstalk[1])],
       ...hookLines.map(([name, label]) =>
         [`hooks: ${label}`, hooks[name] === null ? "" : termText(hooks[name])] as const
       ),
+      ...hookAnswers(crosstalk.modules),
+      ...hookAnswers(crosstalk.modules).map(([label, answers]) => [`hooks: ${label}`, answers] as const),
     ]),
     `<p class="soft">${
       escapeHtml(
@@ -105,9 +111,20 @@ function onBaseTables({ additivity, hooks, crosstalk, probes }: InterferenceOnBa
               : `, asked with ${probes.prompts.map((prompt) => `“${prompt}”`).join(", ")}`
           }. ` +
           "Crosstalk on data: how strongly one answers to the inputs that the layers have on the other's data, by the other's own answer. " +
-          "Hooks: the method's terms before their coefficients, without unit; a dash where a LoRA has no module there.",
+          "Hooks: the method's terms before their coefficients, without unit; a dash where a LoRA has no module there. A term is small where the two " +
+          "are orthogonal, and as well where one of them hardly answers at all: then the crosstalk at the hook is far from 1.",
       )
     }</p>`,
+    `<table><thead><tr><th scope="col">crosstalk on data</th><th scope="col" class="number">modules</th>` +
+    `<th scope="col" class="number">2 in 1</th><th scope="col" class="number">1 in 2</th></tr></thead><tbody>${
+      [crosstalk.all, ...crosstalk.parts].map(({ name, modules, crosstalk }) =>
+        `<tr><th scope="row">${escapeHtml(name)}</th>${
+          [String(modules), ...crosstalk.map(interferenceText)].map((text) => `<td class="number">${text}</td>`).join(
+            "",
+          )
+        }</tr>`
+      ).join("")
+    }</tbody></table>`,
   ];
 }
 

@@ -126,7 +126,7 @@ async function mapsOf<Module extends { readonly name: string }>(
         caption:
           `${unit} of each module that both files have. No cell: not in both; a dash: one file changes nothing.` +
           (several ? " Layers of one kind in a block are taken together." : ""),
-        svg: await heatMap(values, { unit, name, xTitle: isText ? `layer of the ${name}` : "block of the UNet" }),
+        svg: await heatMap(values, { unit, name, xTitle: isText ? `layer of the ${name}` : "block" }),
       });
     }
   }
@@ -138,7 +138,7 @@ interface MapCell extends MapPlace {
 }
 
 /** Sides of the UNet by how their blocks' names begin; a text encoder has none. */
-const sides = [["IN", "down"], ["M", "middle"], ["OUT", "up"]] as const;
+const sides = [["IN", "blocks down"], ["M", "middle"], ["OUT", "blocks up"]] as const;
 
 function heatMap(
   values: readonly MapCell[],
@@ -155,7 +155,7 @@ function heatMap(
   }));
   const halves = sides.map(([start, title]) => ({ title, own: columns.filter((column) => column.startsWith(start)) }));
   const shown = columns.some((column) => halves.some(({ own }) => own.includes(column)))
-    ? halves.filter(({ own }) => own.length > 0).map(({ title, own }) => ({ title: `${xTitle}: ${title}`, own }))
+    ? halves.filter(({ own }) => own.length > 0)
     : [{ title: xTitle, own: columns }];
   return toSvg({
     description: `${unit} by block and kind of layer, ${name}`,
@@ -165,9 +165,9 @@ function heatMap(
         field: "column",
         type: "nominal",
         sort: own,
-        title: shown.length > 1 && at > 0 ? title.slice(title.indexOf(":") + 2) : title,
+        title,
         // One height, so that titles of several stand on one line.
-        axis: { labelAngle: -90, ticks: false, domain: false, ...shown.length > 1 ? { minExtent: 46 } : {} },
+        axis: { labelAngle: -90, ticks: false, domain: false, ...shown.length > 1 ? { minExtent: 54 } : {} },
       } as const;
       const y = {
         field: "kind",

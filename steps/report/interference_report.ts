@@ -1,3 +1,4 @@
+import { hooks as hookNames } from "../../lora/orthogonality.ts";
 import { type GroupResponse, groupResponse, type ModuleResponse } from "../../lora/responses.ts";
 import type { Additivity } from "../../training/additivity.ts";
 import type { HookFigures } from "../../training/interference.ts";
@@ -54,6 +55,14 @@ export const hookLines = [
   ["unetDivergence", "UNet divergence, nats"],
 ] as const satisfies readonly (readonly [keyof HookFigures, string])[];
 
+/** Crosstalk on data of the modules at the hooks, with names: a term can be small because one of the two is silent there. */
+export function hookAnswers(modules: readonly ModuleResponse[]): (readonly [string, string])[] {
+  return [["text", hookNames.textEncoder], ["UNet", hookNames.unet]].map(([part, name]) => {
+    const { crosstalk } = groupResponse(name, modules.filter((module) => module.name === name));
+    return [`${part} crosstalk on data, 2 in 1 and 1 in 2`, crosstalk.map(interferenceText).join(" and ")] as const;
+  });
+}
+
 /** What additivity comes to, in a sentence. */
 export function additivityText(additivity: Additivity | null): string {
   if (additivity === null) return "Neither LoRA changes a prediction, so there is nothing to add up.";
@@ -75,6 +84,7 @@ export function onBaseText({ base, probes, additivity, hooks, crosstalk, retenti
       ? additivityText(additivity)
       : `additivity error ${interferenceText(additivity.error)} over ${additivity.samples} predictions`,
     ...hookLines.map(([name, label]) => `${label}: ${hooks[name] === null ? "–" : termText(hooks[name])}`),
+    ...hookAnswers(crosstalk.modules).map(([label, answers]) => `${label}: ${answers}`),
     "",
     line("on data", ["modules", "2 in 1", "1 in 2"]),
     group(crosstalk.all),

@@ -112,7 +112,7 @@ Deno.test("readRunLogs() reads the newest figures.jsonl of logs, whose steps cou
   }));
 
 /** Two modules, measured in a base. */
-const module = "lora_unet_mid_block_attentions_0_proj_in", text = "lora_te_text_model_encoder_layers_3_mlp_fc1";
+const module = "lora_unet_mid_block_attentions_0_proj_out", text = "lora_te_text_model_encoder_layers_3_mlp_fc1";
 const overlap = { overlap: 0.25, largestCosine: 0.5, byChance: 0.1 };
 const weights = [module, text].map((name) => ({
   ...{ name, block: name === module ? "M00" : "BASE", ranks: [1, 1] as const, rows: overlap, columns: overlap },
@@ -162,15 +162,16 @@ Deno.test("the page of a measurement in a base has pictures, figures, curves, re
       /<img src="data:image\/png;base64,AQID"/,
       /a &quot;picture&quot;/,
       /additivity error<\/th><td>0\.375</,
-      /crosstalk on data, 2 in 1<\/th><td>0\.625<.*crosstalk on data, 1 in 2<\/th><td>–</,
+      /all<\/th><td class="number">2<\/td><td class="number">0\.625<\/td><td class="number">–</,
       /hooks: text term, the diagonal \(I\)<\/th><td>2\.0e-6</,
       /hooks: text divergence, nats<\/th><td>–</,
+      /hooks: UNet crosstalk on data, 2 in 1 and 1 in 2<\/th><td>0\.500 and –</,
       /On 2 and 3 pictures with their captions, at four timesteps each/,
       /<h3>Orthogonality term of the text encoder<\/h3>/,
       /0\.50 ± 0\.13/,
       /−0\.25</,
       /<h3>Crosstalk of 2 in 1, on data: UNet<\/h3>/,
-      /block of the UNet: middle/,
+      />middle<\/text>/,
       /an adapter/,
       /1{64}/,
       /b{64}/,
@@ -189,6 +190,7 @@ Deno.test("the text of a measurement in a base has the same figures", () => {
   const shown = onBaseText(report.onBase!);
   match(shown, /^additivity error 0\.375 over 40 predictions$/m);
   match(shown, /^text term, all but the diagonal \(1 − I\): 1\.0e-5$/m);
+  match(shown, /^UNet crosstalk on data, 2 in 1 and 1 in 2: 0\.500 and –$/m);
   match(shown, /^all +2 +0\.625 +–$/m);
   match(shown, /^stack +0\.500 ± 0\.125, -0\.250$/m);
 });

@@ -108,6 +108,6 @@ Deno.test("the page needs nothing from elsewhere, has a map for each figure and 
     equal(html.match(/<figure>/g)?.length, 8);
     const ids = [...html.matchAll(/\sid="([^"]*)"/g)].map(([, id]) => id);
     equal(new Set(ids).size, ids.length);
-    match(html, /block of the UNet/);
+    match(html, />blocks down<\/text>/);
     match(html, /overlaps by 50\.0 %, where random spaces of these ranks would by 50\.0 %/);
   }));
