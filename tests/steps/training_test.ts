@@ -15,7 +15,7 @@ Deno.test("training that was interrupted goes on to the same bits, and running a
       const training = { rank: 4, checkpointEvery: 3, seed: 7 };
       return d.pipeline("small")
         .use(d.loadBases({ network1: "toy" }))
-        .use(d.readDreambooth({ ...data, resolution: 64, batchSize: 1 }))
+        .use(d.readDreambooth({ ...data, resolution: 128, batchSize: 1 }))
         .use(d.cacheLatents({ folder: join(folder, "latents") }))
         .use(d.pretrainNetwork1({ ...training, learningRate: 1e-3, steps: 3 }))
         .use(d.freezeNetwork1({ mode: "semi", annealEpoch: 2 }))
@@ -116,7 +116,7 @@ async function trainSmall(
 
 Deno.test("trainBoth() takes pictures of other shapes and batches of other sizes for network 2; the UNet alone", () =>
   inNewFolder(async (folder) => {
-    const sizes = { batchSize: 1, batchSize2: 2, resolution: 64, resolution2: [64, 128] as [number, number] };
+    const sizes = { batchSize: 1, batchSize2: 2, resolution: 128, resolution2: [128, 192] as [number, number] };
     const [one, two] = await trainSmall(folder, sizes, { rank: 2, steps: 2, parts: ["unet"] });
     for (const { log } of [one, two]) for (const { values } of log) deepEqual("orth_te" in values, false);
     // Up weights begin at zero, so hidden layers are zero before the first update only.
