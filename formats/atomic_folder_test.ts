@@ -2,6 +2,7 @@ import { deepEqual, equal, rejects } from "node:assert/strict";
 import { mkdir, readdir, readFile, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { removeLeftovers, removeOldLeftovers, writeFolderAtomically } from "./atomic_folder.ts";
+import { tellingWriteErrors } from "./write_errors.ts";
 
 const ids = ["01234567-89ab-cdef-0123-456789abcdef", "11234567-89ab-cdef-0123-456789abcdef"];
 
@@ -49,6 +50,24 @@ Deno.test("a folder that was to be replaced when the process was killed gets its
     deepEqual((await readdir(folder)).sort(), [`.tmp-old-c-state-${ids[0]}`, "a-state", "b-state"]);
     equal(await readFile(join(folder, "a-state", "x"), "utf8"), `.tmp-old-a-state-${ids[0]}`);
     equal(await readFile(join(folder, "b-state", "x"), "utf8"), "b-state");
+  }));
+
+Deno.test("a folder that this user may not write in is told, with what to do", () =>
+  inNewFolder(async (folder) => {
+    const path = join(folder, "locked", "a-state");
+    await mkdir(join(folder, "locked"), { mode: 0o500 });
+    const refused = () => Promise.reject(Object.assign(new Error("EACCES: permission denied"), { code: "EACCES" }));
+    // root may write everywhere.
+    const told = await writeFolderAtomically(path, () => Promise.resolve()).then(
+      () => tellingWriteErrors(path, () => null, refused).then(() => null, (error) => error),
+      (error) => error,
+    );
+    equal(
+      `${told}`,
+      `NotWritableError: Cannot write ${path}: this user may not write in ${
+        join(folder, "locked")
+      }; permit it, or name another folder`,
+    );
   }));
 
 Deno.test("in a folder that runs share, hidden files go that nobody has changed for an hour, and no others", () =>
