@@ -65,16 +65,15 @@ interface PictureRow {
   readonly pictures: readonly PictureView[];
 }
 
-/** Rows of pictures, those with the newest first; what has no prompt comes last. */
+/** Rows of pictures in the order in which they began, so that none moves; what has no prompt comes last. */
 export function pictureRows(pictures: readonly PictureView[]): PictureRow[] {
-  const newest = pictures.toSorted((a, b) => b.time - a.time || b.number - a.number);
+  const rest = "Other pictures";
   const titleOf = ({ shows: { networks, prompt } }: PictureView) =>
-    prompt === undefined ? "Other pictures" : [networks, `“${prompt}”`].filter(Boolean).join(": ");
-  const rows = [...Map.groupBy(newest, titleOf)].map(([title, pictures]) => ({ title, pictures }));
-  return [
-    ...rows.filter(({ title }) => title !== "Other pictures"),
-    ...rows.filter(({ title }) => title === "Other pictures"),
-  ];
+    prompt === undefined ? rest : [networks, `“${prompt}”`].filter(Boolean).join(": ");
+  const newestFirst = (a: PictureView, b: PictureView) => b.time - a.time || b.number - a.number;
+  return [...Map.groupBy(pictures, titleOf)]
+    .map(([title, pictures]) => ({ title, pictures: pictures.toSorted(newestFirst) }))
+    .sort((a, b) => Number(a.title === rest) - Number(b.title === rest));
 }
 
 function captionOf({ shows: { step, seed }, name }: PictureView): string {
