@@ -103,3 +103,8 @@ export { comparison, type ComparisonRun } from "./steps/comparison/comparison.ts
 export { type Cell } from "./steps/comparison/cell.ts";
 export { type ComparisonOptions, type Variant } from "./steps/comparison/variant.ts";
 export { showProgress } from "./cli/show_progress.ts";
+/** Pictures side by side as a PNG, and plots as SVG, as reports have them. */
+export { drawGrid, type GridOptions } from "./steps/report/grid.ts";
+export { config as plotStyle, toSvg as plotSvg } from "./steps/report/plots.ts";
+/** Static-graph tensors on WebGPU, for losses of your own. */
+export * as engine from "./engine/mod.ts";

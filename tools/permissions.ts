@@ -44,6 +44,7 @@ const programs: Readonly<Record<string, Program>> = {
   "bench/peers/main.ts": { set: "bench", places: besideOption("out"), runs: denoAndPython },
   "bench/peers/dual_step.ts": { set: "bench", places: besideOption("out"), runs: pythons },
   "bench/peers/dualora.ts": { set: "peer", places: nowhere },
+  "tools/notebooks/main.ts": { set: "notebooks", places: nowhere, runs: pythons },
   "tests/soak/main.ts": { set: "soak", places: nowhere },
   "tests/torture/main.ts": { set: "torture", places: nowhere, runs: deno },
   "tests/slurm/main.ts": { set: "slurm", places: nowhere },

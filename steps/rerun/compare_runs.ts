@@ -15,7 +15,10 @@ export interface ComparedFile {
 interface NamedFile extends FileRecord {
   /** Where it lies, absolute. */
   readonly place: string;
+  readonly isPassing: boolean;
 }
+
+const askedFor = "the first run alone has it, saved when somebody asked for it, or before it went on";
 
 /** Compares what a run left with what its repetition left, file by file: products of steps, and files made for the user. */
 export async function compareRuns(before: RunRecord, after: RunRecord): Promise<ComparedFile[]> {
@@ -23,6 +26,7 @@ export async function compareRuns(before: RunRecord, after: RunRecord): Promise<
   for (const [name, file] of one.files) {
     const again = other.files.get(name), reason = holdsTimes(name);
     if (reason !== null) compared.push({ name, verdict: "not compared", what: reason });
+    else if (!again && file.isPassing) compared.push({ name, verdict: "not compared", what: askedFor });
     else if (!again) compared.push({ name, verdict: "missing", what: "the repetition has no such file" });
     else compared.push({ name, ...await comparedTo(file, again) });
   }
@@ -76,7 +80,11 @@ function namedFiles({ started, workingFolder, folder, outputs, steps }: RunRecor
     }
   }
   for (const file of steps.flatMap(({ product }) => product)) {
-    files.set(`run/${file.path}`, { ...file, place: join(resolve(workingFolder, folder), file.path) });
+    files.set(`run/${file.path}`, {
+      ...file,
+      place: join(resolve(workingFolder, folder), file.path),
+      isPassing: false,
+    });
   }
   return { files, elsewhere };
 }

@@ -72,6 +72,20 @@ const reviewed = {
   },
   recipe: { read: true, write: true, env: hub, sys: ["homedir", "hostname", "statfs", "systemMemoryInfo"], ffi },
   example: { read: projectAndLdd, env: keptAndDriver, sys: ["hostname", "statfs", "systemMemoryInfo"], ffi },
+  notebook: {
+    read: projectAndLdd,
+    env: {
+      allow: ["DUALORA_CACHE", "DUALORA_NOTEBOOK", "DUALORA_NOTEBOOK_FIGURES", "DUALORA_NOTEBOOK_FOLDER"],
+      ignore: true,
+    },
+    sys: ["hostname", "statfs", "systemMemoryInfo"],
+    ffi,
+  },
+  notebooks: {
+    read: true,
+    write: ["examples/notebooks", "out"],
+    env: { allow: ["DENO_WEBGPU_BACKEND"], ignore: true },
+  },
   bench: { read: [".", "/tmp"], write: ["/tmp"], env: nothing },
   peer: { read: ["."], env: nothing },
   torture: { read: [".", "/usr/bin/ldd", "/tmp"], write: ["/tmp"], env: kept, ffi },
