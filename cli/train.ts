@@ -1,6 +1,5 @@
 import type { Command } from "@commander-js/extra-typings";
-import { fileURLToPath } from "node:url";
-import { type Description, descriptionText, type RecordOptions } from "../pipeline/mod.ts";
+import { type Description, descriptionText, type RecordOptions, startedHere } from "../pipeline/mod.ts";
 import { completeSettings } from "./recipe/complete_settings.ts";
 import { idleFlags, idleNotes } from "./recipe/idle_flags.ts";
 import { planRecipe } from "./recipe/plan_recipe.ts";
@@ -50,7 +49,7 @@ export async function train(command: Command, args: readonly string[]): Promise<
     console.log(`${sentencesOf(description)}\n`);
     await runRecipe(recipe, {
       ...{ folder: plan.folder, args: values.stack ? ["--stack"] : [], signal: stop.signal },
-      record: recordOf(values, args),
+      record: recordOf(values),
     });
   });
 }
@@ -96,16 +95,12 @@ async function tellingFlags(
 }
 
 /** How the run can be started again, and the files that say what it is. */
-function recordOf(values: FlagValues, args: readonly string[]): Omit<RecordOptions, "exitCodeOf"> {
+function recordOf(values: FlagValues): Omit<RecordOptions, "exitCodeOf"> {
   const { output_dir, logging_dir, logging_dir_2, config_file, dataset_config, dataset_config_2 } = values;
-  const given = Object.entries({ output_dir, logging_dir, logging_dir_2 }).filter(([, folder]) => folder);
+  const folders = Object.entries({ output_dir, logging_dir, logging_dir_2 }).filter(([, folder]) => folder);
   const files = [config_file && settingsPath(config_file), dataset_config, dataset_config_2];
   return {
-    started: {
-      script: fileURLToPath(new URL("main.ts", import.meta.url)),
-      args: ["train", ...args],
-      folders: Object.fromEntries(given as [string, string][]),
-    },
+    started: startedHere(Object.fromEntries(folders as [string, string][])),
     inputs: files.filter((file) => file).map(String),
   };
 }

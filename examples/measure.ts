@@ -1,7 +1,7 @@
 /** How two LoRAs get into each other's way: by their weights, in their base, and in pictures. These are what `both_at_once` made; put two files of yours in their place. */
 import * as d from "../mod.ts";
 
-const quick = Deno.args.includes("--quick"), folder = "out/measure", size = quick ? 64 : 128;
+const quick = Deno.args.includes("--quick"), folder = d.outputFolder("out/measure"), size = quick ? 64 : 128;
 const files = ["out/both_at_once/network1.safetensors", "out/both_at_once/network2.safetensors"] as const;
 const { network1, network2, samples, retention } = d.things, networks = { network1, network2 };
 const stack = "pixel art portrait of sks person, zkz clothes, {row} background";

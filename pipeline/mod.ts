@@ -11,7 +11,7 @@ export { type FileRecord, hashFile, hashJson, recordFolder } from "./hash.ts";
 export { type JournalLine, journalName } from "./journal.ts";
 export { isRunning, lockFolder } from "./lock.ts";
 export { noteRead } from "./reads.ts";
-export { outputFolder, type Started } from "./started.ts";
+export { outputFolder, type Started, startedHere } from "./started.ts";
 export {
   type InputRecord,
   type OutputRecord,

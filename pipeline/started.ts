@@ -32,13 +32,17 @@ export function outputFolder(usual: string, args: readonly string[] = Deno.args)
   return outputFolderHere = found;
 }
 
-/** How this process was started; null where that was no script in a file: a notebook, a test, a program on the network. */
-export function startedHere(): Started | null {
+/**
+ * How this process was started; null where that was no script in a file: a notebook, a test, a program on the network.
+ *
+ * @param folders Those that its flags name; the one that the script asked for by {@linkcode outputFolder} when left out.
+ */
+export function startedHere(folders?: Started["folders"]): Started | null {
   const { mainModule } = Deno;
   if (!mainModule.startsWith("file:") || mainModule.includes("$deno$")) return null;
   return {
     script: fileURLToPath(mainModule),
     args: [...Deno.args],
-    folders: outputFolderHere === undefined ? {} : { output_dir: outputFolderHere },
+    folders: folders ?? (outputFolderHere === undefined ? {} : { output_dir: outputFolderHere }),
   };
 }

@@ -50,6 +50,7 @@ export function measureInterference(options: MeasureInterferenceOptions = {}) {
     name,
     version: 1,
     options,
+    seeds: { seed },
     needs: { bases, network1, network2, probes },
     gives: { interference },
     plan: async ({ bases, network1, network2, probes }) => {

@@ -1,5 +1,5 @@
 import { Command, Option } from "@commander-js/extra-typings";
-import { descriptionText } from "../../pipeline/mod.ts";
+import { descriptionText, startedHere } from "../../pipeline/mod.ts";
 import { measureLoras, measurementText } from "../../steps/lora_tools/measure.ts";
 import { checkNewFile, writeNewFile } from "../../steps/outputs/new_file.ts";
 import { interferenceHtml } from "../../steps/report/interference_html.ts";
@@ -22,7 +22,9 @@ export function measureCommand() {
       if (options.logs !== undefined) await readRunLogs(options.logs);
       // Memory and time, before anything is computed.
       console.log(descriptionText(await recipe.describe()));
-      if (!flags.describe) await runRecipe(recipe, { folder: `${flags.output_dir}/run`, args: [] });
+      if (flags.describe) return;
+      const { output_dir } = flags, record = { started: startedHere({ output_dir }), inputs: [] };
+      await runRecipe(recipe, { folder: `${output_dir}/run`, args: [], record });
     })
   );
 }
