@@ -32,11 +32,6 @@ Deno.test("rerun repeats a command line into a new folder, and leaves with 4 whe
       "001.txt",
     ]);
 
-    const again = await runCommand(["rerun", record, "--output_dir=again"], folder);
-    equal(again.code, 0, again.stdout + again.stderr);
-    match(again.stdout, /\nThe outputs are bit-equal\n$/);
-    deepEqual((await readdir(join(folder, "again"))).filter((name) => name !== "last_dataset_run").sort(), made);
-
     const picture = made.find((name) => name.endsWith(".png"))!, path = join(folder, "out", picture);
     const text = await readFile(join(folder, record), "utf8");
     const { sha256 } = JSON.parse(text).outputs.find((file: { path: string }) => file.path.endsWith(picture));
@@ -49,6 +44,7 @@ Deno.test("rerun repeats a command line into a new folder, and leaves with 4 whe
       differing.stdout,
       new RegExp(`\nDifferent:\n  ${picture}: its bytes differ\nThe outputs are not bit-equal\n$`),
     );
+    deepEqual((await readdir(join(folder, "again"))).filter((name) => name !== "last_dataset_run").sort(), made);
   }));
 
 Deno.test("rerun refuses and names what keeps it from repeating: inputs that changed, the same folder, no record", () =>
