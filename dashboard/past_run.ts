@@ -1,5 +1,6 @@
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { readPlainText, SpecialFileError } from "../formats/plain_file.ts";
 import { RunStory } from "./run_view.ts";
 
 /** What is known of a run folder without a journal: its finished steps, and the figures that its networks keep. */
@@ -39,9 +40,9 @@ interface Logged {
 }
 
 /** A file of JSON; null where there is none, or it is no JSON. */
-async function readJson(path: string): Promise<unknown> {
+export async function readJson(path: string): Promise<unknown> {
   try {
-    return JSON.parse(await readFile(path, "utf8"));
+    return JSON.parse(await readPlainText(path));
   } catch (error) {
     if (error instanceof SyntaxError || isOutOfReach(error)) return null;
     throw error;
@@ -55,7 +56,8 @@ async function namesIn(folder: string): Promise<string[]> {
   });
 }
 
-/** Whether an error says that a file or folder is not there, or not for us to read. */
+/** Whether an error says that a file or folder is not there, not for us to read, or another kind of thing. */
 export function isOutOfReach(error: unknown): boolean {
-  return ["ENOENT", "ENOTDIR", "EACCES"].includes((error as NodeJS.ErrnoException).code ?? "");
+  return error instanceof SpecialFileError ||
+    ["ENOENT", "ENOTDIR", "EISDIR", "EACCES"].includes((error as NodeJS.ErrnoException).code ?? "");
 }

@@ -4,7 +4,7 @@ import { basename, join, relative, sep } from "node:path";
 import { writeFileAtomically } from "../formats/atomic_file.ts";
 import { type ControlFile, controlName, isRunning, journalName, type Wish } from "../pipeline/mod.ts";
 import { JournalReader } from "./journal_reader.ts";
-import { isOutOfReach, readPastRun } from "./past_run.ts";
+import { isOutOfReach, readJson, readPastRun } from "./past_run.ts";
 import type { Curves, RunDetail, RunState, RunStory, RunSummary } from "./run_view.ts";
 
 /** Folders within folders that are looked into. */
@@ -159,13 +159,8 @@ async function bringUpToDate(watched: Watched): Promise<void> {
 
 /** The wish that lies in a run's folder and has not been read by it. */
 async function waitingWish(folder: string, run: string): Promise<string | null> {
-  try {
-    const found: Partial<ControlFile> = JSON.parse(await Deno.readTextFile(join(folder, controlName)));
-    return found.run === run ? found.wish ?? null : null;
-  } catch (error) {
-    if (error instanceof SyntaxError || error instanceof Deno.errors.NotFound) return null;
-    throw error;
-  }
+  const found = Object(await readJson(join(folder, controlName))) as Partial<ControlFile>;
+  return found.run === run ? found.wish ?? null : null;
 }
 
 /** Run folders inside of a folder, itself among them, and whether each has a journal. Links are not followed. */

@@ -133,6 +133,8 @@ Deno.test("a journal that is none, or of another shape, hides no other run", () 
     ];
     await writeRun(join(folder, "strange"), strange);
     await appendFile(join(folder, "strange", "journal.jsonl"), new Uint8Array([0, 255, 10, 254, 123]));
+    await mkdir(join(folder, "good", "control.json"));
+    await mkdir(join(folder, "strange", "control.json"));
     const runs = await json<RunSummary[]>("/api/runs");
     deepEqual(runs.map(({ name }) => name).sort(), ["good", "strange"]);
     const { messages, steps } = await json<RunDetail>(`/api/runs/${runs.find(({ name }) => name === "strange")!.id}`);
