@@ -1,4 +1,4 @@
-import { lstatSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
 /** Name of the file in a run folder by which somebody outside says what the run should do. */
@@ -101,12 +101,10 @@ export class RunControl implements StepControl, Disposable {
 
   /** Reads the control file and removes it; null where there is none. What cannot be read or removed is told once, and then left alone. */
   #takeFile(): string | null {
-    if (this.#isOutOfReach) return null;
-    const found = lstatSync(this.#path, { throwIfNoEntry: false });
-    if (!found) return null;
+    if (this.#isOutOfReach || !existsSync(this.#path)) return null;
     try {
       // A named pipe would keep the run waiting, and a device never ends.
-      if (!found.isFile()) throw new Error(`${this.#path} is no plain file`);
+      if (!lstatSync(this.#path).isFile()) throw new Error(`${this.#path} is no plain file`);
       const text = readFileSync(this.#path, "utf8");
       rmSync(this.#path);
       return text;
