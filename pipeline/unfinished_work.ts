@@ -1,7 +1,7 @@
 import { readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { makeFolder } from "../formats/write_errors.ts";
-import { writeFileAtomically } from "../formats/atomic_file.ts";
+import { syncFolder, writeFileAtomically } from "../formats/atomic_file.ts";
 import { canonicalJson, hashJson } from "./hash.ts";
 import type { EarlierStart } from "./step.ts";
 import type { StepInputs } from "./step_folder.ts";
@@ -65,6 +65,7 @@ export class UnfinishedWork {
     if (!await hasContent(this.folder) && await hasContent(join(own, "work"))) {
       await rm(this.folder, { recursive: true, force: true });
       await rename(join(own, "work"), this.folder);
+      await syncFolder(this.parent);
       notes.push("goes on with the work that was set aside");
     }
     await rm(own, { recursive: true, force: true });
@@ -84,15 +85,16 @@ export class UnfinishedWork {
    */
   async #setAside(before: StartedWork | undefined, inputs: StepInputs, kept: string): Promise<string> {
     const aside = join(this.parent, asideName(before?.inputs ?? null));
-    const older = (await this.#asides()).filter((folder) => folder !== kept);
-    const lost = [];
-    for (const folder of older) {
-      if (folder !== aside && await hasContent(join(folder, "work"))) lost.push(folder);
-      await rm(folder, { recursive: true });
-    }
+    await rm(aside, { recursive: true, force: true });
     await makeFolder(aside);
     if (before) await writeText(join(aside, "started.json"), startedText(before));
     await rename(this.folder, join(aside, "work"));
+    await syncFolder(aside);
+    const lost: string[] = [];
+    for (const folder of (await this.#asides()).filter((folder) => folder !== kept && folder !== aside)) {
+      if (await hasContent(join(folder, "work"))) lost.push(folder);
+      await rm(folder, { recursive: true });
+    }
     const why = before ? changesText(before.inputs, inputs) : "what it belongs to is not known";
     return `other unfinished work is set aside: ${why}. It lies in ${aside}` +
       (before ? "; started as before, the step goes on with it" : "") +

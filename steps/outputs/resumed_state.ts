@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
 import { type EarlierStart, hashFile } from "../../pipeline/mod.ts";
+import { makeUpdater } from "../../training/network_settings.ts";
+import type { TrainerNetwork, TrainerState } from "../../training/trainer.ts";
 import { hashStarts } from "../values/network_start.ts";
 import type { NetworkStartOptions } from "../values/network.ts";
 import type { TrainingOptions } from "../values/training_options.ts";
-import { makeUpdater } from "../../training/network_settings.ts";
-import type { TrainerNetwork, TrainerState } from "../../training/trainer.ts";
 import { compareState, type StateFacts } from "./state_facts.ts";
 import { readState, readStateMark, type SavedState, StateError, suggestingAnother } from "./state_folder.ts";
 
