@@ -82,7 +82,7 @@ function programOf(path: string, args: readonly string[]): Program {
 
 /** With a base it takes data and models from elsewhere, as `train` does. */
 function measurement(args: readonly string[]): Program {
-  const bases = valuesOf("base", args), [folder = "out/measure"] = valuesOf("output_dir", args);
+  const bases = valuesOf("base", args), folder = valuesOf("output_dir", args).at(-1) ?? "out/measure";
   const models = [...bases, ...valuesOf("vae", args)];
   if (bases.length === 0) return { set: "lora", places: besideOption("json", "html") };
   return { set: "train", places: () => Promise.resolve({ written: [folder], models }) };

@@ -42,6 +42,11 @@ Deno.test("A program may write where its command line says, and nowhere else", a
   deepEqual(await given("cli/main.ts measure a/b c/d"), ["lora"]);
   deepEqual(await given("cli/main.ts measure a/b c/d --json e/f --html=g/h"), ["lora", "--allow-write=e,g"]);
   deepEqual(await given("cli/main.ts measure a/b c/d --base toy --output_dir=e"), ["train", "--allow-write=e"]);
+  // What stands last counts, as in the command.
+  deepEqual(await given("cli/main.ts measure a/b c/d --base toy --output_dir e --output_dir=f"), [
+    "train",
+    "--allow-write=f",
+  ]);
   deepEqual(await given("cli/main.ts sweep --help"), ["lora"]);
   deepEqual(await given("cli/main.ts sweep gather a/b"), ["lora", "--allow-write=a/b"]);
   deepEqual(await given("cli/main.ts sweep run a/b seed-1"), ["sweep", "--allow-write=a/b"]);
