@@ -37,7 +37,7 @@ export const polynomialEnd = 1e-7;
  *
  * @param step Optimizer step, from 0.
  * @param total Optimizer steps of the run.
- * @throws {RangeError} If the learning rate is not above 0, or `polynomial` begins below its end.
+ * @throws {RangeError} If the learning rate is below 0, or `polynomial` begins below its end.
  * @see diffusers 0.10.2, `optimization.py`; the restarts are Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983
  * @example Half of a cosine
  * ```ts
@@ -47,8 +47,8 @@ export const polynomialEnd = 1e-7;
  */
 export function learningRateMultiplier(step: number, total: number, options: LearningRateOptions): number {
   const { learningRate, schedule = "constant", warmupSteps = 0, cycles = 1, power = 1 } = options;
-  if (!(learningRate > 0) || !Number.isFinite(learningRate)) {
-    throw new RangeError(`Cannot train: learning rate is ${learningRate}, must be above 0`);
+  if (!(learningRate >= 0) || !Number.isFinite(learningRate)) {
+    throw new RangeError(`Cannot train: learning rate is ${learningRate}, must be a number from 0 on`);
   }
   if (schedule === "constant" || schedule === "adafactor") return 1;
   if (step < warmupSteps) return step / Math.max(1, warmupSteps);

@@ -74,7 +74,7 @@ export const savingFlags = flagGroup("What is saved", [
     default: null,
     from: "both",
     status: "works",
-    does: "save at least n times in a run, after whole epochs; wins over --save_every_n_epochs",
+    does: "save at least n times in a run, after whole epochs; wins over --save_every_n_epochs; 0 is the same as unset",
   },
   {
     name: "save_last_n_epochs",

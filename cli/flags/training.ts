@@ -50,7 +50,7 @@ export const optimizerFlags = flagGroup("Learning rate and optimizer", [
     second: true,
     from: "both",
     status: "works",
-    does: "learning rate",
+    does: "learning rate; may be 0 where a part has a rate of its own: the other then stays as it is",
     counts:
       "for a part without a rate of its own (--unet_lr, --text_encoder_lr), and not with AdaFactor's relative_step, which finds the rates",
   },
@@ -163,7 +163,7 @@ export const optimizerFlags = flagGroup("Learning rate and optimizer", [
     from: "both",
     status: "works",
     does:
-      "optimizer: AdamW, which an empty name stands for as well, AdamW8bit, Lion, SGDNesterov, AdaFactor, DAdaptAdamPreprint (also DAdaptation), DAdaptAdaGrad, DAdaptAdam, DAdaptAdan, DAdaptAdanIP, DAdaptLion, DAdaptSGD, Prodigy",
+      "optimizer: AdamW, which an empty name stands for as well, AdamW8bit, PagedAdamW8bit, Lion, SGDNesterov, AdaFactor, DAdaptAdamPreprint (also DAdaptation), DAdaptAdaGrad, DAdaptAdam, DAdaptAdan, DAdaptAdanIP, DAdaptLion, DAdaptSGD, Prodigy",
   },
   {
     name: "optimizer_args",

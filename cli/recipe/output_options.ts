@@ -39,10 +39,12 @@ export function savingOptions(values: FlagValues, folder: string, isPair: boolea
 /** What is saved, logged and pictured while the training runs, and what it goes on from. */
 export function outputOptions(values: FlagValues, folder: string, isPair: boolean): OutputOptions {
   const { output_name: network1, output_name_2: network2, resume } = values;
+  // 0 is the same as unset, as in sd-scripts.
+  const ratio = values.save_n_epoch_ratio || null;
   const when = changed({
-    everyEpochs: [values.save_n_epoch_ratio === null ? values.save_every_n_epochs : null, null],
+    everyEpochs: [ratio === null ? values.save_every_n_epochs : null, null],
     everySteps: [values.save_every_n_steps, null],
-    timesPerRun: [values.save_n_epoch_ratio, null],
+    timesPerRun: [ratio, null],
     state: [values.save_state, false],
   });
   const kept = changed({

@@ -23,8 +23,7 @@ export async function planRecipe({ values, given, isPair }: Settings): Promise<R
   if (!folder) throw new UsageError("--output_dir is missing: the folder that the LoRA files are written to");
   if (!isPath(folder)) throw new UsageError(`--output_dir is ${JSON.stringify(folder)}, must be a path`);
   const name = output_name || "last";
-  // It names the run's folder as well.
-  checkFileName(name);
+  checkNames(values, isPair);
   if (values.debug_dataset) {
     const datasets = await datasetsOptions(values, isPair);
     const calls: StepCall[] = [["readDatasets", datasets], ["debugDataset", debugOptions(values, folder)]];
@@ -40,6 +39,30 @@ export async function planRecipe({ values, given, isPair }: Settings): Promise<R
     ["saveNetworks", savingOptions(values, folder, isPair)],
   ];
   return { name, folder: join(folder, `${name}_run`), outputFolder: folder, calls };
+}
+
+/** Refuses names that cannot be those of files; network 1's names the run's folder as well. What decides nothing is not looked at. */
+function checkNames(values: FlagValues, isPair: boolean): void {
+  const { output_name, output_name_2, log_prefix, log_prefix_2, log_tracker_name } = values;
+  const hasLogs = Boolean(values.logging_dir);
+  // A time stands behind a prefix.
+  const prefix = (text: string | null) => text && `${text}0`;
+  const names = [
+    ["output_name", output_name, true],
+    ["output_name_2", output_name_2, isPair],
+    ["log_prefix", prefix(log_prefix), hasLogs],
+    ["log_prefix_2", prefix(log_prefix_2), hasLogs && isPair],
+    ["log_tracker_name", log_tracker_name, hasLogs],
+  ] as const;
+  for (const [flag, name, decides] of names) {
+    if (!name || !decides) continue;
+    try {
+      checkFileName(name, flag.startsWith("log_") ? "write logs" : undefined);
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error;
+      throw new UsageError(`--${flag}: ${error.message}`, { cause: error });
+    }
+  }
 }
 
 /** Pictures are encoded once, unless some change in every step; those the step that caches refuses, if it is asked for. */

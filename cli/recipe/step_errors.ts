@@ -9,6 +9,7 @@ const flagOfOption: Readonly<Record<string, FlagName>> = {
   minBucketReso: "min_bucket_reso",
   maxBucketReso: "max_bucket_reso",
   bucketResoSteps: "bucket_reso_steps",
+  faceCropAugRange: "face_crop_aug_range",
   captionExtension: "caption_extension",
   numRepeats: "dataset_repeats",
   keepTokens: "keep_tokens",
@@ -70,6 +71,9 @@ const flagOfOption: Readonly<Record<string, FlagName>> = {
 const flagOfMessage: readonly (readonly [RegExp, FlagName])[] = [
   [/^Cannot sample with /, "sample_sampler"],
   [/^Cannot cache latents: batchSize /, "vae_batch_size"],
+  [/^Cannot encode a prompt: clip skip /, "clip_skip"],
+  [/^Cannot save networks: both would be called /, "output_name_2"],
+  [/^Cannot save networks: network1 and network2 would both be written to /, "output_name_2"],
   [/^Cannot use optimizer /, "optimizer_type"],
   [/: blocks\.\w+ has /, "network_args"],
   [/^Cannot use schedule /, "lr_scheduler"],

@@ -115,6 +115,10 @@ export async function trainingDiskUse(options: TrainingOptions, planned: Planned
       less: "--sample_every_n_epochs, --sample_every_n_steps",
     });
   }
-  if (logs) uses.push({ what: "logs", folder: logs.folder, sizeBytes: networks.length * totalSteps * logBytes });
+  if (logs) {
+    // Looked at for a file that is in the way.
+    for (const folder of [logs.folder, logs.folder2 ?? logs.folder]) await existingBytes(folder, () => false);
+    uses.push({ what: "logs", folder: logs.folder, sizeBytes: networks.length * totalSteps * logBytes });
+  }
   return uses.filter(({ sizeBytes }) => sizeBytes > 0);
 }

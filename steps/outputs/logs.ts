@@ -39,7 +39,7 @@ export function checkLogs(step: string, options: LogOptions): void {
     if (isPath(value)) continue;
     throw new TypeError(`Cannot write logs: logs.${option} is ${JSON.stringify(value)}, must be a path`);
   }
-  [`${prefix}0`, `${prefix2}0`, name].forEach(checkFileName);
+  for (const each of [`${prefix}0`, `${prefix2}0`, name]) checkFileName(each, "write logs");
 }
 
 /** Curves by the figures that they show, the network's number left out; sd-scripts' names where it has them. */

@@ -150,7 +150,9 @@ function linePrompt(line: string, path: string, where: string, place: number): P
       throw new PromptFileError(path, where, `unknown option --${word}; options are ${words(lineOptions)}`);
     }
     const isText = name === "negativePrompt" || name === "sampler";
-    found[name] = isText ? value : value === "" ? NaN : Number(value);
+    const number = value === "" ? NaN : Number(value);
+    // What is no number stays as it is written, for the message.
+    found[name] = isText || Number.isNaN(number) ? value : number;
   }
   return checked(found, path, where, place);
 }

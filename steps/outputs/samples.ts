@@ -59,7 +59,7 @@ export function checkSamples(step: string, options: TrainingSampleOptions): void
     throw new RangeError(`Cannot make samples: samples.${name} is ${value}, must be a whole number above 0`);
   }
   checkPictureOptions({ width: 64, height: 64, ...(sampler === undefined ? {} : { sampler }) });
-  Object.values(names).forEach(checkFileName);
+  for (const name of Object.values(names)) checkFileName(name, "make samples");
 }
 
 /** Prompts that one sampler serves. */

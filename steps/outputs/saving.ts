@@ -72,7 +72,7 @@ export function checkSaving(step: string, options: SaveOptions): void {
     throw new RangeError(`Cannot save networks: save.${name} is ${value}, must be a whole number above 0`);
   }
   const [one, two] = ([1, 2] as const).map((number) => fileName(options, number, "last"));
-  [one, two].forEach(checkFileName);
+  for (const name of [one, two]) checkFileName(name);
   // File systems may take names that differ in case alone for one.
   if (one.toLowerCase() === two.toLowerCase()) {
     throw new TypeError(`Cannot save networks: both would be called ${one}; give save.names.network2 another name`);

@@ -16,11 +16,12 @@ export function nameProblem(name: string): string | null {
 /**
  * Checks a file's name without its ending: it may not lead out of its folder, and every file system must take it.
  *
+ * @param purpose What the message says cannot be done.
  * @throws {TypeError} If it is none.
  */
-export function checkFileName(name: string): void {
+export function checkFileName(name: string, purpose = "save networks"): void {
   const refuse = (problem: string) => {
-    throw new TypeError(`Cannot save networks: ${JSON.stringify(name)} ${problem}`);
+    throw new TypeError(`Cannot ${purpose}: ${JSON.stringify(name)} ${problem}`);
   };
   const isName = name === basename(name) && /^[\p{L}\p{N}_. ()-]+$/u.test(name) && /[^. ]/.test(name);
   if (!isName) refuse("is no file name; use letters, digits, blanks, _, -, . and ()");

@@ -168,8 +168,16 @@ function checkValues<Options extends object>(
   }
 }
 
+/** The rate may be 0 where a part has one of its own: then it leaves the other as it is. */
+function checkRate(options: OwnTrainingOptions, prefix = ""): void {
+  const { learningRate, textEncoderLearningRate: text = 0, unetLearningRate: unet = 0 } = options;
+  const [wanted, test] = text > 0 || unet > 0 ? fromZero : aboveZero;
+  if (learningRate !== undefined && !test(learningRate)) refuse(`${prefix}learningRate`, learningRate, wanted);
+}
+
 const ownTests: { readonly [Name in keyof Required<OwnTrainingOptions>]: Test | null } = {
-  learningRate: aboveZero,
+  // Depends on the parts' rates.
+  learningRate: null,
   textEncoderLearningRate: fromZero,
   unetLearningRate: fromZero,
   schedule: oneOf(learningRateSchedules),
@@ -222,6 +230,7 @@ export function checkTraining(options: TrainingOptions): void {
     samples: null,
     resume: ["the path of a state's folder", (value) => typeof value === "string" && value !== ""],
   });
+  checkRate(options);
   if (options.save) checkSaving("train", options.save);
   if (options.logs) checkLogs("train", options.logs);
   if (options.samples) checkSamples("train", options.samples);
@@ -247,6 +256,7 @@ function checkNoise({ noiseOffset = 0, multiresNoiseIterations = 0 }: OwnTrainin
 export function checkOwnTraining(step: string, own: OwnTrainingOptions, all: TrainingOptions, inside: string): void {
   checkOptions<OwnTrainingOptions>(step, own, ownTrainingOptionNames, inside);
   checkValues<OwnTrainingOptions>(own, ownTests, `${inside}.`);
+  checkRate({ ...all, ...own }, `${inside}.`);
   checkNoise({ ...all, ...own });
   checkOptimizer(networkSettings({ ...all, ...own }));
 }

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import type { Flag } from "../../cli/flags/flag.ts";
 import { flagsByName } from "../../cli/flags/table.ts";
 import { flagsPage } from "../../cli/flags_page.ts";
+import { optimizerNames } from "../../training/optimizers/optimizers.ts";
 import { checkPictureOptions } from "../../steps/values/picture_sampler.ts";
 import { type GoldenFlag, readGoldenLines } from "./golden_lines.ts";
 
@@ -89,4 +90,9 @@ Deno.test("pictures can be sampled with every choice of --sample_sampler", () =>
   const choices = flagsByName.get("sample_sampler")?.choices ?? [];
   equal(choices.length, 16);
   for (const sampler of choices) checkPictureOptions({ width: 64, height: 64, sampler: `${sampler}` });
+});
+
+Deno.test("--optimizer_type says all names that it takes", () => {
+  const { does } = found("optimizer_type");
+  deepEqual(optimizerNames.filter((name) => !new RegExp(`\\b${name}\\b`).test(does)), []);
 });

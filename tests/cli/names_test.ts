@@ -33,7 +33,8 @@ for (const flag of ["output_name", "output_name_2", "log_prefix", "log_tracker_n
       // A prefix stands before a time, so that what is a name by itself need not be one.
       if (flag === "log_prefix" && ["..", ".", "NUL", "con"].includes(name)) continue;
       const line = [...logs, `--${flag}=${name}`];
-      await rejects(makeRecipe(line), { name: "TypeError", message: /^Cannot save networks: "/ }, name);
+      const message = new RegExp(`^--${flag}: Cannot ${logs.length > 0 ? "write logs" : "save networks"}: "`);
+      await rejects(makeRecipe(line), { name: "UsageError", message }, name);
     }
   });
 }

@@ -329,6 +329,13 @@ Deno.test("each flag that works decides an option of a step", async (t) => {
   }
 });
 
+Deno.test("--save_n_epoch_ratio=0 is the same as unset, as in sd-scripts, which asks whether it is above 0", async () => {
+  const options = (line: readonly string[]) => optionsOf([...pair, "--save_every_n_epochs=3", ...line], "trainBoth");
+  const unset = await options([]);
+  deepEqual(await options(["--save_n_epoch_ratio=0"]), unset);
+  deepEqual(unset?.save, { ...saved, everyEpochs: 3 });
+});
+
 /** What a setting of a data set needs beside it to decide anything. */
 function besideData(flag: string): string[] {
   if (flag.includes("bucket") && flag !== "enable_bucket") return ["--enable_bucket"];

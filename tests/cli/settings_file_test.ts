@@ -148,7 +148,7 @@ Deno.test("settings that training would refuse are not written, with the flag an
         /^--sample_every_n_steps needs --sample_prompts, a file with a prompt on each line$/,
       ],
       [[`--dataset_config=${data}`], /data\.toml:\n[^]*line 4, datasets\[0\]\.subsets\[0\]\.image_dr: unknown key/],
-      [["--output_name=a/b"], /^Cannot save networks: "a\/b" is no file name; /],
+      [["--output_name=a/b"], /^--output_name: Cannot save networks: "a\/b" is no file name; /],
     ];
     for (const [line, message] of cases) {
       await rejects(runCommandLine(["train", ...line, `--config_file=${file}`, "--output_config"]), {

@@ -110,7 +110,7 @@ Deno.test("readPromptFile() names the line or place that it cannot read", () =>
         "a\nb --q 5",
         /b\.txt, line 2: unknown option --q; options are --w, --h, --d, --s, --l, --n, --ne, --ss$/,
       ],
-      ["c.txt", "a --w wide", /c\.txt, line 1: width is null, must be a whole number from 0 on$/],
+      ["c.txt", "a --w wide", /c\.txt, line 1: width is "wide", must be a whole number from 0 on$/],
       ["d.txt", "a --d 1.5", /d\.txt, line 1: seed is 1\.5, must be a whole number from 0 on$/],
       ["e.toml", "prompt = 1", /e\.toml: it has no \[\[prompt\.subset\]\]$/],
       ["f.toml", "[prompt]\nwidth = \n", /f\.toml, line 2, column \d+: Invalid TOML/],

@@ -9,7 +9,7 @@ import { dadaptAdaGrad, dadaptSgd } from "./dadapt_dual_averaging.ts";
 import { dadaptLion } from "./dadapt_lion.ts";
 import { lion } from "./lion.ts";
 import type { Optimizer, OptimizerDefinition, TrainedWeights } from "./optimizer.ts";
-import type { LearningRateOptions } from "../learning_rate.ts";
+import { type LearningRateOptions, polynomialEnd } from "../learning_rate.ts";
 import type { PartRates } from "../parameter_groups.ts";
 import { prodigy } from "./prodigy.ts";
 import { sgdNesterov } from "./sgd_nesterov.ts";
@@ -106,7 +106,8 @@ export function optimizerNotes(options: OptimizerOptions): string[] {
 /**
  * Checks an optimizer, its arguments, and that its learning rates and schedule suit it.
  *
- * @throws {RangeError} If the optimizer does not exist, a value is out of range, or a D-adaptive optimizer is given several learning rates.
+ * @throws {RangeError} If the optimizer does not exist, a value is out of range, a D-adaptive optimizer is given several learning rates, or
+ *   `polynomial` would begin below its end.
  * @throws {TypeError} If an argument is unknown.
  */
 export function checkOptimizer(
@@ -127,6 +128,11 @@ export function checkOptimizer(
   if (schedule === "adafactor" && !hasOwnRates(optimizer)) {
     throw new RangeError(
       `Cannot use schedule adafactor with ${definition.name}: it shows the rates that AdaFactor finds with relative_step=True`,
+    );
+  }
+  if (schedule === "polynomial" && learningRate <= polynomialEnd && !hasOwnRates(optimizer)) {
+    throw new RangeError(
+      `Cannot use schedule polynomial with the learning rate ${learningRate}: it ends at ${polynomialEnd}, and must begin above that`,
     );
   }
 }
