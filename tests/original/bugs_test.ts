@@ -6,16 +6,18 @@
  * @module
  */
 import { deepEqual, equal, ok } from "node:assert/strict";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { cp, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { readEvents } from "../../formats/tensorboard/_test_events.ts";
 import { planRecipe } from "../../cli/recipe/plan_recipe.ts";
 import { Device } from "../../engine/mod.ts";
 import { type LoraFile, writeLora } from "../../formats/lora_file.ts";
+import { writeSafetensors } from "../../formats/safetensors.ts";
 import * as d from "../../mod.ts";
 import { datasetOf, readTrainingData } from "../../steps/values/training_data.ts";
 import { settingsOfLine } from "../cli/parse_line.ts";
+import { toyTensors } from "../models/checkpoint_files.ts";
 import { type LineResult, makeData, pairLine, runLine } from "./run_line.ts";
 
 /** One folder for all tests, so that runs which several compare with run once. */
@@ -141,6 +143,17 @@ Deno.test("a base model given twice is one for each network, given once it serve
   ok(sameWeights((await runLine(folder, twice)).loras.last_2, once.loras.last_2));
   const { values } = await settingsOfLine(["--pretrained_model_name_or_path=a", "--pretrained_model_name_or_path=b"]);
   deepEqual([values.pretrained_model_name_or_path, values.pretrained_model_name_or_path_2], ["a", "b"]);
+
+  // Another base is network 2's alone: in the first step network 1 predicts what it did, network 2 does not.
+  const other = join(folder, "other"), path = join(other, "unet", "diffusion_pytorch_model.safetensors");
+  await cp(d.toy.base, other, { recursive: true });
+  const blind = (await toyTensors("unet")).map((tensor) =>
+    tensor.name === "conv_in.weight" ? { ...tensor, bytes: new Uint8Array(tensor.bytes.length) } : tensor
+  );
+  await writeSafetensors(path, blind);
+  const two = await runLine(folder, [...line, `--pretrained_model_name_or_path=${other}`, "--max_train_steps=1"]);
+  equal(figures(two, 1)[0].mse, figures(once, 1)[0].mse);
+  ok(figures(two, 2)[0].mse !== figures(once, 2)[0].mse);
 });
 
 Deno.test("gradient checkpointing leaves the text encoder's term its gradient: the same weights, bit for bit", async () => {
