@@ -20,13 +20,21 @@ export interface RunnableRecipe {
 export interface RunRecipeOptions {
   /** Run folder; `out/<name of the recipe>` when left out. */
   readonly folder?: string;
-  /** The script's arguments, the process's own when left out: `--describe` prints the recipe and runs nothing, `--stack` prints where an error came from. */
+  /** The script's arguments, the process's own when left out: `--describe` prints the recipe and runs nothing, `--stack` prints where an error came from, `--help` names these two. */
   readonly args?: readonly string[];
   /** Stops the run. What the operating system sends when left out. */
   readonly signal?: AbortSignal;
   /** What `run.json` says of how the run was started; this script when left out. */
   readonly record?: Omit<RecordOptions, "exitCodeOf">;
 }
+
+const HELP = `Runs a recipe, and goes on with it where it was stopped.
+
+  --describe  print what the recipe will do, and run nothing
+  --stack     print where an error came from
+  -h, --help  print this, and run nothing
+
+Flags of its own stand in the script.`;
 
 /**
  * A script's last line: runs a recipe in the terminal, with progress. Ctrl-C, SIGTERM and SIGUSR2 stop it where it can go on (Ctrl-C twice: at once). An error
@@ -35,6 +43,7 @@ export interface RunRecipeOptions {
  */
 export async function runRecipe(recipe: RunnableRecipe, options: RunRecipeOptions = {}): Promise<void> {
   const { folder, args = Deno.args, record = {} } = options;
+  if (args.includes("--help") || args.includes("-h")) return console.log(HELP);
   using own = options.signal ? null : listenForStop();
   const signal = options.signal ?? own!.signal;
   const place = folder === undefined ? {} : { folder };

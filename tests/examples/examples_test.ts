@@ -82,6 +82,16 @@ Deno.test("an example describes itself without running", () =>
     deepEqual(await readdir(folder), []);
   }));
 
+Deno.test("an example that is asked for help says what it can be asked, and does not run", () =>
+  inNewFolder(async (folder) => {
+    for (const flag of ["--help", "-h"]) {
+      const { code, stdout, stderr } = await runExample("demo", folder, { args: [flag] });
+      deepEqual({ code, stderr }, { code: 0, stderr: "" });
+      match(stdout, /\n {2}--describe {2}print what the recipe will do, and run nothing\n/);
+    }
+    deepEqual(await readdir(folder), []);
+  }));
+
 Deno.test({
   name: "Ctrl-C stops an example where it can go on, with exit code 75",
   // Windows cannot send a signal to one process.
