@@ -84,6 +84,11 @@ export async function removeLeftovers(
   }
 }
 
+/** Whether a name is a hidden one of a folder that its successor was to take the place of; {@link removeLeftovers} gives it its own name back. */
+export function isBeingReplaced(name: string): boolean {
+  return leftover.exec(name)?.[1] === replaced;
+}
+
 /** In seconds a file of a shared folder is written and has its name; what has been hidden for an hour is no process's any more. */
 const longestWriteMs = 3_600_000;
 

@@ -2,6 +2,7 @@ import { readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { makeFolder } from "../formats/write_errors.ts";
 import { syncFolder, writeFileAtomically } from "../formats/atomic_file.ts";
+import { isBeingReplaced } from "../formats/atomic_folder.ts";
 import { canonicalJson, hashJson } from "./hash.ts";
 import type { EarlierStart } from "./step.ts";
 import type { StepInputs } from "./step_folder.ts";
@@ -154,9 +155,10 @@ async function readStarted(folder: string): Promise<StartedWork | undefined> {
   }
 }
 
-/** Whether there is anything in a folder but what was hidden while it was written. */
+/** Whether there is anything in a folder but what was hidden while it was written or removed. What was just being replaced is there: its name comes back. */
 async function hasContent(folder: string): Promise<boolean> {
-  return (await readdir(folder).catch(noneIfMissing)).some((name) => !name.startsWith("."));
+  const names = await readdir(folder).catch(noneIfMissing);
+  return names.some((name) => !name.startsWith(".") || isBeingReplaced(name));
 }
 
 /** Whether nothing is at a path. Below a file there is nothing either: what is to write there says so. */

@@ -85,6 +85,19 @@ Deno.test("one set of work is kept aside: the one before it is removed, and told
     );
   }));
 
+Deno.test("work whose only checkpoint was just being replaced is set aside like other work, and is known as begun", () =>
+  inNewFolder(async ({ folder }) => {
+    const step = join(folder, "steps", "01-count"), seen: (EarlierStart | undefined)[] = [];
+    await counter(1, 4)(folder);
+    // As a kill between the two renames leaves it.
+    const hidden = ".tmp-old-count.json-01234567-89ab-cdef-0123-456789abcdef";
+    await Deno.rename(join(step, "work", "count.json"), join(step, "work", hidden));
+    equal((await counter(2, 4, seen)(folder)).notes.length, 1);
+    await counter(1, 4, seen)(folder);
+    deepEqual(seen, [undefined, { options: { by: 1, nested: { list: [1] } }, fingerprint: "outside" }]);
+    ok((await readdir(join(step, "work"))).includes(hidden));
+  }));
+
 Deno.test("a step is told of an earlier start with the same options while its work or its product is there", () =>
   inNewFolder(async ({ folder }) => {
     const seen: (EarlierStart | undefined)[] = [];

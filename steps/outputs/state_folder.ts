@@ -233,9 +233,12 @@ export class CheckpointFolder {
    * @param options.prune Whether those that are too old are removed then.
    */
   async write(state: SavedState, { prune = true } = {}): Promise<void> {
-    await writeState(this.path(state.content.state.step), state);
+    const { step } = state.content.state;
+    await writeState(this.path(step), state);
     if (!prune) return;
-    for (const name of (await this.names()).slice(0, -keptCheckpoints)) await removeAtomically(join(this.folder, name));
+    // Later ones were passed over, as nobody could go on from them: they must not count for this one.
+    const reached = (await this.names()).filter((name) => stepOf(name) <= step);
+    for (const name of reached.slice(0, -keptCheckpoints)) await removeAtomically(join(this.folder, name));
   }
 
   /** Where the checkpoint of a step lies, if there is one. */

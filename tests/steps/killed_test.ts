@@ -146,4 +146,11 @@ Deno.test("of damaged checkpoints each is told by name, and the newest whole one
     }
     await truncate(path(1, "state.safetensors"), 0);
     equal(await checkpoints.newest(), null);
+    // Begun anew it has not come to the step of the damaged ones yet.
+    const content = {
+      state: { step: 3, skipped: { total: 0, inRow: 0 }, networks: [{ weights: new Float32Array(9), optimizer: {} }] },
+      log: [],
+    };
+    await checkpoints.write({ content, facts: { networks: [], settings: {} } });
+    equal((await checkpoints.newest())?.content.state.step, 3);
   }));
