@@ -1,15 +1,17 @@
-import { readdir, stat } from "node:fs/promises";
+import { lstat, readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { readPlainText, SpecialFileError } from "../formats/plain_file.ts";
+import { isLog } from "../steps/outputs/state_manifest.ts";
 import { RunStory } from "./run_view.ts";
 
 /** What is known of a run folder without a journal: its finished steps, and the figures that its networks keep. */
 export async function readPastRun(folder: string): Promise<RunStory> {
   const story = new RunStory(), steps: { name: string; seconds: number; time: number; path: string }[] = [];
-  for (const entry of (await namesIn(join(folder, "steps"))).sort()) {
+  for (const entry of (await foldersIn(join(folder, "steps"))).sort()) {
     const path = join(folder, "steps", entry), manifest = await readJson(join(path, "manifest.json"));
-    if (!manifest) continue;
-    const { inputs, seconds } = manifest as { inputs: { step: string }; seconds: number };
+    const { inputs, seconds } = Object(manifest);
+    // Written by another version, or by somebody else.
+    if (typeof inputs?.step !== "string" || typeof seconds !== "number") continue;
     steps.push({ name: inputs.step, seconds, path, time: (await stat(join(path, "manifest.json"))).mtimeMs / 1000 });
   }
   if (steps.length === 0) return story;
@@ -19,9 +21,10 @@ export async function readPastRun(folder: string): Promise<RunStory> {
   const known = new Map<string, number>();
   for (const [index, { name, seconds, path, time }] of steps.entries()) {
     const at = { step: name, index, time };
-    for (const network of await namesIn(join(path, "product"))) {
+    for (const network of await productFolders(path)) {
       const found = await readJson(join(path, "product", network, "network.json"));
-      const log = (found as { log?: Logged[] } | null)?.log ?? [];
+      const log = Object(found).log;
+      if (!isLog(log)) continue;
       const own = log.slice(known.get(network) ?? 0);
       known.set(network, log.length);
       for (const { step, epoch, values } of own) {
@@ -33,15 +36,10 @@ export async function readPastRun(folder: string): Promise<RunStory> {
   return story;
 }
 
-interface Logged {
-  readonly step: number;
-  readonly epoch: number;
-  readonly values: Readonly<Record<string, number>>;
-}
-
-/** A file of JSON; null where there is none, or it is no JSON. */
+/** A file of JSON; null where there is none, it is no JSON, or a link: that could lead anywhere. */
 export async function readJson(path: string): Promise<unknown> {
   try {
+    if ((await lstat(path)).isSymbolicLink()) return null;
     return JSON.parse(await readPlainText(path));
   } catch (error) {
     if (error instanceof SyntaxError || isOutOfReach(error)) return null;
@@ -49,11 +47,18 @@ export async function readJson(path: string): Promise<unknown> {
   }
 }
 
-async function namesIn(folder: string): Promise<string[]> {
-  return await readdir(folder).catch((error) => {
+/** Folders of a step's product. */
+async function productFolders(step: string): Promise<string[]> {
+  return (await foldersIn(step)).includes("product") ? await foldersIn(join(step, "product")) : [];
+}
+
+/** Folders in a folder; links to some are none. */
+async function foldersIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch((error) => {
     if (isOutOfReach(error)) return [];
     throw error;
   });
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
 }
 
 /** Whether an error says that a file or folder is not there, not for us to read, or another kind of thing. */

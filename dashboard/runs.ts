@@ -172,9 +172,9 @@ async function runFolders(folder: string, levels: number): Promise<Map<string, b
       if (isOutOfReach(error)) return [];
       throw error;
     });
-    const has = (name: string) => entries.some((entry) => entry.name === name);
-    if (has(journalName)) found.set(path, true);
-    else if (has("run.lock") && has("steps")) found.set(path, false);
+    const at = (name: string) => entries.find((entry) => entry.name === name);
+    if (at(journalName)?.isFile()) found.set(path, true);
+    else if (at("run.lock")?.isFile() && at("steps")?.isDirectory()) found.set(path, false);
     if (levels === 0) return;
     for (const entry of entries) {
       if (!entry.isDirectory() || entry.name.startsWith(".") || ["node_modules", "steps"].includes(entry.name)) {

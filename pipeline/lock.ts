@@ -30,8 +30,11 @@ export async function lockFolder(folder: string): Promise<Disposable> {
 
 /** Whether a run works in a folder now, in this process or another; its lock is held for a moment to find out. */
 export async function isRunning(folder: string): Promise<boolean> {
+  const path = join(folder, lockName);
   try {
-    using file = await Deno.open(join(folder, lockName), { read: true });
+    // A named pipe would keep who looks waiting.
+    if (!(await Deno.stat(path)).isFile) return false;
+    using file = await Deno.open(path, { read: true });
     return !await file.tryLock(false);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return false;

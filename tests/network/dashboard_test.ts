@@ -1,6 +1,6 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { appendFile, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { dashboardApp } from "../../dashboard/app.ts";
 import { pageFiles } from "../../dashboard/page_files.ts";
 import type { Curves, RunDetail, RunSummary } from "../../dashboard/run_view.ts";
@@ -29,6 +29,17 @@ async function writeRun(folder: string, lines: readonly unknown[]): Promise<void
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, "run.lock"), "");
   await writeFile(join(folder, "journal.jsonl"), linesText(lines));
+}
+
+/** What a run without a journal leaves: steps by their names, and the figures that their networks keep. */
+async function writeSteps(folder: string, steps: readonly (readonly [name: unknown, log: unknown])[]): Promise<void> {
+  for (const [at, [name, log]] of steps.entries()) {
+    const path = join(folder, "steps", `0${at}-step`), product = join(path, "product", "network1");
+    await mkdir(product, { recursive: true });
+    await writeFile(join(path, "manifest.json"), JSON.stringify({ inputs: { step: name }, seconds: 3 }));
+    await writeFile(join(product, "network.json"), JSON.stringify({ log }));
+  }
+  await writeFile(join(folder, "run.lock"), "");
 }
 
 /** A dashboard over a folder, as a browser with the cookie sees it. */
@@ -144,16 +155,15 @@ Deno.test("a journal that is none, or of another shape, hides no other run", () 
 
 Deno.test("a run folder without a journal shows its finished steps and the figures that its networks keep, each once", () =>
   withDashboard(async ({ folder, json }) => {
-    const steps = join(folder, "old", "steps"), log = [{ step: 0, epoch: 0, values: { loss_1: 0.5 } }];
+    const log = [{ step: 0, epoch: 0, values: { loss_1: 0.5 } }];
     const more = [...log, { step: 0, epoch: 0, values: { loss_1: 0.25, orth_te: 1 } }];
-    for (const [at, [name, network]] of [["pretrain network 1", log], ["train network 2", more]].entries()) {
-      const path = join(steps, `0${at}-step`), product = join(path, "product", "network1");
-      await mkdir(product, { recursive: true });
-      await writeFile(join(path, "manifest.json"), JSON.stringify({ inputs: { step: name }, seconds: 3 }));
-      await writeFile(join(product, "network.json"), JSON.stringify({ log: network }));
-    }
-    await writeFile(join(folder, "old", "run.lock"), "");
-    const [{ id, state, trainings }] = await json<RunSummary[]>("/api/runs");
+    await writeSteps(join(folder, "old"), [["pretrain network 1", log], ["train network 2", more]]);
+    // Of another shape, they hide no other run.
+    await writeSteps(join(folder, "strange"), [["no list", 7], ["no figures", [null]], ["no step's", [{ step: 0 }]]]);
+    await writeSteps(join(folder, "stranger"), [[7, []], [null, []]]);
+    const found = await json<RunSummary[]>("/api/runs");
+    deepEqual(found.map(({ name }) => name).sort(), ["old", "strange"]);
+    const { id, state, trainings } = found.find(({ name }) => name === "old")!;
     deepEqual([state, trainings], ["finished", ["pretrain network 1", "train network 2"]]);
     deepEqual((await json<Curves>(`/api/runs/${id}/curves?step=train%20network%202`)).rows, [
       { step: 1, epoch: 1, loss_1: 0.25, orth_te: 1 },
@@ -238,6 +248,19 @@ Deno.test("no path leads out of the folder: neither one that is asked for, nor o
       equal(response.headers.get("Content-Type"), "image/png");
     }
     deepEqual(statuses, [200, 404, 404, 404, 404, 404]);
+    // A link in the place of a journal, of the steps or of a manifest.
+    const other = join(folder, "..", "other");
+    await writeRun(other, journal("outside"));
+    await writeSteps(other, [["outside", []]]);
+    await mkdir(join(folder, "b"));
+    await symlink(join(other, "journal.jsonl"), join(folder, "b", "journal.jsonl"));
+    for (const [name, link] of [["c", "steps"], ["d", "steps/00-step/manifest.json"]]) {
+      await mkdir(join(folder, name, dirname(link)), { recursive: true });
+      await writeFile(join(folder, name, "run.lock"), "");
+      await symlink(join(other, link), join(folder, name, link));
+    }
+    const runs = await Runs.open(folder);
+    deepEqual((await runs.list()).map(({ name }) => name), ["a"]);
     const port = new URL(address).port, cookie = `Cookie: dualora_${port}=${token}`;
     for (
       const path of [
