@@ -204,3 +204,13 @@ Deno.test("the journal tells what happened, a line for each event, and a run tha
     equal(half, '{"time":1,"ty');
     deepEqual(types(rest.join("\n")), ["run-started", "step-unchanged", "run-finished"]);
   }));
+
+Deno.test("a run whose journal cannot be opened says so once, and goes on to its end", () =>
+  inNewFolder(async ({ folder }) => {
+    await mkdir(join(folder, journalName));
+    const { error, events } = await counted(folder, async () => {}, { more: 3 });
+    equal(error, null);
+    const warnings = events.flatMap((event) => event.type === "warning" ? [event.message] : []);
+    equal(warnings.length, 1);
+    match(warnings[0], /journal\.jsonl cannot be written any more: EISDIR.*The run goes on/);
+  }));

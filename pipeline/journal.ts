@@ -26,18 +26,15 @@ type Kept<Event> = Event extends { readonly error: Error } ? Omit<Event, "error"
 export class Journal implements Disposable {
   readonly #folder: string;
   readonly #warn: (message: string) => void;
-  #file: number | null;
-  /** What stands before the next line. */
-  #before = "";
+  /** Null until the first event, and behind an error. */
+  #file: number | null = null;
+  #isOver = false;
   #lastProgress = { step: "", seconds: -Infinity };
 
   /** @param warn Hears that no more can be written. */
   constructor(folder: string, warn: (message: string) => void) {
     this.#folder = folder;
     this.#warn = warn;
-    this.#file = openSync(join(folder, journalName), "a+");
-    // A run that was killed may have left half a line.
-    if (!endsLine(this.#file)) this.#before = "\n";
   }
 
   /** Adds an event; of reports that come close behind one another only some. */
@@ -48,13 +45,13 @@ export class Journal implements Disposable {
       if (step === event.step && event.done < event.total && now - seconds < progressEverySeconds) return;
       this.#lastProgress = { step: event.step, seconds: now };
     }
-    this.#write(`${this.#before}${JSON.stringify(this.#line(event))}\n`);
-    this.#before = "";
+    this.#write(`${JSON.stringify(this.#line(event))}\n`);
   }
 
   [Symbol.dispose](): void {
     if (this.#file !== null) closeSync(this.#file);
     this.#file = null;
+    this.#isOver = true;
   }
 
   #line(event: RunEvent): JournalLine {
@@ -67,10 +64,17 @@ export class Journal implements Disposable {
     return { time, ...event };
   }
 
+  #open(): number {
+    this.#file = openSync(join(this.#folder, journalName), "a+");
+    // A run that was killed may have left half a line.
+    if (!endsLine(this.#file)) writeSync(this.#file, "\n");
+    return this.#file;
+  }
+
   #write(text: string): void {
-    if (this.#file === null) return;
+    if (this.#isOver) return;
     try {
-      writeSync(this.#file, text);
+      writeSync(this.#file ??= this.#open(), text);
     } catch (error) {
       this[Symbol.dispose]();
       const path = join(this.#folder, journalName);
