@@ -345,13 +345,13 @@ Deno.test("time left is that of the work at hand: work in another unit, such as 
       name: "work",
       run: async (_, { progress }) => {
         progress({ done: 0, total: 1, unit: "programs" });
-        await new Promise((done) => setTimeout(done, 30));
+        await new Promise((done) => setTimeout(done, 300));
         for (let step = 1; step <= 3; step++) progress({ done: step, total: 1000, unit: "steps" });
       },
     });
     await pipeline("p").use(work).run({ folder, onEvent: (event) => events.push(event) });
     const left = events.flatMap((event) => event.type === "progress" ? [event.etaSeconds] : []);
     deepEqual(left.map((seconds) => seconds === undefined), [true, true, false, false]);
-    // Thirty thousandths of a second for each of a thousand steps, if they counted.
-    ok(left[3]! < 10, `${left[3]} s`);
+    // A tenth of a second or more for each of a thousand steps, if it counted.
+    ok(left[3]! < 50, `${left[3]} s`);
   }));
