@@ -7,7 +7,7 @@
 import { runProgram } from "../cli/forward_signals.ts";
 import { cacheFolder } from "../steps/values/cache_folder.ts";
 import { launchEnvironment } from "./launch_environment.ts";
-import { needsDevice, permissionFlags } from "./permissions.ts";
+import { needsDevice, permissionFlags, UnsayablePathError } from "./permissions.ts";
 import { projectFolder } from "./project_files.ts";
 import { setUpOrExit } from "./setup.ts";
 
@@ -22,7 +22,11 @@ if (import.meta.main) {
   const flags = Deno.args.slice(0, scriptAt);
   // A script that lies elsewhere finds the project's packages by it.
   const config = flags.some((flag) => /^(--config|-c)\b/.test(flag)) ? [] : [`--config=${projectFolder}deno.json`];
-  const permissions = await permissionFlags(script, args);
+  const permissions = await permissionFlags(script, args).catch((error) => {
+    if (!(error instanceof UnsayablePathError)) throw error;
+    console.error(error.message);
+    Deno.exit(2);
+  });
   const code = await runProgram(Deno.execPath(), {
     args: ["run", ...config, ...permissions, ...Deno.args],
     env: {

@@ -196,7 +196,24 @@ export function setFlags(set: string, written: readonly string[] = []): string[]
   ];
 }
 
-/** Deno separates paths by commas, and knows no other way to write one: the folder above stands for such a path. */
+/** A path that cannot be opened to a program alone. */
+export class UnsayablePathError extends Error {
+  override name = "UnsayablePathError";
+}
+
+/**
+ * Deno separates paths by commas, and knows no other way to write one: the folder above stands for such a path.
+ *
+ * @throws {UnsayablePathError} Where that is the root: then a program could write everywhere.
+ */
 function withoutComma(path: string): string {
-  return path.includes(",") ? withoutComma(join(path, "..")) : path;
+  let open = path;
+  while (open.includes(",")) open = dirname(open);
+  if (open !== path && open === dirname(open)) {
+    throw new UnsayablePathError(
+      `Cannot open ${path} to a program alone: Deno separates paths by commas, and the nearest folder above without one is ${open}, the whole machine; ` +
+        "rename the folder, or name it by a link whose path has no comma",
+    );
+  }
+  return open;
 }

@@ -1,4 +1,4 @@
-import { deepEqual } from "node:assert/strict";
+import { deepEqual, rejects } from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { cacheFolder } from "../steps/values/cache_folder.ts";
@@ -89,6 +89,13 @@ Deno.test("Programs that start others may start those alone", async () => {
 
 Deno.test("A folder with a comma in its name, which Deno's flags cannot say, is stood for by the one above", async () => {
   deepEqual(await given("cli/main.ts train --output_dir a/b,c/d"), ["train", "--allow-write=a"]);
+});
+
+Deno.test("The root never stands for a folder with a comma in its name: it is refused by name", async () => {
+  await rejects(given("cli/main.ts train --output_dir /a,b/runs"), {
+    name: "UnsayablePathError",
+    message: /^Cannot open \/a,b\/runs .* above without one is \/, .* rename the folder, or name it by a link/,
+  });
 });
 
 Deno.test("The network is given for names of models alone that are no paths here", async () => {
