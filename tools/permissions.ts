@@ -4,7 +4,7 @@
  * @module
  */
 import { existsSync } from "node:fs";
-import { dirname, join, relative, resolve, sep } from "node:path";
+import { dirname, relative, resolve, sep } from "node:path";
 import project from "../deno.json" with { type: "json" };
 import { isHubId } from "../models/checkpoint/hub.ts";
 import { cacheFolder } from "../steps/values/cache_folder.ts";
