@@ -59,10 +59,12 @@ export async function trainingPictures(folder: string, count = 6): Promise<void>
   const pngs = names.filter((name) => name.endsWith(".png")).slice(0, count);
   const parts = await Promise.all(pngs.map(async (name) => {
     const path = join(folder, inner, name), picture = await readFile(path);
-    const caption = await readFile(path.replace(/png$/, "txt"), "utf8");
+    const text = await readFile(path.replace(/png$/, "txt"), "utf8");
+    // What a caption holds is text, such as <lora:a:1>.
+    const caption = text.trim().replaceAll("&", "&amp;").replaceAll("<", "&lt;");
     return `<figure style="display:inline-block;width:9em;margin:.3em;font-size:80%"><img width="128" src="data:image/png;base64,${
       picture.toString("base64")
-    }"><figcaption>${caption.trim()}</figcaption></figure>`;
+    }"><figcaption>${caption}</figcaption></figure>`;
   }));
   await display({ "text/html": parts.join(""), "text/plain": `${pngs.length} pictures of ${inner}` });
 }

@@ -140,6 +140,23 @@ interface MapCell extends MapPlace {
 /** Sides of the UNet by how their blocks' names begin; a text encoder has none. */
 const sides = [["IN", "blocks down"], ["M", "middle"], ["OUT", "blocks up"]] as const;
 
+/**
+ * A figure in the four letters that a cell has room for.
+ *
+ * @example
+ * ```ts
+ * import { deepEqual } from "node:assert/strict";
+ * const values = [null, 0.25, 1.5, 9.996, 27.34, 99.96, 1217.2, 9999.6, 3.4e12];
+ * deepEqual(values.map(cellText), ["–", ".25", "1.50", "10.0", "27.3", "100", "1217", "1e4", "3e12"]);
+ * ```
+ */
+export function cellText(value: number | null): string {
+  if (value === null) return "–";
+  if (value < 9.995) return value.toFixed(2).replace(/^0\./, ".");
+  if (value < 99.95) return value.toFixed(1);
+  return value < 9999.5 ? value.toFixed(0) : value.toExponential(0).replace("+", "");
+}
+
 function heatMap(
   values: readonly MapCell[],
   { unit, name, xTitle }: { readonly unit: string; readonly name: string; readonly xTitle: string },
@@ -147,10 +164,9 @@ function heatMap(
   const columns = [...new Set(values.map(({ column }) => column))]
     .toSorted((a, b) => blockOrder(a) - blockOrder(b) || Number(a) - Number(b));
   const kinds = [...new Set(values.map(({ kind }) => kind))].toSorted();
-  const label = (value: number | null) => value === null ? "–" : value.toFixed(2).replace(/^0\./, ".");
   const cells = values.map((cell) => ({
     ...cell,
-    text: label(cell.value),
+    text: cellText(cell.value),
     shade: Math.min(1, cell.value ?? 0),
   }));
   const halves = sides.map(([start, title]) => ({ title, own: columns.filter((column) => column.startsWith(start)) }));

@@ -29,9 +29,9 @@ interface Curve {
   readonly points: readonly { readonly x: number; readonly y: number }[];
 }
 
-/** Told apart by colour-blind eyes (Okabe and Ito's), and by their dashes in black and white. */
+/** Told apart by colour-blind eyes (Okabe and Ito's), and by their dashes in black and white: of those there are more. */
 const lineColours = ["#1a1a1a", "#0072b2", "#d55e00", "#6b6b6b"];
-const lineDashes = [[1, 0], [7, 3], [2, 2], [8, 2, 2, 2]];
+const lineDashes = [[1, 0], [7, 3], [2, 2], [8, 2, 2, 2], [14, 4], [5, 2, 5, 6], [2, 6], [12, 2, 2, 2, 2, 2]];
 
 /** How all plots look. */
 export const config = {
@@ -81,9 +81,9 @@ async function lossPlot(training: readonly ReportTraining[]): Promise<Plot | und
   return {
     kind: "training",
     title: "Loss",
-    caption: `Mean squared error of the predicted noise.${terms} ${pointText("mean", windows)}${left}`,
+    caption: `What was trained on: distance of the prediction from its target, with the training's own weights.${terms} ${pointText("mean", windows)}${left}`,
     legend: curves.map(({ line }) => line),
-    svg: await curvesSvg(curves, { width: 700, height: 240, yTitle: "loss (noise MSE)" }),
+    svg: await curvesSvg(curves, { width: 700, height: 240, yTitle: "loss (no unit)" }),
     isNarrow: false,
   };
 }

@@ -27,7 +27,7 @@ Deno.test("reportPlots() gives loss, both terms and seconds, with units and step
     "Time per stage",
   ]);
   for (const { svg } of plots.slice(0, 3)) match(svg, />optimizer step</);
-  match(plots[0].svg, />loss \(noise MSE\)</);
+  match(plots[0].svg, />loss \(no unit\)</);
   match(plots[1].svg, />term \(no unit\)</);
   match(plots[3].svg, />time \(seconds\)</);
   for (const { name } of exampleReport.stages) ok(plots[3].svg.includes(`>${name}<`), name);
@@ -40,6 +40,12 @@ Deno.test("reportPlots() draws a run with the same colour and dashes everywhere,
   deepEqual(text.legend, loss.legend.slice(1));
   deepEqual(unet.legend, text.legend);
   deepEqual(lines(loss.svg).map(({ dash }) => dash), loss.legend.map(({ dash }) => dash.join(",")));
+});
+
+Deno.test("reportPlots() draws eight runs with dashes of their own, so that no colour is needed", async () => {
+  const training = Array.from({ length: 8 }, (_, at) => run(`run ${at}`, [{ loss_2: 1 }, { loss_2: 0.5 }]));
+  const [{ legend }] = await reportPlots({ training, stages: [] });
+  equal(new Set(legend.map(({ dash }) => dash.join())).size, 8);
 });
 
 Deno.test("reportPlots() places a term by its logarithm, the first step at 1", async () => {

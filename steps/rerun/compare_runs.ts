@@ -100,9 +100,10 @@ export function isInside(path: string, folder: string): boolean {
   return inside !== "" && inside !== ".." && !inside.startsWith(`..${sep}`) && !isAbsolute(inside);
 }
 
-/** Whether a repetition did what the first run did: all files that can be are bit-equal, but for times. */
+/** Whether a repetition did what the first run did: all files that can be are bit-equal, but for times, and there are such. */
 export function areEqual(compared: readonly ComparedFile[]): boolean {
-  return compared.every(({ verdict }) => ["equal", "times", "not compared"].includes(verdict));
+  const found = compared.filter(({ verdict }) => verdict !== "not compared");
+  return found.length > 0 && found.every(({ verdict }) => verdict === "equal" || verdict === "times");
 }
 
 /** An input that is not what it was, as a sentence. */
@@ -157,6 +158,9 @@ export function comparisonText(compared: readonly ComparedFile[]): string {
   const of = (verdict: ComparedFile["verdict"]) => compared.filter((file) => file.verdict === verdict);
   const list = (verdict: ComparedFile["verdict"], title: string) =>
     of(verdict).length === 0 ? [] : [`${title}:`, ...of(verdict).map(({ name, what }) => `  ${name}: ${what}`)];
+  const outcome = of("not compared").length === compared.length
+    ? "No output could be compared"
+    : `The outputs are ${areEqual(compared) ? "" : "not "}bit-equal`;
   const files = (count: number) => count === 1 ? "1 file is" : `${count} files are`;
   return [
     `${files(of("equal").length)} bit-equal`,
@@ -165,6 +169,6 @@ export function comparisonText(compared: readonly ComparedFile[]): string {
     ...list("missing", "Missing"),
     ...list("new", "New"),
     ...list("differs", "Different"),
-    areEqual(compared) ? "The outputs are bit-equal" : "The outputs are not bit-equal",
+    outcome,
   ].join("\n");
 }

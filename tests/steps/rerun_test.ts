@@ -111,6 +111,15 @@ Deno.test("a repetition with the same tensors is bit-equal, whatever times its f
     );
   }));
 
+Deno.test("runs of which no file can be compared are not called bit-equal", () =>
+  inNewFolder(async (folder) => {
+    const made = (name: string) => madeRun(join(folder, name), { "report.html": name });
+    const compared = await compareRuns(await made("first"), await made("second_longer"));
+    equal(areEqual(compared), false);
+    match(comparisonText(compared), /^0 files are bit-equal\nNot compared:\n.*\nNo output could be compared$/);
+    equal(areEqual([]), false);
+  }));
+
 Deno.test("a repetition that is not bit-equal says in which files, in which tensors and by how much", () =>
   inNewFolder(async (folder) => {
     const found = await verdicts(

@@ -111,3 +111,15 @@ Deno.test("the page needs nothing from elsewhere, has a map for each figure and 
     match(html, />blocks down<\/text>/);
     match(html, /overlaps by 50\.0 %, where random spaces of these ranks would by 50\.0 %/);
   }));
+
+Deno.test("figures in a map have room in its cells, however strongly one answers where the other hardly does", () =>
+  inNewFolder(async (folder) => {
+    const [one, two] = ["one", "two"].map((name) => join(folder, `${name}.safetensors`));
+    await writeLora(one, [rank1(toQ, [3, 0])]);
+    await writeLora(two, [rank1(toQ, [2, 2], 1e-7)]);
+    const html = await interferenceHtml(await measureLoras(one, two));
+    const texts = [...html.matchAll(/>([0-9.e]+)<\/text>/g)].map(([, text]) => text);
+    // Overlap of rows and columns; (2e-7 / 3) and (3 / √2) / (√8 · 1e-7) = 7.5e6, which rounding takes to either side.
+    equal(texts.slice(0, 3).join(), ".50,1.00,.00");
+    match(texts[3], /^[78]e6$/);
+  }));
