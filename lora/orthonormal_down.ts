@@ -1,9 +1,10 @@
 import { Matrix, QrDecomposition } from "ml-matrix";
 import { uniformByRule } from "../formats/weights_by_rule.ts";
+import type { LoraNetwork } from "./network.ts";
 
 /**
  * A frozen down projection of Orthogonal Adaptation: rows `place · rank` to `(place + 1) · rank` of one orthonormal basis of the layer's inputs, which the module's
- * name alone decides. The down projections of two networks at different places are orthogonal, `A₁·A₂ᵀ = 0`, wherever and whenever they were made.
+ * name alone decides. The down projections of two networks of one rank at different places are orthogonal, `A₁·A₂ᵀ = 0`, wherever and whenever they were made.
  *
  * The basis is the Q of columns that are uniform by rule; a column depends on those before it alone, so any number of places agree.
  *
@@ -34,4 +35,26 @@ export function orthonormalDown(
     for (let i = 0; i < inSize; i++) rows[row * inSize + i] = basis.get(i, place * rank + row);
   }
   return rows;
+}
+
+/**
+ * Checks that the frozen down projections of two networks share no row of a basis: one place is no other's, and of another rank it begins at another row.
+ *
+ * @throws {RangeError} If they do.
+ */
+export function checkPlaces(one: LoraNetwork, two: LoraNetwork): void {
+  for (const { name, rank } of one.modules) {
+    const other = two.module(name);
+    const [a, b] = [one.orthonormalPlace, two.orthonormalPlace];
+    if (other === undefined || a === undefined || b === undefined) continue;
+    if (a * rank >= (b + 1) * other.rank || b * other.rank >= (a + 1) * rank) continue;
+    const rows = (network: LoraNetwork, place: number, rank: number) =>
+      `${network.name} at orthonormalPlace ${place} with rank ${rank} takes rows ${place * rank} to ${
+        (place + 1) * rank - 1
+      }`;
+    throw new RangeError(
+      `Cannot keep ${name} apart: of its basis ${rows(one, a, rank)}, ${rows(two, b, other.rank)}; ` +
+        "give both networks one rank, and each a place of its own",
+    );
+  }
 }

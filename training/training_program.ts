@@ -1,6 +1,7 @@
 import type { BatchShape } from "./denoising.ts";
 import { plan, type PlanOptions, pooledBytes, type Program, type Variable } from "../engine/mod.ts";
 import type { TrainingNoise } from "./feeds.ts";
+import { checkPlaces } from "../lora/orthonormal_down.ts";
 import { makeUpdater, type NetworkUpdater } from "./network_settings.ts";
 import type { EpochPhase } from "./phases.ts";
 import { haltFlag, type StepGraph, type StepNetwork, type StepOptions, traceStep } from "./step_graph.ts";
@@ -24,12 +25,17 @@ export interface TraceRequest {
   readonly options: Omit<TrainerOptions, "seed" | "totalSteps">;
 }
 
-/** Traces one micro-batch of a training. */
+/**
+ * Traces one micro-batch of a training.
+ *
+ * @throws {RangeError} If the networks cannot be kept apart as is asked: see `checkPlaces`, `selectHooks`.
+ */
 export function traceTraining(request: TraceRequest): StepGraph {
   const { networks, updaters, shapes, phase, noise, accumulation, halted, options } = request;
   const { form = "clean", textCoefficient = 1, unetCoefficient = 1, divergenceCoefficient = 0, textMask = "1-I" } =
     options;
   const { hooks, downCoefficient = 0, upCoefficient = 0, stack } = options;
+  if (networks.length === 2) checkPlaces(networks[0].lora, networks[1].lora);
   const step: StepNetwork[] = networks.map(({ number, base, lora }, k) => ({
     number,
     base,

@@ -1,7 +1,7 @@
 import { deepEqual, equal, ok, throws } from "node:assert/strict";
 import type { LoraNetwork } from "../../lora/network.ts";
 import { initialWeights } from "../../lora/initial_weights.ts";
-import { orthonormalDown } from "../../lora/orthonormal_down.ts";
+import { checkPlaces, orthonormalDown } from "../../lora/orthonormal_down.ts";
 import { openTiny, tinyBatch, tinyNetwork, trainTiny, uploadByRule } from "../training/tiny_training.ts";
 
 /** Largest distance of A·Bᵀ from a multiple of the identity. */
@@ -37,6 +37,19 @@ Deno.test("orthonormalDown() says how many networks a layer has room for", () =>
 });
 
 const tiny = await openTiny();
+
+Deno.test("networks that would share rows of a basis are refused: at one place, or with ranks by which places meet", () => {
+  const at = (orthonormalPlace: number | undefined, rank: number) =>
+    tinyNetwork(tiny.base, 1, { learningRate: 1e-2 }, { rank, orthonormalPlace }).lora;
+  // Rows 0 and 1 beside 2 and 3; beside 2; 2 and 3 beside 1.
+  for (const [a, b] of [[at(0, 2), at(1, 2)], [at(0, 2), at(2, 1)], [at(1, 2), at(1, 1)]]) checkPlaces(a, b);
+  checkPlaces(at(0, 2), at(undefined, 2));
+  throws(
+    () => checkPlaces(at(0, 2), at(1, 1)),
+    /^RangeError: Cannot keep lora_\w+ apart: of its basis .* at orthonormalPlace 0 with rank 2 takes rows 0 to 1, .* at orthonormalPlace 1 with rank 1 takes rows 1 to 1; give both networks one rank, and each a place of its own$/,
+  );
+  throws(() => checkPlaces(at(1, 2), at(1, 2)), /takes rows 2 to 3, .* takes rows 2 to 3;/);
+});
 
 Deno.test("a network at a place starts from its basis, and training moves its up projections alone", async () => {
   const network = tinyNetwork(tiny.base, 1, { learningRate: 1e-2 }, { rank: 2, orthonormalPlace: 1 });

@@ -1,4 +1,4 @@
-import { deepEqual, equal, ok, throws } from "node:assert/strict";
+import { deepEqual, equal, ok, rejects, throws } from "node:assert/strict";
 import { join } from "node:path";
 import * as d from "../../mod.ts";
 import { inNewFolder, keptNetwork, smallData } from "./small_training.ts";
@@ -36,6 +36,15 @@ Deno.test("in a stack the captions of a UNet's network are encoded in every step
     };
     equal((await lines(false)).length, 1);
     deepEqual(await lines(true), []);
+  }));
+
+Deno.test("two networks at one place of their bases are refused before anything is computed", () =>
+  inNewFolder(async (folder) => {
+    const recipe = (await start(folder)).use(d.trainBoth({ rank: 2, steps: 2, orthonormalPlace: 0 }));
+    await rejects(
+      recipe.describe(),
+      /network 1 at orthonormalPlace 0 .*, network 2 at orthonormalPlace 0 .* takes rows 0 to 1;/,
+    );
   }));
 
 Deno.test("variants' options are refused by name, with what they are and what they must be", () => {
