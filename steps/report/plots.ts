@@ -81,7 +81,10 @@ async function lossPlot(training: readonly ReportTraining[]): Promise<Plot | und
   return {
     kind: "training",
     title: "Loss",
-    caption: `What was trained on: distance of the prediction from its target, with the training's own weights.${terms} ${pointText("mean", windows)}${left}`,
+    caption:
+      `What was trained on: distance of the prediction from its target, with the training's own weights.${terms} ${
+        pointText("mean", windows)
+      }${left}`,
     legend: curves.map(({ line }) => line),
     svg: await curvesSvg(curves, { width: 700, height: 240, yTitle: "loss (no unit)" }),
     isNarrow: false,
