@@ -47,6 +47,11 @@ function inputs({ samples: [{ latents }] }: TrainBatch, stream: number, place: n
 
 const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, value, i) => sum + value * b[i], 0);
 
+function softmax(values: readonly number[]): number[] {
+  const total = values.reduce((sum, value) => sum + Math.exp(value), 0);
+  return values.map((value) => Math.exp(value) / total);
+}
+
 function near(found: number | null, expected: number, tolerance = 1e-4) {
   ok(found !== null && Math.abs(found / expected - 1) < tolerance, `${found}, expected ${expected}`);
 }
@@ -126,10 +131,7 @@ Deno.test("the UNet's term and divergence are those of each network's hidden lay
         );
         for (const [i, row1] of one.entries()) {
           for (const [j, row2] of two.entries()) if (i !== j) term += dot(row1, row2) ** 2 / (2 * 4 * 4 * 64);
-          const [p, q] = [row1, two[i]].map((row) => {
-            const total = row.reduce((sum, value) => sum + Math.exp(value), 0);
-            return row.map((value) => Math.exp(value) / total);
-          });
+          const [p, q] = [row1, two[i]].map(softmax);
           divergence += q.reduce((sum, value, w) => sum + value * Math.log(value / p[w]), 0) / (2 * 4);
         }
       }
@@ -142,7 +144,7 @@ Deno.test("the UNet's term and divergence are those of each network's hidden lay
   deepEqual([found.textRest, found.textDiagonal, found.textDivergence], [null, null, null]);
 });
 
-Deno.test("both text masks: all but the diagonal of h₁h₂ᵀ over tokens, and the diagonal alone", async () => {
+Deno.test("both text masks: all but the diagonal of h₁h₂ᵀ over tokens, and the diagonal alone; the divergence over channels", async () => {
   const networks = ([1, 2] as const).map((number) => tinyNetwork(base, number, { learningRate: 1 }));
   networks.forEach((network) => uploadByRule(device, network));
   const [{ lora: network1 }, { lora: network2 }] = networks, pair = [[tinyBatch(0)], [tinyBatch(2)]] as const;
@@ -159,8 +161,10 @@ Deno.test("both text masks: all but the diagonal of h₁h₂ᵀ over tokens, and
     hidden.push(Array.from({ length: 77 }, (_, token) => Array.from(h.slice(token * size, (token + 1) * size))));
     device.release(program);
   }
-  let rest = 0, diagonal = 0;
+  let rest = 0, diagonal = 0, divergence = 0;
   for (const [i, one] of hidden[0].entries()) {
+    const [p, q] = [one, hidden[1][i]].map(softmax);
+    divergence += q.reduce((sum, value, channel) => sum + value * Math.log(value / p[channel]), 0);
     for (const [j, two] of hidden[1].entries()) {
       const square = dot(one, two) ** 2 / 77 ** 2;
       if (i === j) diagonal += square;
@@ -170,6 +174,7 @@ Deno.test("both text masks: all but the diagonal of h₁h₂ᵀ over tokens, and
   const found = await measureHooks(device, { ...request, base, network1, network2, own: pair });
   near(found.textRest, rest);
   near(found.textDiagonal, diagonal);
+  near(found.textDivergence, divergence, 1e-3);
 });
 
 Deno.test("interference is not measured where there is nothing to measure it on", async () => {
