@@ -121,6 +121,24 @@ Deno.test("every command, file and script of the guides works as it stands there
   });
 });
 
+Deno.test("the README's recipe and its command line are planned as they stand there", () =>
+  inNewFolder(async (folder) => {
+    await prepare(folder);
+    const text = await readFile(join(project, "README.md"), "utf8"), path = join(folder, "recipe.ts");
+    const recipe = codeBlocks(text).find(({ language }) => language === "ts ignore")!.text;
+    const last = /^await recipe\.run\(.*$/m, door = JSON.stringify(new URL("../../mod.ts", import.meta.url).href);
+    match(recipe, last);
+    // As far as its plan, which it prints before it trains.
+    await writeFile(path, recipe.replace(last, "").replace('"./mod.ts"', door).replace('"models/sd15"', '"toy"'));
+    const { code, stdout, stderr } = await resultOf(startScript(path, folder));
+    equal(code, 0, stderr);
+    match(stdout, /train network 2/);
+    const [line] = text.match(/^ {4}deno task train (?:.*\\\n)*.*$/m)!;
+    for (const words of shellCommands(standIn(line))) {
+      match(await run([...words.slice(2), "--describe"], folder), /train network 2/);
+    }
+  }));
+
 Deno.test("links of the guides lead to files that are there, and to headings in them", async () => {
   const words = (heading: string) => heading.toLowerCase().replaceAll(/[^\p{L}\p{N} -]/gu, "").replaceAll(" ", "-");
   for (const page of pages) {
