@@ -112,7 +112,8 @@ function onBaseTables({ additivity, hooks, crosstalk, probes }: InterferenceOnBa
           }. ` +
           "Crosstalk on data: how strongly one answers to the inputs that the layers have on the other's data, by the other's own answer. " +
           "Hooks: the method's terms before their coefficients, without unit; a dash where a LoRA has no module there. A term is small where the two " +
-          "are orthogonal, and as well where one of them hardly answers at all: then the crosstalk at the hook is far from 1.",
+          "are orthogonal, and as well where one of them hardly answers at all: then the crosstalk at the hook is far from 1. Of pictures of 64×64 pixels " +
+          "the UNet's matrices are single numbers: its term and divergence are 0 there, whatever the LoRAs do.",
       )
     }</p>`,
     `<table><thead><tr><th scope="col">crosstalk on data</th><th scope="col" class="number">modules</th>` +

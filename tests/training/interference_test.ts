@@ -144,6 +144,15 @@ Deno.test("the UNet's term and divergence are those of each network's hidden lay
   deepEqual([found.textRest, found.textDiagonal, found.textDivergence], [null, null, null]);
 });
 
+Deno.test("of pictures of one cell at the hook the UNet's term and divergence are 0, whatever the networks do", async () => {
+  fill(0, [1, 2, 0, -1], [1, 0.5, 2, 0]);
+  fill(1, [1, 2, 0, -1], [1, 0.5, 2, 0]);
+  const [{ samples: [sample], ...rest }] = own[0];
+  const cell = { ...rest, height: 1, width: 1, samples: [{ ...sample, latents: sample.latents.slice(0, 4) }] };
+  const { unet, unetDivergence } = await measureHooks(device, { ...request, own: [[cell], [cell]] });
+  deepEqual([unet, unetDivergence], [0, 0]);
+});
+
 Deno.test("both text masks: all but the diagonal of h₁h₂ᵀ over tokens, and the diagonal alone; the divergence over channels", async () => {
   const networks = ([1, 2] as const).map((number) => tinyNetwork(base, number, { learningRate: 1 }));
   networks.forEach((network) => uploadByRule(device, network));
