@@ -1,7 +1,6 @@
 import { Command } from "@commander-js/extra-typings";
 import { realpath, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { readRunRecord, type RunRecord, runRecordName, versions } from "../pipeline/mod.ts";
 import {
   areEqual,
@@ -14,6 +13,7 @@ import {
 } from "../steps/rerun/compare_runs.ts";
 import { exitCodes } from "./exit_codes.ts";
 import { runProgram } from "./forward_signals.ts";
+import { launcherArgs } from "./launcher_args.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** The command that repeats a run: see docs/outputs.md. */
@@ -59,11 +59,7 @@ async function rerun(path: string, { output_dir, anyway }: { output_dir?: string
   }
   for (const each of [...changed, ...changedMachine(before, versions())]) note(each);
   const { script, args, workingFolder } = again;
-  const launcher = fileURLToPath(new URL("../tools/launch.ts", import.meta.url));
-  const code = await runProgram(Deno.execPath(), {
-    args: ["run", "-q", "-A", launcher, script, ...args],
-    cwd: workingFolder,
-  });
+  const code = await runProgram(Deno.execPath(), { args: launcherArgs(script, args), cwd: workingFolder });
   if (code !== exitCodes.done) {
     console.error(`The repetition ended with exit code ${code}, so there is nothing to compare yet`);
     return code;

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, join, relative, sep } from "node:path";
 import { writeFileAtomically } from "../formats/atomic_file.ts";
-import { type ControlFile, controlName, isRunning, journalName, type Wish } from "../pipeline/mod.ts";
+import { type ControlFile, controlName, isRunning, journalName, lockName, type Wish } from "../pipeline/mod.ts";
 import { JournalReader } from "./journal_reader.ts";
 import { isOutOfReach, readJson, readPastRun } from "./past_run.ts";
 import type { Curves, RunDetail, RunState, RunStory, RunSummary } from "./run_view.ts";
@@ -174,7 +174,7 @@ async function runFolders(folder: string, levels: number): Promise<Map<string, b
     });
     const at = (name: string) => entries.find((entry) => entry.name === name);
     if (at(journalName)?.isFile()) found.set(path, true);
-    else if (at("run.lock")?.isFile() && at("steps")?.isDirectory()) found.set(path, false);
+    else if (at(lockName)?.isFile() && at("steps")?.isDirectory()) found.set(path, false);
     if (levels === 0) return;
     for (const entry of entries) {
       if (!entry.isDirectory() || entry.name.startsWith(".") || ["node_modules", "steps"].includes(entry.name)) {

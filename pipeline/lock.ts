@@ -4,7 +4,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { makeFolder, tellingWriteErrors } from "../formats/write_errors.ts";
 import { InputError } from "./step.ts";
 
-const lockName = "run.lock";
+/** Name of the lock file in a run folder. */
+export const lockName = "run.lock";
 
 /**
  * Keeps a second run out of a run folder until it is disposed.

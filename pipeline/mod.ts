@@ -9,7 +9,7 @@ export { checkDiskSpace, DiskSpaceError, type DiskUse } from "./disk_space.ts";
 export { InterruptedError, Pace, type RunEvent, type StepEvent } from "./events.ts";
 export { type FileRecord, hashFile, hashJson, recordFolder } from "./hash.ts";
 export { type JournalLine, journalName } from "./journal.ts";
-export { isRunning, lockFolder } from "./lock.ts";
+export { isRunning, lockFolder, lockName } from "./lock.ts";
 export { noteRead } from "./reads.ts";
 export { outputFolder, type Started, startedHere } from "./started.ts";
 export {

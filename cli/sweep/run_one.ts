@@ -1,25 +1,16 @@
 import { hostname } from "node:os";
-import { fileURLToPath } from "node:url";
 import { lockFolder } from "../../pipeline/mod.ts";
 import { textIfThere } from "../../steps/outputs/text_file.ts";
 import { exitCodes } from "../exit_codes.ts";
 import { runProgram } from "../forward_signals.ts";
+import { launcherArgs, programFile } from "../launcher_args.ts";
 import { UsageError } from "../usage_error.ts";
 import { type Attempt, readAttempts, runState, writeAttempts } from "./attempts.ts";
 import { runFolder, runSettings } from "./sweep_folder.ts";
 
-const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
-
 /** Words that start this program's command line in a process of its own, with the fewest permissions, from any folder. */
 export function commandWords(...args: readonly string[]): string[] {
-  const launch = [
-    "run",
-    "--quiet",
-    `--config=${path("deno.json")}`,
-    "--permission-set=launch",
-    path("tools/launch.ts"),
-  ];
-  return [Deno.execPath(), ...launch, path("cli/main.ts"), ...args];
+  return [Deno.execPath(), ...launcherArgs(programFile("cli/main.ts"), args)];
 }
 
 /**
