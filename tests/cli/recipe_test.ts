@@ -1,23 +1,17 @@
-import { deepEqual, equal, notDeepEqual, ok, rejects } from "node:assert/strict";
+import { deepEqual, equal, notDeepEqual } from "node:assert/strict";
 import { commandFlags } from "../../cli/flags/command.ts";
 import { flagsByName } from "../../cli/flags/table.ts";
-import { idleFlags } from "../../cli/recipe/idle_flags.ts";
 import { planRecipe } from "../../cli/recipe/plan_recipe.ts";
-import { recipeScript } from "../../cli/recipe/recipe_script.ts";
-import { recipeOf, type StepName } from "../../cli/recipe/step_calls.ts";
+import type { StepName } from "../../cli/recipe/step_calls.ts";
 import * as things from "../../steps/things.ts";
+import { datasetCases, networkCases } from "./network_flags.ts";
 import { settingsOfLine } from "./parse_line.ts";
-
-/** Two networks, with an optimizer that is there. */
-const pair = [
-  ...["--pretrained_model_name_or_path=base", "--output_dir=out", "--output_name=name", "--optimizer_type=AdamW"],
-  ...["--train_data_dir=one", "--train_data_dir_2=two"],
-];
+import { optionsOf, pair } from "./planned_options.ts";
 
 /** Flags, the step whose options they decide, and those options. */
 type Case = readonly [line: readonly string[], step: StepName, options: Readonly<Record<string, unknown>>];
 
-const { network1, network2 } = things;
+const { network1 } = things;
 /** A number for each of the 25 blocks. */
 const numbers = Array.from({ length: 25 }, (_, block) => block + 1), blocks = numbers.join(",");
 /** The data sets of `pair`. */
@@ -250,69 +244,10 @@ const cases: readonly Case[] = [
   }],
 ];
 
-/** Flags that decide a setting of a data set, for both networks and for network 2 alone. */
-const datasetCases: readonly (readonly [flag: string, value: string, option: string, expected: unknown])[] = [
-  ["train_batch_size", "3", "batchSize", 3],
-  ["resolution", "256", "resolution", 256],
-  ["resolution", "256,384", "resolution", [256, 384]],
-  ["enable_bucket", "True", "enableBucket", true],
-  ["min_bucket_reso", "128", "minBucketReso", 128],
-  ["max_bucket_reso", "768", "maxBucketReso", 768],
-  ["bucket_reso_steps", "32", "bucketResoSteps", 32],
-  ["bucket_no_upscale", "True", "bucketNoUpscale", true],
-  ["prior_loss_weight", "0.5", "priorLossWeight", 0.5],
-  ["caption_extension", ".txt", "captionExtension", ".txt"],
-  ["shuffle_caption", "True", "shuffleCaption", true],
-  ["keep_tokens", "2", "keepTokens", 2],
-  ["caption_dropout_rate", "0.5", "captionDropoutRate", 0.5],
-  ["caption_dropout_every_n_epochs", "2", "captionDropoutEveryNEpochs", 2],
-  ["caption_tag_dropout_rate", "0.5", "captionTagDropoutRate", 0.5],
-  ["token_warmup_min", "3", "tokenWarmupMin", 3],
-  ["token_warmup_step", "0.5", "tokenWarmupStep", 0.5],
-  ["flip_aug", "True", "flipAug", true],
-  ["color_aug", "True", "colorAug", true],
-  ["random_crop", "True", "randomCrop", true],
-  ["face_crop_aug_range", "2.0,4.5", "faceCropAugRange", [2, 4.5]],
-];
-
-/** The same for settings of a network and its training. */
-const networkCases:
-  readonly (readonly [flag: string, value: string, option: string, expected: unknown, usual?: unknown])[] = [
-    ["network_dim", "8", "rank", 8, 64],
-    ["network_alpha", "0.5", "alpha", 0.5, 64],
-    ["learning_rate", "1e-4", "learningRate", 1e-4, 2e-6],
-    ["unet_lr", "1e-4", "unetLearningRate", 1e-4],
-    ["text_encoder_lr", "0", "textEncoderLearningRate", 0],
-    ["lr_scheduler", "cosine", "schedule", "cosine"],
-    ["lr_warmup_steps", "5", "warmupSteps", 5],
-    ["lr_scheduler_num_cycles", "3", "scheduleCycles", 3],
-    ["lr_scheduler_power", "0.5", "schedulePower", 0.5],
-    ["optimizer_type", "Prodigy", "optimizer", "Prodigy"],
-    ["max_grad_norm", "0", "maxGradNorm", 0],
-    ["min_snr_gamma", "5", "minSnrGamma", 5],
-    ["network_dropout", "0.1", "dropout", 0.1],
-    ["scale_weight_norms", "1", "maxWeightNorm", 1],
-    ["noise_offset", "0.1", "noiseOffset", 0.1],
-    ["multires_noise_iterations", "6", "multiresNoiseIterations", 6],
-    ["multires_noise_discount", "0.8", "multiresNoiseDiscount", 0.8],
-    ["loss_type", "huber", "lossType", "huber"],
-    ["huber_c", "0.5", "huberC", 0.5],
-    ["huber_schedule", "constant", "huberSchedule", "constant"],
-  ];
-
 /** Flags that decide nothing but whether something is refused. */
 const onlyRefuse: readonly string[] = ["network_module"];
 /** Flags with a test of their own, dataset_config_test.ts. */
 const elsewhere = ["dataset_config", "dataset_config_2"];
-
-/** The options that a line gives a step; undefined where the recipe has no such step. */
-async function optionsOf(line: readonly string[], step: StepName): Promise<Record<string, unknown> | undefined> {
-  const settings = await settingsOfLine(line), plan = await planRecipe(settings);
-  // Each step takes what it is handed.
-  recipeOf(plan);
-  deepEqual(await idleFlags(settings), [], line.join(" "));
-  return plan.calls.find(([name]) => name === step)?.[1] as Record<string, unknown> | undefined;
-}
 
 function picked(options: Record<string, unknown> | undefined, names: readonly string[]) {
   return options && Object.fromEntries(names.map((name) => [name, options[name]]));
@@ -334,71 +269,6 @@ Deno.test("--save_n_epoch_ratio=0 is the same as unset, as in sd-scripts, which 
   const unset = await options([]);
   deepEqual(await options(["--save_n_epoch_ratio=0"]), unset);
   deepEqual(unset?.save, { ...saved, everyEpochs: 3 });
-});
-
-/** What a setting of a data set needs beside it to decide anything. */
-function besideData(flag: string): string[] {
-  if (flag.includes("bucket") && flag !== "enable_bucket") return ["--enable_bucket"];
-  const beside: Record<string, string[]> = {
-    prior_loss_weight: ["--reg_data_dir=r", "--reg_data_dir_2=r"],
-    keep_tokens: ["--shuffle_caption"],
-    token_warmup_min: ["--token_warmup_step=5"],
-  };
-  return beside[flag] ?? [];
-}
-
-Deno.test("each setting of a data set is for both networks, or with _2 for network 2", async (t) => {
-  for (const [flag, value, option, expected] of datasetCases) {
-    await t.step(`${flag}=${value}`, async () => {
-      // A switch has no value; its _2 has, so that network 2 can be without.
-      const isSwitch = flagsByName.get(flag)!.type === "switch";
-      const beside = besideData(flag);
-      const both = await optionsOf(
-        [...pair, ...beside, isSwitch ? `--${flag}` : `--${flag}=${value}`],
-        "readDatasets",
-      );
-      const second = await optionsOf([...pair, ...beside, `--${flag}_2=${value}`], "readDatasets");
-      const found = [both, second].map((options) =>
-        [options?.network1, options?.network2].map((list) => (list as Record<string, unknown>[])[0][option])
-      );
-      const usual = { resolution: 512, captionExtension: ".caption" }[option];
-      deepEqual(found, [[expected, expected], [usual, expected]]);
-      if (!isSwitch) return;
-      const off = await optionsOf([...pair, ...beside, `--${flag}`, `--${flag}_2=False`], "readDatasets");
-      deepEqual((off?.network2 as Record<string, unknown>[])[0][option], undefined);
-    });
-  }
-});
-
-/** Two networks with what a flag needs beside it to decide anything. */
-function pairFor(flag: string): string[] {
-  const beside: Record<string, string> = {
-    lr_warmup_steps: "--lr_scheduler=linear",
-    lr_scheduler_num_cycles: "--lr_scheduler=cosine_with_restarts",
-    lr_scheduler_power: "--lr_scheduler=polynomial",
-    multires_noise_discount: "--multires_noise_iterations=6",
-    huber_c: "--loss_type=smooth_l1",
-    huber_schedule: "--loss_type=smooth_l1",
-  };
-  return [...pair, ...flag in beside ? [beside[flag]] : []];
-}
-
-Deno.test("each setting of a network is for both networks, or with _2 for network 2", async (t) => {
-  for (const [flag, value, option, expected, usual] of networkCases) {
-    await t.step(`${flag}=${value}`, async () => {
-      const pair = pairFor(flag), both = await optionsOf([...pair, `--${flag}=${value}`], "trainBoth");
-      deepEqual([both?.[option], both?.network2], [expected, undefined]);
-      const second = await optionsOf([...pair, `--${flag}_2=${value}`], "trainBoth");
-      deepEqual([second?.[option], second?.network2], [usual, { [option]: expected }]);
-      // Network 1's value counts for network 2 until it has one of its own.
-      const line = [...pair, "--freeze_network_1", `--${flag}=${value}`];
-      deepEqual((await optionsOf(line, "pretrainNetwork1"))?.[option], expected);
-      deepEqual((await optionsOf(line, "trainNetwork2"))?.[option], expected);
-      const own = [...pair, "--freeze_network_1", `--${flag}_2=${value}`];
-      deepEqual((await optionsOf(own, "pretrainNetwork1"))?.[option], usual);
-      deepEqual((await optionsOf(own, "trainNetwork2"))?.[option], expected);
-    });
-  }
 });
 
 Deno.test("an empty optimizer is AdamW, and the original's default is Lion", async () => {
@@ -435,86 +305,4 @@ Deno.test("one network alone is pretrained and saved, without anything of networ
     names: { network1: "last" },
   }]);
   equal(plan.folder, "out/last_run");
-});
-
-Deno.test("values that nothing can be made of are refused by name", async () => {
-  const messages: [string[], string][] = [
-    [
-      ["--resolution=512,512,512"],
-      '--resolution is "512,512,512", must be one size in pixels or width,height, such as 512 or 512,768',
-    ],
-    [["--network_args", "conv_dim"], '--network_args has "conv_dim", must be name=value, such as conv_dim=…'],
-    [["--network_args", "conv_dim=x"], '--network_args: conv_dim is "x", must be a whole number'],
-    [
-      ["--network_args", "dropout=0.1", "--network_dropout=0.2"],
-      "--network_args has dropout, which --network_dropout gives as well: give one of them",
-    ],
-    [["--network_args", "conv_alpha=1"], "--network_args has conv_alpha, which needs conv_dim as well"],
-    [
-      ["--network_module=lycoris.kohya"],
-      "--network_module=lycoris.kohya is refused: networks.lora is the only kind of network there is",
-    ],
-    [
-      ["--network_train_unet_only", "--network_train_text_encoder_only"],
-      "--network_train_unet_only and --network_train_text_encoder_only together leave nothing to train",
-    ],
-    [["--use_lion_optimizer"], "--use_lion_optimizer and --optimizer_type each name the optimizer: give one of them"],
-    [
-      ["--optimizer_args", "weight_decay"],
-      '--optimizer_args has "weight_decay", must be name=value, such as weight_decay=0.1',
-    ],
-    [["--optimizer_args", "eps=1", "eps=2"], "--optimizer_args has eps twice"],
-    [["--optimizer_args", "betas=(0.9"], '--optimizer_args has "betas=(0.9": a value is missing at the end'],
-    [
-      ["--network_args", "conv_dim=4", "--network_args_2"],
-      "--network_args_2 leaves out what network 1 has (conv_dim): trained side by side, network 2 has all that network 1 has, with values of its own",
-    ],
-    [
-      ["--base_weights=a", "--base_weights_multiplier", "1", "2"],
-      "--base_weights_multiplier has 2 numbers for 1 files of --base_weights",
-    ],
-    [["--base_weights=a", "--base_weights_multiplier", "x"], '--base_weights_multiplier has "x", must be numbers'],
-    [
-      ["--freeze_network_1", "--output_name_2=Name_Pretrain"],
-      '--output_name_2 is "Name_Pretrain": network 1\'s own training, before it is frozen, leaves its files under that name; ' +
-      "choose another",
-    ],
-    [
-      [
-        ...["--freeze_network_1", "--output_name=", "--output_name_2=pretrain", "--save_every_n_epochs=0"],
-        ...["--sample_every_n_steps=5", "--sample_prompts=p.txt"],
-      ],
-      '--output_name_2 is "pretrain": network 1\'s own training, before it is frozen, leaves its files under that name; ' +
-      "choose another",
-    ],
-    [["--sample_every_n_steps=5"], "--sample_every_n_steps needs --sample_prompts, a file with a prompt on each line"],
-    [
-      ["--log_with=wandb"],
-      "--log_with=wandb is refused: nothing here is sent over the network; use tensorboard, whose files wandb can import",
-    ],
-    [
-      ["--log_with=tensorboard", "--logging_dir="],
-      "--log_with=tensorboard needs --logging_dir, the folder of the logs",
-    ],
-  ];
-  for (const [line, message] of messages) {
-    const settings = await settingsOfLine([...pair, ...line]);
-    await rejects(planRecipe(settings), { name: "UsageError", message });
-  }
-});
-
-Deno.test("a printed recipe names the things it hands on, and every value as it was", async () => {
-  const line = [...pair, '--output_dir=a "b" */', "--learning_rate=1e-7", "--orth_te_mask=I"];
-  const plan = await planRecipe(await settingsOfLine(line));
-  const script = recipeScript(plan, "deno task train */", { door: "./mod.ts" });
-  ok(script.startsWith("/**\n * What this command line does:\n * deno task train *\\/\n */\n"));
-  ok(script.includes("const { network1, network2 } = d.things;"));
-  ok(script.includes("learningRate: 1e-7"));
-  ok(script.includes('const folder = d.outputFolder("a \\"b\\" */");'));
-  ok(script.includes("d.saveNetworks({\n    folder,"), script);
-  ok(script.includes("await d.runRecipe(recipe, { folder: `${folder}/name_run` });"));
-  ok(script.includes("networks: { network1, network2 }"));
-  ok(script.split("\n").every((line) => line.length <= 100), script);
-  equal(plan.calls.at(-1)![0], "saveNetworks");
-  deepEqual((plan.calls.at(-1)![1] as { networks: unknown }).networks, { network1, network2 });
 });
