@@ -84,6 +84,8 @@ function shareOf({ pictures }: SampleColumn, base: SampleColumn, region: readonl
     const total = (values: readonly number[]) => values.reduce((sum, value, at) => at === left ? sum : sum + value, 0);
     return kept(total(errors), total(baseErrors));
   };
-  const half = jackknifeHalf(pictures.length, without);
-  return { share: without(null), half: Number.isNaN(half) ? null : half };
+  const share = without(null);
+  // Without one of its pictures a share can be undefined though it has a value: then it has no interval.
+  const half = share === null ? NaN : jackknifeHalf(pictures.length, (left) => without(left) ?? NaN);
+  return { share, half: Number.isNaN(half) ? null : half };
 }

@@ -114,7 +114,7 @@ async function drawSheet(
   const names = columnOrder.flatMap((kind) => columns[kind] ?? []),
     shown = names.map((name) => columnOf(sheet.columns, name, "Cannot report"));
   const measured = names.map((name) => retention.columns.find((column) => column.name === name));
-  const figure = (value: number | null | undefined) => value === null || value === undefined ? "" : figureText(value);
+  const figure = (value: number | null | undefined) => figureText(value ?? null);
   return await drawGrid({
     title,
     columns: names.map((name) => ({ label: name })),

@@ -27,8 +27,8 @@ const trainingFigure = /^(loss_2|orth_\w+|stack_\w+)$/;
 /**
  * What a cell is judged by:
  *
- * - `identity_alone`, `identity_stack`, `outfit_alone`, `outfit_stack`: retention, where it can be read off the pictures;
- * - `identity_share`, `outfit_share`: the stack's over what the LoRA does alone;
+ * - `identity_alone`, `identity_stack`, `outfit_alone`, `outfit_stack`: retention, where it can be read off the pictures and the base is not perfect already;
+ * - `identity_share`, `outfit_share`: the stack's over what the LoRA does alone, where that is not 0;
  * - `additivity` on held-out pictures, `change_1` and `change_2` as in `Additivity`;
  * - losses and terms of network 2's last ten steps, by the names that logs use.
  */
@@ -43,12 +43,15 @@ export function cellFigures(
     const { one, two, stack } = columns;
     const found = retentionOf(sheet, regions, { identity: [one, stack], outfit: [two, stack] });
     const column = (name: string) => found.find((each) => each.name === name)!;
-    figures.identity_alone = column(one).identityKept!;
-    figures.identity_stack = column(stack).identityKept!;
-    figures.outfit_alone = column(two).outfitTaken!;
-    figures.outfit_stack = column(stack).outfitTaken!;
-    figures.identity_share = figures.identity_stack / figures.identity_alone;
-    figures.outfit_share = figures.outfit_stack / figures.outfit_alone;
+    const add = (name: string, figure: number | null) => figure === null ? {} : figures[name] = figure;
+    for (
+      const [concept, own, share] of [["identity", one, "identityKept"], ["outfit", two, "outfitTaken"]] as const
+    ) {
+      const alone = column(own)[share], both = column(stack)[share];
+      add(`${concept}_alone`, alone);
+      add(`${concept}_stack`, both);
+      add(`${concept}_share`, alone === null || both === null || alone === 0 ? null : both / alone);
+    }
   }
   Object.assign(figures, { additivity: additivity.error, change_1: additivity.change1, change_2: additivity.change2 });
   const last = Object.entries(lastFigures(log)).filter(([name]) => trainingFigure.test(name));

@@ -22,10 +22,11 @@ export async function writeResults(options: ComparisonOptions, cells: readonly C
   await writeFileAtomically(join(folder, "best.png"), [Uint8Array.from(await drawBest(options, cells))]);
 }
 
-/** The better the higher: what is left of both concepts in the stack, or how well changes add up. */
+/** The better the higher: what is left in the stack of the concepts that can be read off it, or how well changes add up. */
 function scoreOf({ figures }: Cell): number {
   const { identity_stack: identity, outfit_stack: outfit, additivity } = figures;
-  return identity === undefined ? -additivity : Math.min(identity, outfit);
+  const left = [identity, outfit].filter((figure) => figure !== undefined);
+  return left.length === 0 ? -additivity : Math.min(...left);
 }
 
 async function drawBest({ folder, variants, pictures: { rows } }: ComparisonOptions, cells: readonly Cell[]) {

@@ -157,19 +157,20 @@ function blockMean({ width, height, pixels }: RgbImage, row: number, column: num
 }
 
 /**
- * What share of a concept a picture has: `1 − E / E₀`. 1 is perfect, 0 is what the base does by itself, below 0 is worse than that.
+ * What share of a concept a picture has: `1 − E / E₀`. 1 is perfect, 0 is what the base does by itself, below 0 is worse than that; null where the base's error is 0:
+ * it has the very colours without any LoRA, and there is nothing to take a share of.
  *
  * @param error `regionError` of the picture, or its mean over several.
  * @param baseError The same for the base without any LoRA, same prompt, same seed.
- * @throws {RangeError} If an error is negative or not a number, or the base's error is 0: the base then needs no LoRA.
+ * @throws {RangeError} If an error is negative or not a number.
  * @example
  * ```ts
  * import { equal } from "node:assert/strict";
  * equal(kept(0.1, 0.4), 0.75);
  * ```
  */
-export function kept(error: number, baseError: number): number {
+export function kept(error: number, baseError: number): number | null {
   if (!(error >= 0)) throw new RangeError(`Cannot compare errors: the picture's is ${error}, must be 0 or more`);
-  if (!(baseError > 0)) throw new RangeError(`Cannot compare errors: the base's is ${baseError}, must be above 0`);
-  return 1 - error / baseError;
+  if (!(baseError >= 0)) throw new RangeError(`Cannot compare errors: the base's is ${baseError}, must be 0 or more`);
+  return baseError === 0 ? null : 1 - error / baseError;
 }

@@ -106,8 +106,9 @@ Deno.test("readRegions() names the file, the field, what it found and what it ex
   await rejects(readRegions("/no/such/regions.json"), /no\/such\/regions\.json/);
 });
 
-Deno.test("kept() is 1 for the very colours, 0 for what the base does, below 0 for worse", () => {
+Deno.test("kept() is 1 for the very colours, 0 for what the base does, below 0 for worse, null where the base is perfect", () => {
   deepEqual([kept(0, 0.3), kept(0.3, 0.3), kept(0.6, 0.3)], [1, 0, -1]);
-  throws(() => kept(0.1, 0), /base's is 0, must be above 0/);
+  deepEqual([kept(0.1, 0), kept(0, 0)], [null, null]);
   throws(() => kept(NaN, 1), /picture's is NaN/);
+  throws(() => kept(1, NaN), /base's is NaN/);
 });

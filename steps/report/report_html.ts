@@ -94,7 +94,7 @@ function figures(report: Report): string[] {
     `<table><thead><tr><th scope="col">column</th>${head}</tr></thead><tbody>${rows.join("")}</tbody></table>`,
     `<p class="soft">Identity kept and outfit taken are 1 − E / E₀ over the cells that the character, or the outfit, alone decides: E is the ` +
     `mean colour difference to them, E₀ that of the base without any LoRA. 1 is perfect, 0 is what the base does by itself, below 0 is ` +
-    `farther off than the base. Stack / alone is left out where the LoRA alone is below ${leastAlone}.</p>`,
+    `farther off than the base; a dash: not asked for, or the base already has the very colours. Stack / alone is left out where the LoRA alone is below ${leastAlone}.</p>`,
     ...endTable(report),
   ];
 }

@@ -12,25 +12,22 @@ const concepts = [
   { name: "outfit taken", share: "outfitTaken", half: "outfitHalf" },
 ] as const;
 
-/** Bars of what each column shows of what the LoRAs taught, with 95 % intervals over its pictures; undefined where nothing was measured. */
+/**
+ * Bars of what each column shows of what the LoRAs taught, with 95 % intervals over its pictures, a dash where there is no figure; undefined where no column was
+ * measured.
+ */
 export async function retentionPlot(columns: readonly RetentionBars[]): Promise<Plot | undefined> {
+  const measured = columns.filter(({ pictures }) => pictures > 0);
+  if (measured.length === 0) return undefined;
   const bars = concepts.flatMap(({ name: concept, share, half }) =>
-    columns.flatMap((column) => {
-      const value = column[share], width = column[half] ?? null;
-      if (value === null) return [];
+    measured.map((column) => {
+      const value = column[share], width = column[half] ?? null, label = `${column.name}: ${concept}`;
+      if (value === null) return { label, concept, value: 0, text: figureText(null), at: 0 };
       const text = figureText(value) + (width === null ? "" : ` ± ${width.toFixed(2)}`);
       const ends = width === null ? {} : { low: value - width, high: value + width };
-      return [{
-        label: `${column.name}: ${concept}`,
-        concept,
-        value,
-        text,
-        ...ends,
-        at: Math.max(value, value + (width ?? 0), 0),
-      }];
+      return { label, concept, value, text, ...ends, at: Math.max(value, value + (width ?? 0), 0) };
     })
   );
-  if (bars.length === 0) return undefined;
   const y = {
     field: "label",
     type: "nominal",
@@ -39,7 +36,9 @@ export async function retentionPlot(columns: readonly RetentionBars[]): Promise<
     axis: { ticks: false, domain: false, labelPadding: 8 },
   } as const;
   const title = "share of what was taught (1: all, 0: as the base)";
-  const x = { field: "value", type: "quantitative", title, scale: { nice: true } } as const;
+  // Without any figure there is an axis all the same.
+  const scale = bars.some(({ value }) => value !== 0) ? { nice: true } : { domain: [0, 1] };
+  const x = { field: "value", type: "quantitative", title, scale } as const;
   const line = { type: "rule", color: "#1a1a1a", strokeWidth: 1.5 } as const;
   const tick = { type: "tick", color: "#1a1a1a", thickness: 1.5, height: 8 } as const;
   const intervals = bars.filter((bar) => "low" in bar);
@@ -74,13 +73,14 @@ export async function retentionPlot(columns: readonly RetentionBars[]): Promise<
     ],
     config,
   });
-  const pictures = [...new Set(columns.map(({ pictures }) => pictures))].toSorted((a, b) => a - b).join(" or ");
+  const pictures = [...new Set(measured.map(({ pictures }) => pictures))].toSorted((a, b) => a - b).join(" or ");
   return {
     kind: "retention",
     title: "Retention",
     caption:
       `1 − E / E₀ over the cells that the concept alone decides, and the 95 % interval over ${pictures} pictures (jackknife). ` +
-      "The interval says how much pictures differ, not trainings.",
+      "The interval says how much pictures differ, not trainings. A dash: the column's prompts do not ask for the concept, or the base already has its very " +
+      "colours (E₀ is 0).",
     legend: [],
     svg,
     isNarrow: false,
