@@ -1,6 +1,7 @@
 import { lstat, readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { readPlainText, SpecialFileError } from "../formats/plain_file.ts";
+import { isMissing, readPlainText, SpecialFileError } from "../formats/plain_file.ts";
+import { LogHistory } from "../steps/outputs/figures_log.ts";
 import { isLog } from "../steps/outputs/state_manifest.ts";
 import { RunStory } from "./run_view.ts";
 
@@ -17,17 +18,14 @@ export async function readPastRun(folder: string): Promise<RunStory> {
   if (steps.length === 0) return story;
   const time = steps[0].time, names = steps.map(({ name }) => name);
   story.add({ time, type: "run-started", id: "", recipe: basename(folder), folder, steps: names });
-  // A network that goes on, or is frozen, brings the figures of earlier steps along.
-  const known = new Map<string, number>();
+  const history = new LogHistory();
   for (const [index, { name, seconds, path, time }] of steps.entries()) {
     const at = { step: name, index, time };
     for (const network of await productFolders(path)) {
       const found = await readJson(join(path, "product", network, "network.json"));
       const log = Object(found).log;
       if (!isLog(log)) continue;
-      const own = log.slice(known.get(network) ?? 0);
-      known.set(network, log.length);
-      for (const { step, epoch, values } of own) {
+      for (const { step, epoch, values } of history.gained(log)) {
         story.add({ ...at, type: "figures", figures: { step: step + 1, epoch: epoch + 1, ...values } });
       }
     }
@@ -63,6 +61,6 @@ async function foldersIn(folder: string): Promise<string[]> {
 
 /** Whether an error says that a file or folder is not there, not for us to read, or another kind of thing. */
 export function isOutOfReach(error: unknown): boolean {
-  return error instanceof SpecialFileError ||
-    ["ENOENT", "ENOTDIR", "EISDIR", "EACCES"].includes((error as NodeJS.ErrnoException).code ?? "");
+  const found = error as NodeJS.ErrnoException;
+  return error instanceof SpecialFileError || isMissing(found) || ["EISDIR", "EACCES"].includes(found.code ?? "");
 }

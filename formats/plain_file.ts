@@ -39,3 +39,8 @@ export async function readPlainText(path: string): Promise<string> {
   await statPlainFile(path);
   return await readFile(path, "utf8");
 }
+
+/** Whether an error says that nothing is at a path. Below a file there is nothing either: what is to write there says so. */
+export function isMissing({ code }: NodeJS.ErrnoException): boolean {
+  return code === "ENOENT" || code === "ENOTDIR";
+}

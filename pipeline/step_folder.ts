@@ -5,7 +5,8 @@ import { syncFile } from "../formats/atomic_file.ts";
 import { removeLeftovers } from "../formats/atomic_folder.ts";
 import { canonicalJson, type FileRecord, findDamage, hashJson, recordFile, recordFolder } from "./hash.ts";
 import { type EarlierStart, folderWord, type Step } from "./step.ts";
-import { isMissing, UnfinishedWork, writeText } from "./unfinished_work.ts";
+import { isMissing } from "../formats/plain_file.ts";
+import { UnfinishedWork, writeText } from "./unfinished_work.ts";
 
 /** Everything that decides what a step makes. Plain data, so that a manifest can tell later what changed. */
 export interface StepInputs {

@@ -2,6 +2,7 @@ import { readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { makeFolder } from "../formats/write_errors.ts";
 import { syncFolder, writeFileAtomically } from "../formats/atomic_file.ts";
+import { isMissing } from "../formats/plain_file.ts";
 import { isBeingReplaced } from "../formats/atomic_folder.ts";
 import { canonicalJson, hashJson } from "./hash.ts";
 import type { EarlierStart } from "./step.ts";
@@ -159,11 +160,6 @@ async function readStarted(folder: string): Promise<StartedWork | undefined> {
 async function hasContent(folder: string): Promise<boolean> {
   const names = await readdir(folder).catch(noneIfMissing);
   return names.some((name) => !name.startsWith(".") || isBeingReplaced(name));
-}
-
-/** Whether nothing is at a path. Below a file there is nothing either: what is to write there says so. */
-export function isMissing({ code }: NodeJS.ErrnoException): boolean {
-  return code === "ENOENT" || code === "ENOTDIR";
 }
 
 function noneIfMissing(error: NodeJS.ErrnoException): string[] {

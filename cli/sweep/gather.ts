@@ -2,7 +2,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { isRunning } from "../../pipeline/mod.ts";
 import { lastFigures } from "../../steps/comparison/last_figures.ts";
-import { textIfThere } from "../../steps/outputs/text_file.ts";
+import { figuresLogName, logOrder, readFiguresLog } from "../../steps/outputs/figures_log.ts";
 import { readAttempts, type RunState, runState, secondsOf } from "./attempts.ts";
 import { type ListedRun, readSweepFolder, runFolder } from "./sweep_folder.ts";
 
@@ -54,12 +54,6 @@ async function rowOf(folder: string, { name, own }: ListedRun): Promise<SweepRow
   };
 }
 
-/** A step of a training, as `figures.jsonl` has it. */
-interface LoggedStep {
-  readonly step: number;
-  readonly values: Readonly<Record<string, number>>;
-}
-
 /**
  * What logs say of a run. Each start of a training has a log of its own, with the steps before it; what network 2's training does not know of network 1 is in the log
  * of network 1's.
@@ -67,9 +61,9 @@ interface LoggedStep {
 async function loggedFigures(logs: string): Promise<Pick<SweepRow, "steps" | "figures">> {
   let steps: number | null = null, figures: Record<string, number> = {};
   for (const name of await logFolders(logs)) {
-    const log = await readLog(join(logs, name, "figures.jsonl"));
+    const log = await readFiguresLog(join(logs, name, figuresLogName));
     if (log.length === 0) continue;
-    steps = log.at(-1)!.step;
+    steps = log.at(-1)!.step + 1;
     const validations = log.flatMap(({ values }) => Object.entries(values).filter(([key]) => isValidation(key)));
     const last = Object.entries(lastFigures(log)).filter(([key]) => !isValidation(key));
     figures = { ...figures, ...Object.fromEntries(last), ...Object.fromEntries(validations) };
@@ -81,29 +75,15 @@ function isValidation(name: string): boolean {
   return name.startsWith("validation_");
 }
 
-/** Logs in the order in which they were begun: `<prefix><time>`, with `_2` behind it for another start in the same second. */
+/** Logs in the order in which they were begun. */
 async function logFolders(logs: string): Promise<string[]> {
   const names = await readdir(logs).catch((error) => {
     if (error.code !== "ENOENT") throw error;
     return [];
   });
-  const order = (name: string) => {
-    const [, time, count = "1"] = /(\d{14})(?:_(\d+))?$/.exec(name) ?? [];
-    return time === undefined ? null : time + count.padStart(6, "0");
-  };
-  const found = names.flatMap((name) => order(name) === null ? [] : [{ name, at: order(name)! }]);
-  return found.toSorted((a, b) => a.at < b.at ? -1 : 1).map(({ name }) => name);
-}
-
-/** The whole lines of a log; the last one of a run that is at work, or was killed, may be a part. */
-async function readLog(path: string): Promise<LoggedStep[]> {
-  const text = await textIfThere(path) ?? "";
-  return text.split("\n").slice(0, -1).map((line, at) => {
-    try {
-      const { step, epoch: _, ...values } = JSON.parse(line);
-      return { step, values };
-    } catch (cause) {
-      throw new SyntaxError(`Cannot read ${path}, line ${at + 1}: it is no JSON`, { cause });
-    }
+  const found = names.flatMap((name) => {
+    const at = logOrder(name);
+    return at === null ? [] : [{ name, at }];
   });
+  return found.toSorted((a, b) => a.at < b.at ? -1 : 1).map(({ name }) => name);
 }

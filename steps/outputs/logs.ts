@@ -7,6 +7,7 @@ import type { Scalar, ScalarEvent } from "../../formats/tensorboard/event.ts";
 import type { StepRun } from "../../pipeline/mod.ts";
 import type { StepFigures } from "../../training/trainer.ts";
 import { checkOptions, type OptionNames } from "../values/check_options.ts";
+import { figuresLogName } from "./figures_log.ts";
 import { localTime } from "./local_time.ts";
 import type { TrainingOutput } from "./training_output.ts";
 import { checkFileName, isPath } from "../values/file_name.ts";
@@ -125,7 +126,7 @@ export class LogOutput implements TrainingOutput {
       curves.push({ number, file, losses: [] });
       context.run.artifact(place, { isPassing: true });
     }
-    const lines = await GrowingFile.create(join(own[context.numbers[0]], "figures.jsonl"), new Uint8Array());
+    const lines = await GrowingFile.create(join(own[context.numbers[0]], figuresLogName), new Uint8Array());
     return new LogOutput(context, lines, curves);
   }
 

@@ -106,12 +106,15 @@ async function termPlot(
     title,
     caption: `Before its coefficient. ${pointText("geometric mean", windows)}${left}`,
     legend: curves.map(({ line }) => line),
-    svg: await curvesSvg(curves, { width: 300, height: 220, yTitle: "term (no unit)" }),
+    svg: await curvesSvg(curves, { width: 300, height: 220, yTitle: "orthogonality term (no unit)" }),
     isNarrow: true,
   };
 }
 
-/** One smoothed curve per run that has the figure, without zeros: a logarithmic axis has no place for them. */
+/**
+ * One smoothed curve per run that has the figure, without zeros and what is not finite: a logarithmic axis has no place for them. What two
+ * networks share that were trained side by side, their terms, is network 2's.
+ */
 function curvesOf(
   training: readonly ReportTraining[],
   figureOf: (run: ReportTraining) => string,
@@ -122,7 +125,8 @@ function curvesOf(
   for (const [index, run] of training.entries()) {
     const figure = figureOf(run), line = lineStyle(run.name, index);
     const measured = run.steps.filter(({ values }) => values[figure] !== undefined);
-    const shown = measured.filter(({ values }) => values[figure] > 0);
+    if (training.some((other) => isShared(run, other, figure))) continue;
+    const shown = measured.filter(({ values }) => values[figure] > 0 && values[figure] < Infinity);
     leftOut += measured.length - shown.length;
     if (shown.length === 0) continue;
     const window = smoothingWindow(shown.length);
@@ -134,8 +138,15 @@ function curvesOf(
   return {
     curves,
     windows: [...windows].toSorted((a, b) => a - b),
-    left: leftOut === 0 ? "" : ` Left out, since they are 0: ${leftOut} values.`,
+    left: leftOut === 0 ? "" : ` Left out, since they are 0 or not finite: ${leftOut} values.`,
   };
+}
+
+/** Whether a network 1's figure is one of a network 2's too, as far as it goes. */
+function isShared(run: ReportTraining, other: ReportTraining, figure: string): boolean {
+  if (run.network !== 1 || other.network !== 2) return false;
+  const values = new Map(other.steps.map(({ step, values }) => [step, values[figure]]));
+  return run.steps.every((each) => !(figure in each.values) || Object.is(values.get(each.step), each.values[figure]));
 }
 
 /** What a point of a smoothed curve is. */

@@ -28,7 +28,7 @@ Deno.test("reportPlots() gives loss, both terms and seconds, with units and step
   ]);
   for (const { svg } of plots.slice(0, 3)) match(svg, />optimizer step</);
   match(plots[0].svg, />loss \(no unit\)</);
-  match(plots[1].svg, />term \(no unit\)</);
+  match(plots[1].svg, />orthogonality term \(no unit\)</);
   match(plots[3].svg, />time \(seconds\)</);
   for (const { name } of exampleReport.stages) ok(plots[3].svg.includes(`>${name}<`), name);
 });
@@ -48,6 +48,15 @@ Deno.test("reportPlots() draws eight runs with dashes of their own, so that no c
   equal(new Set(legend.map(({ dash }) => dash.join())).size, 8);
 });
 
+Deno.test("reportPlots() draws a term once that two networks share, over all of its steps", async () => {
+  const terms = [{ orth_te: 1 }, { orth_te: 0.5 }, { orth_te: 0.25 }], two = run("network 2", terms);
+  const one: ReportTraining = { ...run("network 1", terms), network: 1, steps: two.steps.slice(1) };
+  const other: ReportTraining = { ...run("other", terms.with(1, { orth_te: 0.75 })), network: 1 };
+  const [{ legend, svg }] = await reportPlots({ training: [one, two, other], stages: [] });
+  deepEqual(legend.map(({ name }) => name), ["network 2", "other"]);
+  deepEqual(lines(svg).map(({ points }) => points.length), [3, 3]);
+});
+
 Deno.test("reportPlots() places a term by its logarithm, the first step at 1", async () => {
   const values = [1, 1e-2, 1e-4].map((term) => ({ orth_te: term }));
   const [{ svg }] = await reportPlots({ training: [run("with", values)], stages: [] });
@@ -56,13 +65,13 @@ Deno.test("reportPlots() places a term by its logarithm, the first step at 1", a
   deepEqual([first, second, third].map((point) => point.map(Math.round)), [[100, 0], [200, 110], [300, 220]]);
 });
 
-Deno.test("reportPlots() leaves out zeros on a logarithmic axis and says so, and plots without values", async () => {
+Deno.test("reportPlots() leaves out zeros and NaN on a logarithmic axis and says so, and plots without values", async () => {
   const plots = await reportPlots({
-    training: [run("with", [{ orth_te: 0 }, { orth_te: 0.5 }, { orth_te: 0 }])],
+    training: [run("with", [{ orth_te: 0 }, { orth_te: 0.5 }, { orth_te: 0 }, { orth_te: NaN }])],
     stages: [],
   });
   equal(plots.length, 1);
-  match(plots[0].caption, /since they are 0: 2 values/);
+  match(plots[0].caption, /since they are 0 or not finite: 3 values/);
   doesNotMatch(plots[0].svg, /NaN|Infinity/);
   deepEqual(await reportPlots({ training: [], stages: [] }), []);
 });

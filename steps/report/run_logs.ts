@@ -1,55 +1,38 @@
-import { readdir, readFile } from "node:fs/promises";
-import { join, sep } from "node:path";
+import { readdir } from "node:fs/promises";
+import { basename, dirname, join, sep } from "node:path";
+import { isMissing } from "../../formats/plain_file.ts";
 import type { StepFigures } from "../../training/trainer.ts";
+import { figuresLogName, LogHistory, logOrder, readFiguresLog } from "../outputs/figures_log.ts";
+import { readPlainText } from "../outputs/text_file.ts";
+import { isLog } from "../outputs/state_manifest.ts";
 import type { Network } from "../values/network.ts";
 import type { ReportTraining } from "./report.ts";
 
 /**
- * The curves that a training left: of the networks kept in a run folder, else of the newest `figures.jsonl` of logs; wherever in the folder they are.
+ * The curves of all trainings that left some in a folder, wherever in it: of networks that runs keep, in the order of their recipes' steps, then of logs whose training is not
+ * among them, in the order in which they were begun. Of a training that went on, which has a log for each start, the last start's.
  *
  * @throws {Error} If the folder is not there, or has neither.
  * @throws {SyntaxError} If a file of it is no JSON.
+ * @throws {TypeError} If a network in it has no log.
  */
 export async function readRunLogs(folder: string): Promise<ReportTraining[]> {
   let names: string[];
   try {
     names = (await readdir(folder, { recursive: true })).map((name) => name.split(sep).join("/")).toSorted();
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== "ENOENT" && code !== "ENOTDIR") throw error;
+    if (!isMissing(error as NodeJS.ErrnoException)) throw error;
     throw new Error(`Cannot read the logs of ${folder}: there is no such folder; name a run's folder, or its logs'`, {
       cause: error,
     });
   }
-  const kept = names.flatMap((name) => {
-    const found = name.match(/(?:^|\/)steps\/\d+-([^/]+)\/product\/(\w+)\/network\.json$/);
-    return found ? [{ path: join(folder, name), step: found[1], network: found[2] }] : [];
-  });
-  const trained: ReportTraining[] = [], seen = new Set<string>();
-  for (const { path, step, network } of kept) {
-    const { log, settings }: Network = await readJson(path, (text) => JSON.parse(text));
-    const number = network.startsWith("network2") ? 2 : 1, content = JSON.stringify([number, log]);
-    // A later step hands a network on as it was, its log as well.
-    if (log.length === 0 || seen.has(content)) continue;
-    seen.add(content);
-    trained.push(training(`${step}: ${network}`, number, log, settings.orthogonality !== false));
-  }
-  if (trained.length > 0) return trained;
-  // The folders' names begin with the time that they were made at.
-  const newest = names.findLast((name) => /(?:^|\/)figures\.jsonl$/.test(name));
-  if (newest === undefined) {
-    throw new Error(
-      `Cannot read the logs of ${folder}: it has no finished training and no figures.jsonl; name the folder of a run, or the one of --logging_dir`,
-    );
-  }
-  const log = await readJson(join(folder, newest), (text) =>
-    text.trim().split("\n").map((line): StepFigures => {
-      // Files count from 1.
-      const { step, epoch, ...values } = JSON.parse(line);
-      return { step: step - 1, epoch: epoch - 1, values };
-    }));
-  const numbers = ([1, 2] as const).filter((number) => log.some(({ values }) => `loss_${number}` in values));
-  return numbers.map((number) => training(`network ${number}`, number, log, true));
+  const kept = await keptTrainings(folder, names), known = new Set(kept.flatMap(keysOf));
+  const logged = await loggedTrainings(folder, names);
+  const found = [...kept, ...logged.filter((training) => !known.has(keysOf(training)[0]))];
+  if (found.length > 0) return found;
+  throw new Error(
+    `Cannot read the logs of ${folder}: it has no finished training, and no ${figuresLogName} with figures; name the folder of a run, or the one of --logging_dir`,
+  );
 }
 
 /** The curves of networks 1 and 2 that were trained in this recipe; none of one that was loaded. */
@@ -59,16 +42,59 @@ export function networkCurves(networks: readonly Pick<Network, "log" | "settings
   );
 }
 
-function training(name: string, network: 1 | 2, log: readonly StepFigures[], isOn: boolean): ReportTraining {
-  const isCoupled = log.some(({ values }) => "orth_unet" in values || "orth_te" in values);
-  return { name, network, orthogonality: isCoupled && isOn, steps: log };
+async function keptTrainings(folder: string, names: readonly string[]): Promise<ReportTraining[]> {
+  const trained: ReportTraining[] = [], history = new LogHistory();
+  for (const name of names) {
+    const found = name.match(/(?:^|\/)steps\/\d+-([^/]+)\/product\/(\w+)\/network\.json$/);
+    if (!found) continue;
+    const path = join(folder, name), [, step, network] = found, number = network.startsWith("network2") ? 2 : 1;
+    const { log, settings } = await readNetwork(path), own = history.gained(log);
+    if (own.length > 0) {
+      trained.push(training(`${step}: ${network}`, number, own, settings.orthogonality !== false));
+    }
+  }
+  return trained;
 }
 
-async function readJson<T>(path: string, read: (text: string) => T): Promise<T> {
+async function readNetwork(path: string): Promise<Pick<Network, "log" | "settings">> {
+  let content: Partial<Network>;
   try {
-    return read(await readFile(path, "utf8"));
+    content = Object(JSON.parse(await readPlainText(path)));
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     throw new SyntaxError(`Cannot read the logs in ${path}: ${error.message}`, { cause: error });
   }
+  const { log, settings = {} } = content;
+  if (isLog(log)) return { log, settings };
+  throw new TypeError(`Cannot read the logs in ${path}: its log is no list of steps' figures`);
+}
+
+async function loggedTrainings(folder: string, names: readonly string[]): Promise<ReportTraining[]> {
+  const logs = names.filter((name) => basename(name) === figuresLogName).map((name) => {
+    const start = basename(dirname(join(folder, name)));
+    return { path: join(folder, name), start, order: logOrder(start) ?? "" };
+  }).toSorted((a, b) => a.order < b.order ? -1 : Number(a.order > b.order));
+  // By how they begin: a training that goes on writes a new log, with all that was before in it.
+  const trained = new Map<string, ReportTraining>();
+  for (const { path, start } of logs) {
+    const log = await readFiguresLog(path);
+    for (const number of [1, 2] as const) {
+      const own = log.filter(({ values }) => `loss_${number}` in values);
+      if (own.length === 0) continue;
+      const found = training(`${start}: network ${number}`, number, own, true), [first] = keysOf(found);
+      trained.delete(first);
+      trained.set(first, found);
+    }
+  }
+  return [...trained.values()];
+}
+
+/** What tells each step of a training from those of others, however much else is known of it. */
+function keysOf({ network, steps }: ReportTraining): string[] {
+  return steps.map(({ step, values }) => JSON.stringify([network, step, values[`loss_${network}`]]));
+}
+
+function training(name: string, network: 1 | 2, log: readonly StepFigures[], isOn: boolean): ReportTraining {
+  const isCoupled = log.some(({ values }) => "orth_unet" in values || "orth_te" in values);
+  return { name, network, orthogonality: isCoupled && isOn, steps: log };
 }

@@ -84,30 +84,76 @@ Deno.test("readRunLogs() reads the curves of networks kept in a run folder, wher
     ]);
   }));
 
-Deno.test("readRunLogs() reads the newest figures.jsonl of logs, whose steps count from 1, and tells what is none", () =>
+/** Writes a log's folder, with a line for each of some losses; what stands behind the last whole line is `rest`. */
+async function writeLog(folder: string, steps: readonly Record<string, number>[], rest = ""): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const lines = steps.map((values, step) => `${JSON.stringify({ step: step + 1, epoch: 1, ...values })}\n`);
+  await writeFile(join(folder, "figures.jsonl"), lines.join("") + rest);
+}
+
+Deno.test("readRunLogs() reads every training's figures.jsonl in the order they were begun, of one that went on the last", () =>
   inNewFolder(async (folder) => {
-    for (const [time, loss] of [["20260101000000", 0.9], ["20260102000000", 0.4]] as const) {
-      await mkdir(join(folder, time));
-      const lines = [1, 2].map((step) =>
-        JSON.stringify({ step, epoch: 1, loss_1: loss, loss_2: loss / 2, orth_te: 1 })
-      );
-      await writeFile(join(folder, time, "figures.jsonl"), lines.join("\n") + "\n");
+    // Both networks, then network 2: stopped, with a half line, and gone on. In the alphabet the second comes first.
+    await writeLog(join(folder, "b 20260101000000"), [1, 2].map((at) => ({ loss_1: at, loss_2: at / 2, orth_te: 1 })));
+    await writeLog(join(folder, "a 20260102000000"), [{ loss_2: 0.75 }], '{"step":2');
+    await writeLog(join(folder, "a 20260102000000_2"), [{ loss_2: 0.75 }, { loss_2: 0.5 }]);
+    const found = await readRunLogs(folder);
+    deepEqual(found.map(({ name, network }) => [name, network]), [
+      ["b 20260101000000: network 1", 1],
+      ["b 20260101000000: network 2", 2],
+      ["a 20260102000000_2: network 2", 2],
+    ]);
+    // Files count from 1.
+    const values = { loss_1: 2, loss_2: 1, orth_te: 1 };
+    deepEqual(found[1].steps[1], { step: 1, epoch: 0, values });
+    deepEqual(found[2].steps.map(({ values }) => values), [{ loss_2: 0.75 }, { loss_2: 0.5 }]);
+  }));
+
+Deno.test("readRunLogs() shows of a run with logs what its networks keep, and behind it the training that is at work", () =>
+  inNewFolder(async (folder) => {
+    const product = join(folder, "run/steps/04-pretrain-network-1/product/network1");
+    await mkdir(product, { recursive: true });
+    const log = [{ step: 0, epoch: 0, values: { loss_1: 0.5, norm_1: 1 } }];
+    await writeFile(join(product, "network.json"), JSON.stringify({ options: {}, log, settings: {} }));
+    await writeLog(join(folder, "logs/20260101000000"), [{ loss_1: 0.5, norm_1: 1, learning_rate_1: 1 }]);
+    await writeLog(join(folder, "logs/20260101000100"), [{ loss_2: 0.25 }]);
+    deepEqual((await readRunLogs(folder)).map(({ name }) => name), [
+      "pretrain-network-1: network1",
+      "20260101000100: network 2",
+    ]);
+  }));
+
+Deno.test("readRunLogs() shows of a network that goes on, or is handed on, what each step added", () =>
+  inNewFolder(async (folder) => {
+    const rows = (...losses: number[]) => losses.map((loss_1, step) => ({ step, epoch: 0, values: { loss_1 } }));
+    for (const [step, log] of [["04-pretrain", rows(3, 2)], ["05-train", [...rows(3, 2), ...rows(1)]]] as const) {
+      const product = join(folder, "steps", step, "product/network1");
+      await mkdir(product, { recursive: true });
+      await writeFile(join(product, "network.json"), JSON.stringify({ options: {}, log, settings: {} }));
     }
-    const [one, two, ...more] = await readRunLogs(folder);
-    equal(more.length, 0);
-    deepEqual([one.network, two.network], [1, 2]);
-    deepEqual(two.steps, [0, 1].map((step) => ({ step, epoch: 0, values: { loss_1: 0.4, loss_2: 0.2, orth_te: 1 } })));
-    await writeFile(join(folder, "20260102000000", "figures.jsonl"), "{");
+    const found = await readRunLogs(folder);
+    deepEqual(found.map(({ name, steps }) => [name, steps.map(({ values }) => values.loss_1)]), [
+      ["pretrain: network1", [3, 2]],
+      ["train: network1", [1]],
+    ]);
+  }));
+
+Deno.test("readRunLogs() names the file and line that it cannot read, and says what it looks for", () =>
+  inNewFolder(async (folder) => {
     const refused = (path: string) => readRunLogs(path).then(() => "", (error) => `${error}`);
-    match(await refused(folder), /^SyntaxError: Cannot read the logs in .*20260102000000.figures\.jsonl: /);
+    const log = join(folder, "20260102000000");
+    await writeLog(log, [{ loss_1: 1 }], "{\n");
+    match(await refused(folder), /^SyntaxError: Cannot read .*20260102000000.figures\.jsonl, line 2: it is no JSON; /);
+    await writeLog(log, [{ loss_1: 1 }], "{}\n");
+    match(await refused(folder), /line 2: it is no step's figures; remove the line$/);
     match(
       await refused(join(folder, "none")),
       /^Error: .* there is no such folder; name a run's folder, or its logs'$/,
     );
-    await mkdir(join(folder, "empty"));
+    await writeLog(log, []);
     match(
-      await refused(join(folder, "empty")),
-      /it has no finished training and no figures\.jsonl; name the folder of a/,
+      await refused(folder),
+      /it has no finished training, and no figures\.jsonl with figures; name the folder of a/,
     );
   }));
 
