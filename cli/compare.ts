@@ -130,5 +130,7 @@ export async function runComparison(avatars: ComparisonOptions, args: readonly s
     Deno.exit(2);
   }
   const onCell = (text: string) => console.log(text);
-  await runRecipe({ describe: compared.describe, run: (run) => compared.run({ ...run, onCell }) }, { args });
+  // The others are read.
+  const shared = args.filter((word) => word === "--describe" || word === "--stack");
+  await runRecipe({ describe: compared.describe, run: (run) => compared.run({ ...run, onCell }) }, { args: shared });
 }

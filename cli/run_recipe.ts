@@ -1,3 +1,4 @@
+import { basename } from "node:path";
 import {
   type Description,
   descriptionText,
@@ -5,10 +6,12 @@ import {
   type RecordOptions,
   type RunEvent,
   type RunOptions,
+  startedHere,
 } from "../pipeline/mod.ts";
 import { exitCodeOf } from "./exit_codes.ts";
 import { showProgress } from "./show_progress.ts";
 import { listenForStop } from "./stop_signals.ts";
+import { taskCommand } from "./task_command.ts";
 
 /** What a script hands over: a recipe of any type. */
 export interface RunnableRecipe {
@@ -20,7 +23,12 @@ export interface RunnableRecipe {
 export interface RunRecipeOptions {
   /** Run folder; `out/<name of the recipe>` when left out. */
   readonly folder?: string;
-  /** The script's arguments, the process's own when left out: `--describe` prints the recipe and runs nothing, `--stack` prints where an error came from, `--help` names these two. */
+  /** What the script looks up in its arguments by itself, each with a sentence for `--help`: `{ "--quick": "fewer steps", "--rank <rank>": "of both networks" }`. */
+  readonly flags?: { readonly [flag: string]: string };
+  /**
+   * The script's arguments, the process's own when left out: `--describe` prints the recipe and runs nothing, `--stack` prints where an error came from, `--help`
+   * names all flags, `--output_dir` is for `outputFolder`. What is none of these and not in `flags` ends the process with exit code 2.
+   */
   readonly args?: readonly string[];
   /** Stops the run. What the operating system sends when left out. */
   readonly signal?: AbortSignal;
@@ -28,22 +36,13 @@ export interface RunRecipeOptions {
   readonly record?: Omit<RecordOptions, "exitCodeOf">;
 }
 
-const HELP = `Runs a recipe, and goes on with it where it was stopped.
-
-  --describe  print what the recipe will do, and run nothing
-  --stack     print where an error came from
-  -h, --help  print this, and run nothing
-
-Flags of its own stand in the script.`;
-
 /**
  * A script's last line: runs a recipe in the terminal, with progress. Ctrl-C, SIGTERM and SIGUSR2 stop it where it can go on (Ctrl-C twice: at once). An error
  * is one line on stderr and ends the process: with exit code 2 if the machine, the recipe or what it names has to be changed, 3 if training diverged, 75 if
  * it was stopped or the device was lost and the same recipe goes on, 1 for a fault of the program.
  */
 export async function runRecipe(recipe: RunnableRecipe, options: RunRecipeOptions = {}): Promise<void> {
-  const { folder, args = Deno.args, record = {} } = options;
-  if (args.includes("--help") || args.includes("-h")) return console.log(HELP);
+  const { folder, args = Deno.args, flags = {}, record = {} } = options, { describe, stack } = readFlags(args, flags);
   using own = options.signal ? null : listenForStop();
   const signal = options.signal ?? own!.signal;
   const place = folder === undefined ? {} : { folder };
@@ -54,12 +53,27 @@ export async function runRecipe(recipe: RunnableRecipe, options: RunRecipeOption
     show(event);
   };
   try {
-    if (args.includes("--describe")) console.log(descriptionText(await recipe.describe(place)));
+    if (describe) console.log(descriptionText(await recipe.describe(place)));
     else await recipe.run({ ...place, signal, onEvent, record: { ...record, exitCodeOf } });
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     console.error(failedStep ?? error.message);
-    if (args.includes("--stack")) console.error(error.stack);
+    if (stack) console.error(error.stack);
     Deno.exit(exitCodeOf(error));
   }
+}
+
+/** Ends the process where it is asked for help, or a word is not known. */
+function readFlags(args: readonly string[], own: NonNullable<RunRecipeOptions["flags"]>) {
+  const command = taskCommand(
+    basename(Deno.mainModule),
+    "Runs a recipe, and goes on with it where it was stopped.",
+  );
+  for (const [flag, does] of Object.entries(own)) command.option(flag, does);
+  if (startedHere()?.folders.output_dir !== undefined) {
+    command.option("--output_dir <folder>", "where it writes, in the place of its own folder");
+  }
+  return command.option("--describe", "print what the recipe will do, and run nothing")
+    .option("--stack", "print where an error came from")
+    .parse([...args], { from: "user" }).opts();
 }

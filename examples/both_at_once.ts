@@ -23,4 +23,4 @@ const recipe = d.pipeline("both at once")
   }))
   .use(d.saveNetworks({ folder, networks: { network1, network2 }, precision: "fp16" }));
 
-await d.runRecipe(recipe, { folder: `${folder}/run` });
+await d.runRecipe(recipe, { folder: `${folder}/run`, flags: { "--quick": "only show that everything runs" } });

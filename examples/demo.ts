@@ -53,4 +53,4 @@ const recipe = d.pipeline("demo")
     files: ["network1.safetensors", "network2.safetensors", "network2_without_orthogonality.safetensors"],
   }));
 
-await d.runRecipe(recipe, { folder: `${folder}/run` });
+await d.runRecipe(recipe, { folder: `${folder}/run`, flags: { "--quick": "only show that everything runs" } });

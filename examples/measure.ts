@@ -31,4 +31,4 @@ const recipe = d.pipeline("measure")
     columns: ["base", "character", "outfit", "stack"],
   }));
 
-await d.runRecipe(recipe, { folder: `${folder}/run` });
+await d.runRecipe(recipe, { folder: `${folder}/run`, flags: { "--quick": "only show that everything runs" } });

@@ -52,4 +52,4 @@ const recipe = d.pipeline("own step")
   .use(d.measureRetention({ regions: d.toy.regions, identity: names, outfit: names }))
   .use(d.writeReport({ ...report, columns, networks, training: { network1: 1, network2: 2 } }));
 
-await d.runRecipe(recipe, { folder: `${folder}/run` });
+await d.runRecipe(recipe, { folder: `${folder}/run`, flags: { "--quick": "only show that everything runs" } });

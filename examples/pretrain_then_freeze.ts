@@ -20,4 +20,4 @@ const recipe = d.pipeline("pretrain, then freeze")
   .use(d.trainNetwork2({ ...training, orthogonality: { textEncoder: 1, unet: 1 } }))
   .use(d.saveNetworks({ folder, networks: { network1, network2 } }));
 
-await d.runRecipe(recipe, { folder: `${folder}/run` });
+await d.runRecipe(recipe, { folder: `${folder}/run`, flags: { "--quick": "only show that everything runs" } });

@@ -22,4 +22,4 @@ const recipe = d.pipeline("semi-freeze with annealing")
   .use(d.trainNetwork2({ ...training, steps: quick ? 4 : 300, orthogonality: { textEncoder: 1, unet: 1 } }))
   .use(d.saveNetworks({ folder, networks: { network1, network2 } }));
 
-await d.runRecipe(recipe, { folder: `${folder}/run` });
+await d.runRecipe(recipe, { folder: `${folder}/run`, flags: { "--quick": "only show that everything runs" } });

@@ -42,7 +42,10 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   dashboard: ["steps", "pipeline", "formats"],
   examples: ["mod.ts"],
   "mod.ts": ["engine", "formats", "random", "data", "models", "lora", "training", "steps", "pipeline", "cli"],
-  bench: ["engine", "formats", "random", "data", "models", "lora", "training", "steps", "pipeline", "tools", "mod.ts"],
+  bench: [
+    ...["engine", "formats", "random", "data", "models", "lora", "training", "steps", "pipeline", "cli", "tools"],
+    "mod.ts",
+  ],
   // deno.json for what its sets of permissions read.
   tools: [
     ...["engine", "formats", "random", "data", "models", "lora", "training", "steps", "pipeline", "cli", "mod.ts"],

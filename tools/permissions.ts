@@ -72,7 +72,8 @@ function programOf(path: string, args: readonly string[]): Program {
     };
   }
   if (script === "bench/profile/main.ts") {
-    return programOf(args[0] ?? "", []).set === "example" ? { set: "example", places: into("out") } : ownScript;
+    const recipe = args.find((word) => !word.startsWith("-")) ?? "";
+    return programOf(recipe, []).set === "example" ? { set: "example", places: into("out") } : ownScript;
   }
   // It reads there as well: what it writes are control files.
   if (script === "dashboard/main.ts") return { set: "dashboard", places: into(watchedFolder(args)) };
@@ -162,9 +163,13 @@ function runFlags({ runs }: Program, args: readonly string[]): string[] {
   return runs ? [`--allow-run=${runs(args).join(",")}`] : [];
 }
 
-/** Whether a program computes on a device, for which the machine has to be set up; `rerun` and `sweep` start the program that does by the launcher, again. */
+/**
+ * Whether a program computes on a device, for which the machine has to be set up; `rerun` and `sweep` start the program that does by the launcher, again.
+ * Who asks for help gets it as the machine is.
+ */
 export function needsDevice(script: string, args: readonly string[]): boolean {
-  return !["dashboard", "rerun", "sweep"].includes(programOf(script, args).set);
+  if (args.includes("--help") || args.includes("-h")) return false;
+  return !["dashboard", "lora", "new", "rerun", "sweep"].includes(programOf(script, args).set);
 }
 
 /** As {@linkcode permissionFlags}, for a program that writes into one folder and asks for no model of the hub's. */

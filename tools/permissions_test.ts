@@ -2,7 +2,7 @@ import { deepEqual, rejects } from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { cacheFolder } from "../steps/values/cache_folder.ts";
-import { permissionFlags } from "./permissions.ts";
+import { needsDevice, permissionFlags } from "./permissions.ts";
 
 const base = "--pretrained_model_name_or_path";
 
@@ -68,7 +68,24 @@ Deno.test("A program may write where its command line says, and nowhere else", a
   deepEqual(await given("dashboard/main.ts"), ["dashboard", "--allow-write=out"]);
   deepEqual(await given("dashboard/main.ts --port 80 a/b"), ["dashboard", "--allow-write=a/b"]);
   deepEqual(await given("dashboard/main.ts a/b --port=80"), ["dashboard", "--allow-write=a/b"]);
+  deepEqual(await given("bench/profile/main.ts --replay examples/demo.ts --quick"), ["example", "--allow-write=out"]);
+  deepEqual(await given("bench/profile/main.ts my_recipe.ts"), ["recipe"]);
   deepEqual(await given("my_recipe.ts"), ["recipe"]);
+});
+
+Deno.test("The machine is set up for programs that compute on a device, and not for one that is asked for help", () => {
+  const needs = (line: string) => {
+    const [script, ...args] = line.split(" ");
+    return needsDevice(new URL(`../${script}`, import.meta.url).pathname, args);
+  };
+  const computing = ["cli/main.ts train --seed=1", "examples/demo.ts --quick", "cli/main.ts measure a b --base toy"];
+  for (const line of [...computing, "bench/main.ts", "tools/probe/main.ts unet", "my_recipe.ts"]) {
+    deepEqual([needs(line), needs(`${line} --help`), needs(`${line} -h`)], [true, false, false], line);
+  }
+  const reading = ["inspect a", "measure a b", "convert a b", "resize --model a", "sweep gather a", "new"];
+  for (const line of [...reading.map((words) => `cli/main.ts ${words}`), "dashboard/main.ts"]) {
+    deepEqual(needs(line), false, line);
+  }
 });
 
 Deno.test("Programs that start others may start those alone", async () => {

@@ -11,17 +11,14 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Device, Profiler, type ProgramTimes } from "../../engine/mod.ts";
+import { taskCommand } from "../../cli/task_command.ts";
 import { measureRoofline, type Roofline, rooflineText } from "../roofline.ts";
 import { flameGraphHtml } from "./flame_graph.ts";
 import { profileOf, profileText } from "./profile.ts";
 import { type KnownTimes, replayTimes } from "./replay.ts";
 
 const folder = join("out", "profile"), shown = 4;
-const replayWanted = Deno.args[0] === "--replay", recipe = Deno.args[replayWanted ? 1 : 0];
-if (!recipe || recipe.startsWith("-")) {
-  console.error("Usage: deno task profile [--replay] <recipe> [arguments of the recipe]");
-  Deno.exit(2);
-}
+const { replay: replayWanted, recipe } = readWords();
 const { roofline, canTime } = await adapter(), timestamps = canTime && !replayWanted;
 const profiler = new Profiler({ skip: 2, runs: 3, timestamps });
 profiler.start();
@@ -49,6 +46,17 @@ await writeFile(
   ),
 );
 console.log(`\nFlame graphs: ${join(folder, "profile.html")}`);
+
+/** Reads the words up to the recipe. The recipe finds what it would find by itself: what stands behind it, and its own path, by which it may be run again. */
+function readWords(): { replay: boolean; recipe: string } {
+  const command = taskCommand("deno task profile", "Runs a recipe and shows where its programs' time went.")
+    .argument("<recipe>", "a script, such as examples/demo.ts").argument("[words...]", "what the recipe takes")
+    .option("--replay", "time the dispatches once more after the recipe, also where the adapter has timestamps")
+    .passThroughOptions().parse(Deno.args, { from: "user" });
+  const [recipe, words] = command.processedArgs, { replay = false } = command.opts();
+  Object.defineProperties(Deno, { args: { value: words }, mainModule: { value: pathToFileURL(resolve(recipe)).href } });
+  return { replay, recipe };
+}
 
 async function adapter(): Promise<{ roofline: Roofline; canTime: boolean }> {
   using device = await Device.open();

@@ -87,8 +87,27 @@ Deno.test("an example that is asked for help says what it can be asked, and does
     for (const flag of ["--help", "-h"]) {
       const { code, stdout, stderr } = await runExample("demo", folder, { args: [flag] });
       deepEqual({ code, stderr }, { code: 0, stderr: "" });
-      match(stdout, /\n {2}--describe {2}print what the recipe will do, and run nothing\n/);
+      match(
+        stdout,
+        /\n {2}--quick .*\n {2}--output_dir <folder> .*\n {2}--describe +print what the recipe will do, and run nothing\n/,
+      );
     }
+    deepEqual(await readdir(folder), []);
+  }));
+
+Deno.test("an example refuses a flag or word that it does not know, says what there is, and leaves with 2", () =>
+  inNewFolder(async (folder) => {
+    const refused = async (name: string, word: string, message: RegExp) => {
+      const { code, stdout, stderr } = await runExample(name, folder, { args: [word] });
+      deepEqual({ code, stdout }, { code: 2, stdout: "" }, `${name} ${word}: ${stderr}`);
+      match(stderr, message);
+      match(stderr, /\n {2}--quick .*\n/);
+    };
+    const names = (await readdir(examplesFolder)).filter((name) => name.endsWith(".ts") && name !== "compare.ts");
+    for (const name of names) {
+      await refused(name.slice(0, -3), "--quik", /^error: unknown option '--quik'\n\(Did you mean --quick\?\)\n/);
+    }
+    await refused("demo", "quick", /^error: too many arguments\. Expected 0 arguments but got 1: quick\.\n/);
     deepEqual(await readdir(folder), []);
   }));
 

@@ -1,0 +1,10 @@
+import { Command } from "@commander-js/extra-typings";
+
+/**
+ * The command of a program that is a task or a script: `--help` prints what it takes and ends the process with exit code 0; a word that it does not know is
+ * told, with what there is, and ends it with 2, as everything that has to be changed on the command line.
+ */
+export function taskCommand(name: string, description: string): Command {
+  return new Command(name).description(description).helpOption("-h, --help", "print this").showHelpAfterError()
+    .exitOverride(({ exitCode }) => Deno.exit(exitCode === 0 ? 0 : 2));
+}
