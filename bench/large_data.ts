@@ -10,7 +10,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { parseArgs } from "node:util";
+import { countOf, taskCommand } from "../cli/task_command.ts";
 import { toy } from "../mod.ts";
 import { projectFolder } from "../tools/project_files.ts";
 
@@ -50,8 +50,9 @@ async function measure(mode: "describe" | "run", folder: string): Promise<{ seco
   return found;
 }
 
-const { values } = parseArgs({ args: Deno.args, options: { most: { type: "string", default: "100000" } } });
-const most = Number(values.most);
+const { most } = taskCommand("deno task bench:data", "Measures how long a training takes to start with many pictures.")
+  .option("--most <count>", "captions in the largest file of metadata; of folders a tenth", countOf, 100_000)
+  .parse(Deno.args, { from: "user" }).opts();
 console.log("| Captions | Pictures | `--describe` | Start of a run |\n| --- | --- | --- | --- |");
 for (const [kind, largest] of [["caption files", most / 10], ["metadata", most]] as const) {
   for (const count of [largest / 4, largest / 2, largest]) {

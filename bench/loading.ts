@@ -8,7 +8,8 @@
  */
 import { basename } from "node:path";
 import { cpuUsage } from "node:process";
-import { parseArgs } from "node:util";
+import { Option } from "@commander-js/extra-typings";
+import { taskCommand } from "../cli/task_command.ts";
 import { Device } from "../engine/mod.ts";
 import { BaseModel } from "../models/base_model.ts";
 import { openCheckpoint } from "../models/checkpoint/checkpoint.ts";
@@ -104,14 +105,14 @@ function cpuSeconds(): number {
 }
 
 if (import.meta.main) {
-  const { values: { precision, config }, positionals: [name, ...rest] } = parseArgs({
-    allowPositionals: true,
-    options: { precision: { type: "string", default: "f16" }, config: { type: "string" } },
-  });
-  if (name === undefined || rest.length > 0 || (precision !== "f16" && precision !== "f32")) {
-    console.error("Usage: deno task bench:loading <folder or file> [--precision=f16|f32] [--config=folder]");
-    Deno.exit(2);
-  }
+  const command = taskCommand("deno task bench:loading", "Measures how a base model is loaded: a JSON line.")
+    .argument("<base>", "folder or file of a base model")
+    .addOption(
+      new Option("--precision <format>", "of the weights").choices(["f16", "f32"] as const).default("f16" as const),
+    )
+    .option("--config <folder>", "folder whose configurations a base in one file is read with")
+    .parse(Deno.args, { from: "user" });
+  const [name] = command.processedArgs, { precision, config } = command.opts();
   const figures = await measureLoading(name, { precision, ...config === undefined ? {} : { config } });
   console.log(JSON.stringify({ name: basename(name), precision, ...figures }));
 }

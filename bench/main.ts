@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { parseArgs } from "node:util";
+import { taskCommand } from "../cli/task_command.ts";
 import { NoAdapterError } from "../engine/mod.ts";
 import { dualStepKey, dualSteps, measureDualStep } from "./dual_step.ts";
 import { type Line, type LineKey, lineText } from "./line.ts";
@@ -24,19 +24,19 @@ interface Options {
 }
 
 function readOptions(args: string[]): Options {
-  const { values } = parseArgs({
-    args,
-    options: {
-      seconds: { type: "string", default: "8" },
-      only: { type: "string", default: "" },
-      large: { type: "boolean", default: false },
-    },
-  });
+  const values = taskCommand(
+    "deno task bench",
+    "Measures the engine's ops, the dual step, sampling, loading and start-up: a JSON line each.",
+  )
+    .option("--seconds <number>", "for each line", "8")
+    .option("--only <text>", 'lines that have this in their "op shape"', "")
+    .option("--large", "sizes of SD v1.5, too")
+    .parse(args, { from: "user" }).opts();
   const seconds = Number(values.seconds);
   if (!(seconds > 0) || !Number.isFinite(seconds)) {
     throw new RangeError(`Cannot measure: --seconds is ${values.seconds}, must be a number above 0`);
   }
-  return { ...values, seconds };
+  return { ...values, large: values.large === true, seconds };
 }
 
 async function* measureAll({ seconds, only, large }: Options): AsyncGenerator<Line> {

@@ -1,4 +1,4 @@
-import { Command } from "@commander-js/extra-typings";
+import { Command, InvalidArgumentError } from "@commander-js/extra-typings";
 
 /**
  * The command of a program that is a task or a script: `--help` prints what it takes and ends the process with exit code 0; a word that it does not know is
@@ -7,4 +7,15 @@ import { Command } from "@commander-js/extra-typings";
 export function taskCommand(name: string, description: string): Command {
   return new Command(name).description(description).helpOption("-h, --help", "print this").showHelpAfterError()
     .exitOverride(({ exitCode }) => Deno.exit(exitCode === 0 ? 0 : 2));
+}
+
+/**
+ * A whole number above 0, for an option of {@linkcode taskCommand}.
+ *
+ * @throws {InvalidArgumentError} If it is none; commander names the option.
+ */
+export function countOf(text: string): number {
+  const count = Number(text);
+  if (/^\d+$/.test(text) && Number.isSafeInteger(count) && count > 0) return count;
+  throw new InvalidArgumentError("It must be a whole number above 0.");
 }

@@ -48,6 +48,14 @@ async function runTests(args: readonly string[]): Promise<{ passed: number; fail
   return countTests(output, success);
 }
 
+if (Deno.args.some((word) => word === "--help" || word === "-h")) {
+  console.log(
+    "Usage: deno task test [files or folders] [flags of deno test]\n\n" +
+      "Runs tests, all of them when no file is named, and ends with a line `N passed, N failed`.\n" +
+      "`--filter <text>` chooses by name; deno test --help lists the other flags.",
+  );
+  Deno.exit(0);
+}
 await setUpOrExit();
 const madeHere = join(projectFolder, "out");
 await mkdir(madeHere, { recursive: true });

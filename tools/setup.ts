@@ -172,4 +172,12 @@ export async function setUpOrExit(): Promise<string | null> {
   }
 }
 
-if (import.meta.main) await setUpOrExit();
+if (import.meta.main) {
+  // Whoever imports this file starts without a command line's parts.
+  const { taskCommand } = await import("../cli/task_command.ts");
+  taskCommand(
+    "deno task setup",
+    "Makes sure that WebGPU has an adapter; on Debian and Ubuntu, as root, it installs Mesa's Vulkan driver where there is none.",
+  ).parse(Deno.args, { from: "user" });
+  await setUpOrExit();
+}

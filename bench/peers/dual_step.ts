@@ -9,24 +9,25 @@ import { once } from "node:events";
 import { appendFile } from "node:fs/promises";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { parseArgs } from "node:util";
+import { countOf, taskCommand } from "../../cli/task_command.ts";
 import { adapterLimits } from "../../engine/mod.ts";
 import { projectFolder } from "../../tools/project_files.ts";
 import { type DualStep, dualStepKey, dualSteps, measureDualStep } from "../dual_step.ts";
 import { type Line, lineText } from "../line.ts";
 import { dualTable } from "./dual_table.ts";
 
-const { values: options } = parseArgs({
-  options: {
-    only: { type: "string", default: "toy 128px batch1 " },
-    rounds: { type: "string", default: "2" },
-    seconds: { type: "string", default: "8" },
-    steps: { type: "string", default: "5" },
-    python: { type: "string", default: "python3" },
-    threads: { type: "string", default: "1" },
-    out: { type: "string" },
-  },
-});
+const options = taskCommand(
+  "deno task bench:dual",
+  "Times dual steps in dualora and in PyTorch with diffusers, in turn.",
+)
+  .option("--only <text>", "steps that have this in their shape", "toy 128px batch1 ")
+  .option("--rounds <count>", "turns of both", countOf, 2)
+  .option("--seconds <number>", "of each turn in dualora", countOf, 8)
+  .option("--steps <count>", "of each turn in PyTorch", countOf, 5)
+  .option("--python <path>", "Python with PyTorch and diffusers", "python3")
+  .option("--threads <count>", "threads of PyTorch", "1")
+  .option("--out <file>", "keeps the lines, behind those that are there")
+  .parse(Deno.args, { from: "user" }).opts();
 // PyTorch's program gives both networks pictures of one number.
 const chosen = dualSteps.filter((step) =>
   step.batches[0] === step.batches[1] && dualStepKey(step).shape.includes(options.only)
@@ -38,9 +39,9 @@ if (chosen.length === 0) {
 await adapterLimits();
 for (const step of chosen) {
   const lines: Line[] = [];
-  for (let round = 0; round < Number(options.rounds); round++) {
+  for (let round = 0; round < options.rounds; round++) {
     for (
-      const line of [await measureDualStep(step, { seconds: Number(options.seconds) }), await measurePyTorch(step)]
+      const line of [await measureDualStep(step, { seconds: options.seconds }), await measurePyTorch(step)]
     ) {
       lines.push(line);
       if (options.out !== undefined) await appendFile(options.out, `${lineText(line)}\n`);

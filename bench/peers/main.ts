@@ -7,7 +7,7 @@
  */
 import { appendFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { taskCommand } from "../../cli/task_command.ts";
 import { Device, NoAdapterError } from "../../engine/mod.ts";
 import { setFlags } from "../../tools/permissions.ts";
 import { projectFolder } from "../../tools/project_files.ts";
@@ -19,19 +19,21 @@ import { PeerProgram } from "./program.ts";
 import type { Hello } from "./serve.ts";
 import { compareLines, tableHead, tableRow, tableSummary } from "./table.ts";
 
-const { values: options, positionals: files } = parseArgs({
-  allowPositionals: true,
-  options: {
-    only: { type: "string", default: "" },
-    pass: { type: "string" },
-    seconds: { type: "string", default: "4" },
-    large: { type: "boolean", default: false },
-    python: { type: "string", default: "python3" },
-    threads: { type: "string", default: "1" },
-    without: { type: "string", default: "" },
-    out: { type: "string" },
-  },
-});
+const command = taskCommand(
+  "deno task bench:peers",
+  "Runs the ops in dualora, jax-js, TensorFlow.js and PyTorch, a batch of each in turn, and prints one table.",
+)
+  .argument("[files...]", "lines that were kept: prints their table, and measures nothing")
+  .option("--only <text>", 'ops that have this in their "op shape"', "")
+  .option("--pass <pass>", `${passes.join(" or ")} alone`)
+  .option("--seconds <number>", "for each pass of an op in each program", "4")
+  .option("--large", "sizes of SD v1.5, too")
+  .option("--python <path>", "Python with PyTorch", "python3")
+  .option("--threads <count>", "threads of PyTorch", "1")
+  .option("--without <names>", "of jax-js, tfjs and torch, with commas", "")
+  .option("--out <file>", "keeps the lines, behind those that are there")
+  .parse(Deno.args, { from: "user" });
+const options = command.opts(), [files] = command.processedArgs;
 const seconds = Number(options.seconds), without = options.without.split(",").filter(Boolean);
 const unknown = without.find((name) => !["jax-js", "tfjs", "torch"].includes(name));
 if (unknown !== undefined) stop(`--without has ${unknown}, must be of jax-js, tfjs and torch, with commas`);

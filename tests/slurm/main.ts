@@ -10,6 +10,7 @@ import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { taskCommand } from "../../cli/task_command.ts";
 import { commandWords } from "../../cli/sweep/run_one.ts";
 import { readLora } from "../../formats/lora_file.ts";
 import * as d from "../../mod.ts";
@@ -113,6 +114,8 @@ async function checkSweep(folder: string): Promise<void> {
   console.log("all three are bit by bit what runs are that nothing disturbed: weights, losses, steps");
 }
 
+taskCommand("deno task test:slurm", "Runs a sweep on a real Slurm, which is set up for this host alone.")
+  .parse(Deno.args, { from: "user" });
 try {
   await inNewFolder(checkSweep);
 } catch (error) {

@@ -6,17 +6,17 @@
  * @module
  */
 import process from "node:process";
-import { parseArgs } from "node:util";
+import { countOf, taskCommand } from "../../cli/task_command.ts";
 import type { Device } from "../../engine/mod.ts";
 import * as d from "../../mod.ts";
 
-const { values } = parseArgs({
-  args: Deno.args,
-  options: { steps: { type: "string", default: "5000" }, every: { type: "string", default: "500" } },
-});
+const { steps, every } = taskCommand("deno task soak", "Trains for many steps, and looks at what the process holds.")
+  .option("--steps <count>", "steps of the training", countOf, 5000)
+  .option("--every <count>", "steps between two looks", countOf, 500)
+  .parse(Deno.args, { from: "user" }).opts();
 /** Pipes of the command that counts them may be there or gone. */
 const spareHandles = 4;
-const steps = Number(values.steps), every = Number(values.every), megabyte = 2 ** 20;
+const megabyte = 2 ** 20;
 
 /** What the process holds after some steps. */
 interface Sample {

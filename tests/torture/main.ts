@@ -5,15 +5,15 @@
  * @module
  */
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { countOf, taskCommand } from "../../cli/task_command.ts";
 import { inNewFolder } from "../steps/small_training.ts";
 import { torture, wholeRun } from "./torture.ts";
 
-const { values } = parseArgs({
-  args: Deno.args,
-  options: { kills: { type: "string", default: "100" }, seed: { type: "string", default: "1" } },
-});
-const kills = Number(values.kills), seed = Number(values.seed), perRun = 10, started = performance.now();
+const { kills, seed } = taskCommand("deno task torture", "Kills small runs at random moments, and compares their ends.")
+  .option("--kills <count>", "kills in all", countOf, 100)
+  .option("--seed <number>", "chooses the moments", countOf, 1)
+  .parse(Deno.args, { from: "user" }).opts();
+const perRun = 10, started = performance.now();
 await inNewFolder(async (folder) => {
   const both = await wholeRun(join(folder, "both"), "both");
   const wholes = [

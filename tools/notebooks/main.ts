@@ -7,7 +7,8 @@
 import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { isDeepStrictEqual, parseArgs } from "node:util";
+import { isDeepStrictEqual } from "node:util";
+import { taskCommand } from "../../cli/task_command.ts";
 import { projectFolder } from "../project_files.ts";
 import { launchEnvironment } from "../launch_environment.ts";
 import { differingFigures, type Figure, figuresIn, figuresOf, notebookNames, notebooksFolder } from "./notebook.ts";
@@ -21,15 +22,16 @@ const work = join(projectFolder, "out", "notebooks");
 /** Most bytes that a notebook may have, so that it can be read on the web and kept in the repository. */
 const mostBytes = 1e6;
 
-const { values, positionals } = parseArgs({
-  args: Deno.args,
-  allowPositionals: true,
-  options: {
-    quick: { type: "boolean", default: false },
-    record: { type: "boolean", default: false },
-    python: { type: "string", default: "python3" },
-  },
-});
+const command = taskCommand(
+  "deno task notebooks",
+  "Executes the notebooks in Deno's Jupyter kernel, and compares their figures with recorded ones.",
+)
+  .argument("[names...]", "notebooks; all of them when left out")
+  .option("--quick", "take settings that only show that everything runs")
+  .option("--record", "take what is found as the recorded figures and, in full, the notebooks as they are committed")
+  .option("--python <path>", "Python with nbclient", "python3")
+  .parse(Deno.args, { from: "user" });
+const values = command.opts(), [positionals] = command.processedArgs;
 const mode = values.quick ? "quick" : "full", known = await notebookNames();
 const unknown = positionals.find((name) => !known.includes(name));
 if (unknown !== undefined) leave(`There is no notebook ${JSON.stringify(unknown)}; there are ${known.join(", ")}`);
