@@ -5,10 +5,11 @@
  * @module
  */
 import { Command, CommanderError } from "@commander-js/extra-typings";
+import project from "../deno.json" with { type: "json" };
 import { completionScript, shells } from "./completion.ts";
 import { exitCodes } from "./exit_codes.ts";
 import { flagsByName } from "./flags/table.ts";
-import { startNew } from "./new/questions.ts";
+import { newCommand } from "./new/questions.ts";
 import { argparseWords } from "./settings/argparse_words.ts";
 import { rerunCommand } from "./rerun.ts";
 import { makeTrainCommand } from "./settings/train_command.ts";
@@ -27,11 +28,11 @@ export async function runCommandLine(args: readonly string[]): Promise<void> {
   const [name, ...rest] = args;
   const program = new Command("dualora").exitOverride().description(
     "Trains two LoRA networks for Stable Diffusion v1.5 so that they keep apart.",
-  );
+  ).addHelpText("after", "\nTasks of their own: deno task demo, deno task compare, deno task dashboard.");
   const trainCommand = makeTrainCommand();
   trainCommand.action(() => train(trainCommand, rest));
   program.addCommand(trainCommand);
-  program.command("new").description("ask a few questions, and write a recipe or a file of settings").action(startNew);
+  program.addCommand(newCommand().copyInheritedSettings(program));
   program.addCommand(rerunCommand().copyInheritedSettings(program));
   for (const tool of [sweepCommand(), ...toolCommands()]) program.addCommand(tool.copyInheritedSettings(program));
   program.command("completion").argument("<shell>", shells.join(", ")).description(
@@ -40,6 +41,11 @@ export async function runCommandLine(args: readonly string[]): Promise<void> {
     const commands = new Map(program.commands.map((each) => [each.name(), each.summary() || each.description()]));
     console.log(completionScript(shell, commands).trimEnd());
   });
+  if (Object.hasOwn(project.tasks, name ?? "") && !program.commands.some((command) => command.name() === name)) {
+    throw new UsageError(
+      `${name} is no command of dualora, but a task of its own: deno task ${name} (--help says what it takes)`,
+    );
+  }
   const words = name === "train" ? [name, ...argparseWords(rest, flagsByName)] : args;
   await program.parseAsync([...words], { from: "user" });
 }

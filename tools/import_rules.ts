@@ -38,7 +38,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   training: ["engine", "models", "lora", "data", "formats", "random"],
   // deno.json for the version that reports name.
   steps: ["engine", "formats", "random", "data", "models", "lora", "training", "pipeline", "deno.json"],
-  cli: ["steps", "pipeline"],
+  // deno.json for the names of tasks that are no commands.
+  cli: ["steps", "pipeline", "deno.json"],
   dashboard: ["steps", "pipeline", "formats"],
   examples: ["mod.ts"],
   "mod.ts": ["engine", "formats", "random", "data", "models", "lora", "training", "steps", "pipeline", "cli"],

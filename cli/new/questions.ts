@@ -1,4 +1,5 @@
 import { cancel, type CANCEL_SYMBOL, intro, outro, select, text } from "@clack/prompts";
+import { Command } from "@commander-js/extra-typings";
 import { existsSync, statSync } from "node:fs";
 import type { Readable, Writable } from "node:stream";
 import { UsageError } from "../usage_error.ts";
@@ -18,12 +19,20 @@ export async function askAndWrite(terminal: Terminal = {}): Promise<void> {
   outro(`${answers.path} is written. It runs with\n\n   ${command}`, terminal);
 }
 
-/**
- * What `deno task new` does.
- *
- * @throws {UsageError} If nobody is there to answer.
- */
-export async function startNew(): Promise<void> {
+/** The command that asks what is to be trained. */
+export function newCommand(): Command {
+  return new Command("new").summary("ask a few questions, and write a recipe or a file of settings").description(
+    "Asks about a training, and writes what runs it: a recipe, a TypeScript script to which steps can be added, or settings, a TOML file for deno task train.\n\n" +
+      "The questions: two networks or one; base model; folders with pictures and the ending of their caption files; size of the pictures; steps; rank; " +
+      "where the LoRA files go. Each has an answer to begin with. Nothing is trained, and no file is written over.",
+  ).addHelpText(
+    "after",
+    "\nIt needs a terminal, and writes into the folder that you are in. Without one,\ndeno task train takes flags or a file of them.",
+  ).action(startNew);
+}
+
+/** @throws {UsageError} If nobody is there to answer. */
+async function startNew(): Promise<void> {
   if (!Deno.stdin.isTerminal() || !Deno.stdout.isTerminal()) {
     throw new UsageError(
       "deno task new asks questions and needs a terminal; without one, deno task train takes flags (--help lists them) or a file of them (--config_file)",

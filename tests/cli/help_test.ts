@@ -47,6 +47,16 @@ Deno.test("--help and a command that is not there leave with 0 and 2", () =>
     match(unknown.stderr, /unknown command 'trian'\n\(Did you mean train\?\)/);
   }));
 
+Deno.test("what is a task and no command is told as such, and the help names those that people look for", () =>
+  inNewFolder(async (folder) => {
+    const { code, stderr } = await runCommand(["dashboard", "out"], folder);
+    deepEqual([code, stderr], [
+      2,
+      "dashboard is no command of dualora, but a task of its own: deno task dashboard (--help says what it takes)\n",
+    ]);
+    match((await runCommand(["--help"], folder)).stdout, /deno task demo, deno task compare, deno task dashboard/);
+  }));
+
 /** What stands before a flag's name where a script offers it; zsh's and fish's descriptions mention flags, too. */
 const before = { bash: "--", zsh: "'--", fish: "-l " };
 
