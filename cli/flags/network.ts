@@ -107,7 +107,7 @@ export const networkFlags = flagGroup("The LoRA networks", [
     second: true,
     from: "newer",
     status: "works",
-    does: "largest norm of a module, to which its weights are scaled down after each step; 1 is usual",
+    does: "largest norm of a module, to which its weights are scaled down after each step; 1 is usual, 0 is none",
   },
   {
     name: "base_weights",

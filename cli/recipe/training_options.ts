@@ -67,7 +67,7 @@ function ownOptions(values: FlagValues, network: 1 | 2) {
     optimizer: [optimizerOf(values, network), "AdamW"],
     optimizerArguments: [argumentsOf(settings, flagOf(values, network, "optimizer_args")), null],
     maxGradNorm: [settings.max_grad_norm, 1],
-    maxWeightNorm: [settings.scale_weight_norms, null],
+    maxWeightNorm: [settings.scale_weight_norms, 0],
     minSnrGamma: [settings.min_snr_gamma, 0],
     noiseOffset: [settings.noise_offset, 0],
     multiresNoiseIterations: [settings.multires_noise_iterations, 0],

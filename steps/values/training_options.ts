@@ -31,7 +31,7 @@ export interface OwnTrainingOptions {
   readonly optimizerArguments?: OptimizerArguments;
   /** 0: no clipping; 1 when left out (`--max_grad_norm`). */
   readonly maxGradNorm?: number;
-  /** Largest norm of a module's scaled product, to which its weights are scaled down after each step; no limit when left out (`--scale_weight_norms`). */
+  /** Largest norm of a module's scaled product, to which its weights are scaled down after each step; 0, no limit, when left out (`--scale_weight_norms`). */
   readonly maxWeightNorm?: number;
   /** 0, off, when left out (`--min_snr_gamma`). */
   readonly minSnrGamma?: number;
@@ -190,7 +190,7 @@ const ownTests: { readonly [Name in keyof Required<OwnTrainingOptions>]: Test | 
     (value) => typeof value === "object" && value !== null && !Array.isArray(value),
   ],
   maxGradNorm: fromZero,
-  maxWeightNorm: aboveZero,
+  maxWeightNorm: fromZero,
   minSnrGamma: fromZero,
   noiseOffset: fromZero,
   multiresNoiseIterations: wholeFromZero,
@@ -286,7 +286,7 @@ export function networkSettings(options: OwnTrainingOptions): NetworkSettings {
     power: schedulePower,
     optimizer: defined({ name: optimizer, arguments: optimizerArguments }),
     maxGradNorm,
-    maxWeightNorm,
+    maxWeightNorm: maxWeightNorm || undefined,
     loss: defined({
       type: lossType,
       huberC,

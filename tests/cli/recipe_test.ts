@@ -4,6 +4,7 @@ import { flagsByName } from "../../cli/flags/table.ts";
 import { planRecipe } from "../../cli/recipe/plan_recipe.ts";
 import type { StepName } from "../../cli/recipe/step_calls.ts";
 import * as things from "../../steps/things.ts";
+import { networkSettings } from "../../steps/values/training_options.ts";
 import { datasetCases, networkCases } from "./network_flags.ts";
 import { settingsOfLine } from "./parse_line.ts";
 import { optionsOf, pair } from "./planned_options.ts";
@@ -269,6 +270,14 @@ Deno.test("--save_n_epoch_ratio=0 is the same as unset, as in sd-scripts, which 
   const unset = await options([]);
   deepEqual(await options(["--save_n_epoch_ratio=0"]), unset);
   deepEqual(unset?.save, { ...saved, everyEpochs: 3 });
+});
+
+Deno.test("--scale_weight_norms=0 is the same as unset, as in sd-scripts, which asks whether it is true; network 2 can be without", async () => {
+  const options = (...line: readonly string[]) => optionsOf([...pair, ...line], "trainBoth");
+  deepEqual(await options("--scale_weight_norms=0"), await options());
+  const one = await options("--scale_weight_norms=1", "--scale_weight_norms_2=0");
+  deepEqual([one?.maxWeightNorm, one?.network2], [1, { maxWeightNorm: 0 }]);
+  equal(networkSettings({ maxWeightNorm: 0 }).maxWeightNorm, undefined);
 });
 
 Deno.test("an empty optimizer is AdamW, and the original's default is Lion", async () => {
