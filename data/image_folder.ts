@@ -162,10 +162,12 @@ export async function readImageFolder(
       warnings.push({ kind: "empty_caption", path: imagePath, message });
     }
   }
-  warnings.push(...ignoredCaptions(path, images, present, options), ...ignoredLatents(path, images, files));
+  const ignored = ignoredCaptions(images, present, options), told = new Set(ignored.flatMap(({ files }) => files));
+  for (const { extension, files } of ignored) warnings.push(captionsIgnored(path, extension, files, options));
+  warnings.push(...ignoredLatents(path, images, files));
   const extensions = options.captionExtension === undefined ? captionExtensions : [options.captionExtension];
   const orphans = files.filter((file) =>
-    extensions.some((end) => file.endsWith(end)) && !isImageName(file) && !usedCaptions.has(file)
+    extensions.some((end) => file.endsWith(end)) && !isImageName(file) && !usedCaptions.has(file) && !told.has(file)
   );
   for (const file of orphans) {
     const orphan = join(path, file);
@@ -192,25 +194,35 @@ export function checkExtension(path: string, what: string, { captionExtension }:
   throw new RangeError(`Cannot read the ${what} folder ${path}: captionExtension is empty, must be like ".txt"`);
 }
 
-/** Caption files that lie beside pictures but have not the extension that was asked for: the usual reason why nothing of them is learned. */
+/** Caption files that lie beside pictures but have not the extension that was asked for, by the extension that they have. */
 function ignoredCaptions(
-  path: string,
   images: readonly FolderImage[],
   present: ReadonlySet<string>,
   { captionExtension }: CaptionFileOptions,
-): FolderWarning[] {
+): { extension: string; files: string[] }[] {
   if (captionExtension === undefined) return [];
   const without = images.filter(({ captionFile }) => captionFile === undefined);
-  return captionExtensions.filter((end) => end !== captionExtension).flatMap((end): FolderWarning[] => {
-    const beside = without.flatMap((image) => captionNames(parse(image.path).base, end)).filter((name) =>
+  return captionExtensions.filter((end) => end !== captionExtension).map((extension) => ({
+    extension,
+    files: without.flatMap((image) => captionNames(parse(image.path).base, extension)).filter((name) =>
       present.has(name)
-    );
-    if (beside.length === 0) return [];
-    const message =
-      `${beside.length} caption files ${end} in ${path} are not read, such as ${beside[0]}: the caption ` +
-      `extension is ${captionExtension}`;
-    return [{ kind: "caption_ignored", path, message }];
-  });
+    ),
+  })).filter(({ files }) => files.length > 0);
+}
+
+/** The usual reason why nothing of the captions is learned. */
+function captionsIgnored(
+  path: string,
+  extension: string,
+  files: readonly string[],
+  { captionExtension }: CaptionFileOptions,
+): FolderWarning {
+  const message =
+    `${files.length} caption files ${extension} in ${path} are not read, such as ${files[0]}: the caption ` +
+    `extension is ${captionExtension}${
+      extension === `.${captionExtension}` ? `, without the dot: did you mean ${extension}?` : ""
+    }`;
+  return { kind: "caption_ignored", path, message };
 }
 
 /** Latents beside their pictures: such a file does not tell which picture and which VAE it was made of, so the pictures are encoded. */

@@ -84,6 +84,15 @@ Deno.test("readImageFolder() warns of captions with another extension than the o
   });
 });
 
+Deno.test("readImageFolder() tells once that an extension lacks its dot, and calls no file beside its picture lost", async () => {
+  await withFiles({ "a.png": "", "a.txt": "a cat", "b.png": "", "b.txt": "b" }, async (root) => {
+    deepEqual((await read(root, "cat", { captionExtension: "txt" })).warnings.map(({ message }) => message), [
+      `2 caption files .txt in ${root} are not read, such as a.txt: the caption extension is txt, without the dot: ` +
+      "did you mean .txt?",
+    ]);
+  });
+});
+
 Deno.test("readImageFolder() says that latents beside pictures are not used, and nothing of other files of NumPy's", async () => {
   const files = {
     "a.png": "",

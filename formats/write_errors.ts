@@ -31,15 +31,20 @@ export class DiskFullError extends Error {
 export class NotWritableError extends Error {
   override name = "NotWritableError";
 
-  constructor(readonly path: string, readonly code: "EROFS" | "EACCES" | "EPERM", options?: ErrorOptions) {
-    super(
-      `Cannot write ${path}: ${
-        code === "EROFS"
-          ? "its file system is read-only; name a folder elsewhere, or mount it to be written"
-          : `this user may not write in ${dirname(path)}; permit it, or name another folder`
-      }`,
-      options,
-    );
+  /** @param code What the system says; "NotCapable" where Deno itself did not let the program try. */
+  constructor(
+    readonly path: string,
+    readonly code: "EROFS" | "EACCES" | "EPERM" | "NotCapable",
+    options?: ErrorOptions,
+  ) {
+    const reasons = {
+      EROFS: "its file system is read-only; name a folder elsewhere, or mount it to be written",
+      NotCapable:
+        "Deno does not let this program write there: it was started without that permission, or this is one of the " +
+        "system's own folders, such as /proc, /sys and /dev; name another folder",
+      other: `this user may not write in ${dirname(path)}; permit it, or name another folder`,
+    };
+    super(`Cannot write ${path}: ${reasons[code === "EACCES" || code === "EPERM" ? "other" : code]}`, options);
   }
 }
 
@@ -68,8 +73,8 @@ export async function tellingWriteErrors<T>(
     if (error instanceof NotWritableError) {
       throw error.path === path ? error : new NotWritableError(path, error.code, { cause: error });
     }
-    const code = (error as { code?: string }).code ?? "";
-    if (code === "EROFS" || code === "EACCES" || code === "EPERM") {
+    const code = error instanceof Deno.errors.NotCapable ? "NotCapable" : (error as { code?: string }).code ?? "";
+    if (code === "EROFS" || code === "EACCES" || code === "EPERM" || code === "NotCapable") {
       throw new NotWritableError(path, code, { cause: error });
     }
     if (code !== "ENOSPC" && code !== "EDQUOT") throw error;

@@ -1,4 +1,4 @@
-import { deepEqual, equal, throws } from "node:assert/strict";
+import { deepEqual, equal, rejects, throws } from "node:assert/strict";
 import { type AnyStep, defineStep, descriptionText, Pace, Pipeline, pipeline, replacing, thing } from "./mod.ts";
 import { canonicalJson, hashJson, hashText } from "./hash.ts";
 
@@ -133,6 +133,16 @@ Deno.test("describe() says what a plan lacks when an earlier step plans nothing"
   const mute = defineStep({ name: "mute", gives: { images }, run: () => ({ images: [] }) });
   const { steps } = await pipeline("p").use(mute).use(cache).describe();
   deepEqual([steps[0].unplanned, steps[1].unplanned], [undefined, "images"]);
+});
+
+Deno.test({
+  name: "describe() names a run folder that Deno opens to no program with permissions of its own, and says what to do",
+  ignore: Deno.build.os !== "linux",
+  fn: () =>
+    rejects(pipeline("images").use(read({ folder: "data" })).describe({ folder: "/proc/runs" }), {
+      name: "NotWritableError",
+      message: /^Cannot write \/proc\/runs: Deno does not let this program write there: .*; name another folder$/,
+    }),
 });
 
 Deno.test("Pace forgets a slow start and measures other work anew", () => {

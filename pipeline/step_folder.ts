@@ -1,6 +1,6 @@
 import { open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { makeFolder } from "../formats/write_errors.ts";
+import { makeFolder, tellingWriteErrors } from "../formats/write_errors.ts";
 import { syncFile } from "../formats/atomic_file.ts";
 import { removeLeftovers } from "../formats/atomic_folder.ts";
 import { canonicalJson, type FileRecord, findDamage, hashJson, recordFile, recordFolder } from "./hash.ts";
@@ -163,7 +163,8 @@ export async function findStepFolders(
   { renumber }: { renumber: boolean },
 ): Promise<StepFolder[]> {
   const parent = join(runFolder, "steps");
-  const there = new Set(await namesIn(parent));
+  // What may be wrong with the run's folder shows here first.
+  const there = new Set(await tellingWriteErrors(runFolder, () => null, () => namesIn(parent)));
   const used = new Set<string>();
   const folders: StepFolder[] = [];
   for (const [index, name] of stepNames.entries()) {
