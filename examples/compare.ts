@@ -19,7 +19,8 @@ const crossAttentionValues = [
   "up_blocks_3",
 ]
   .map((block) => `lora_unet_${block}_attentions_0_transformer_blocks_0_attn2_to_v`);
-const semi = { mode: "semi", annealEpoch: 2, halfAnnealEpoch: 1 } as const;
+// An epoch is 50 steps: network 1 thaws, and the loss comes on, in the middle of network 2's training.
+const semi = { mode: "semi", annealEpoch: 1 } as const;
 
 const variants: d.Variant[] = [
   { name: "sequential" },
