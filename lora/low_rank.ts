@@ -1,5 +1,4 @@
 import { Matrix, QrDecomposition, SingularValueDecomposition } from "ml-matrix";
-import type { LoraFileModule } from "../formats/lora_file.ts";
 import { RandomStream } from "../random/philox.ts";
 
 /** A matrix `[out, in]` as `left · diagonal(values) · rightᵀ`, with orthonormal columns in `left` and `right`. */
@@ -12,16 +11,7 @@ export interface SingularValues {
   readonly right: Matrix;
 }
 
-/**
- * Singular values of a LoRA module's `up · down`, alpha left out, in f64. Exact: both factors are made orthonormal, so only a matrix of the rank's size is decomposed.
- */
-export function moduleSingularValues({ down, up }: Pick<LoraFileModule, "down" | "up">): SingularValues {
-  const rank = down.shape[0];
-  const left = Matrix.from1DArray(up.shape[0], rank, up.values);
-  return productSingularValues(left, Matrix.from1DArray(rank, down.values.length / rank, down.values).transpose());
-}
-
-/** @param right Transposed: the product is `left · rightᵀ`. */
+/** Of `left · rightᵀ`. Exact: both factors are made orthonormal, so only a matrix of the size of their width is decomposed. */
 function productSingularValues(left: Matrix, right: Matrix): SingularValues {
   if (left.columns > Math.min(left.rows, right.rows)) return exactSingularValues(left.mmul(right.transpose()));
   const ofLeft = new QrDecomposition(left), ofRight = new QrDecomposition(right);

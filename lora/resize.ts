@@ -1,5 +1,6 @@
+import type { Matrix } from "ml-matrix";
 import type { LoraFileModule } from "../formats/lora_file.ts";
-import { factorsOf, moduleSingularValues } from "./low_rank.ts";
+import { factorSpaces } from "./factor_spaces.ts";
 
 /** How many singular values a module keeps, by their sizes; sd-scripts' names. */
 export const rankRules = ["sv_ratio", "sv_fro", "sv_cumulative"] as const;
@@ -37,11 +38,12 @@ const noValue = 1e-6;
  * @param count How many the whole matrix has; those beyond `values` are 0.
  */
 export function resizedRank(values: readonly number[], count: number, { rank, rule }: ResizeOptions): number {
-  if (values[0] <= noValue) return 1;
+  const [largest = 0] = values;
+  if (largest <= noValue) return 1;
   if (!rule) return rank;
   const { by, target } = rule;
   const met = by === "sv_ratio"
-    ? values.filter((value) => value > values[0] / target).length
+    ? values.filter((value) => value > largest / target).length
     : by === "sv_fro"
     ? reach(values.map((value) => value ** 2), target ** 2)
     : reach(values, target);
@@ -63,10 +65,16 @@ function reach(numbers: readonly number[], share: number): number {
  * @see networks/resize_lora.py of sd-scripts
  */
 export function resizeModule(module: LoraFileModule, options: ResizeOptions): ResizedModule {
-  const { down, up, alpha } = module, oldRank = down.shape[0], inSize = down.values.length / oldRank;
-  const found = moduleSingularValues(module), { values } = found;
-  const rank = Math.min(values.length, resizedRank(values, Math.min(inSize, up.shape[0]), options));
-  const factors = factorsOf(found, rank);
+  const { down, up, alpha } = module, [oldRank] = down.shape, [outSize] = up.shape;
+  const { values, rows, columns, down: downs, up: ups } = factorSpaces(module);
+  const inSize = downs.length / oldRank, full = Math.min(inSize, outSize);
+  const rank = Math.min(oldRank, full, resizedRank(values, full, options));
+  // Ranks that are asked for beyond the values add nothing.
+  const newDown = new Float32Array(rank * inSize), newUp = new Float32Array(outSize * rank);
+  for (let r = 0; r < Math.min(rank, values.length); r++) {
+    newDown.set(mixed(rows, r, downs), r * inSize);
+    mixed(columns, r, ups).forEach((value, o) => newUp[o * rank + r] = value * values[r]);
+  }
   const share = (power: number) => {
     const sum = (some: readonly number[]) => some.reduce((total, value) => total + value ** power, 0);
     const all = sum(values);
@@ -76,10 +84,20 @@ export function resizeModule(module: LoraFileModule, options: ResizeOptions): Re
     module: {
       name: module.name,
       alpha: alpha / oldRank * rank,
-      down: { shape: [rank, ...down.shape.slice(1)], values: factors.down },
-      up: { shape: [up.shape[0], rank, ...up.shape.slice(2)], values: factors.up },
+      down: { shape: [rank, ...down.shape.slice(1)], values: newDown },
+      up: { shape: [outSize, rank, ...up.shape.slice(2)], values: newUp },
     },
     normKept: share(2),
     sumKept: share(1),
   };
+}
+
+/** One singular vector in f64: rows of a factor, each as often as the mixture's column says. */
+function mixed(mixture: Matrix, column: number, factor: Float32Array): Float64Array {
+  const length = factor.length / mixture.rows, sum = new Float64Array(length);
+  for (let k = 0; k < mixture.rows; k++) {
+    const weight = mixture.get(k, column), start = k * length;
+    for (let i = 0; i < length; i++) sum[i] += weight * factor[start + i];
+  }
+  return sum;
 }

@@ -1,7 +1,8 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import type { LoraFileModule } from "../../formats/lora_file.ts";
-import { largestSingularValues, moduleSingularValues } from "../../lora/low_rank.ts";
+import { factorSpaces } from "../../lora/factor_spaces.ts";
+import { largestSingularValues } from "../../lora/low_rank.ts";
 import { loraDelta } from "../../lora/merge.ts";
 import { type rankRules, resizedRank, resizeModule } from "../../lora/resize.ts";
 import { goldenPath } from "../probe/golden_tensors.ts";
@@ -35,7 +36,7 @@ function nearlyEqual(found: ArrayLike<number>, expected: ArrayLike<number>, limi
 for (const [index, golden] of cases.entries()) {
   const shape = `${golden.up.length}x${golden.down[0].length}, rank ${golden.down.length}`;
   Deno.test(`singular values, kept ranks and the approximation of rank 2 are numpy's: ${shape}`, () => {
-    const module = moduleOf(golden, 3), { values } = moduleSingularValues(module);
+    const module = moduleOf(golden, 3), { values } = factorSpaces(module);
     nearlyEqual(values, golden.singular_values.slice(0, values.length), 1e-12);
     for (const { method: by, target, rank } of golden.rules) {
       const found = resizedRank(values, golden.singular_values.length, { rank: 64, rule: { by, target } });
@@ -55,6 +56,14 @@ Deno.test("a module whose rank is small enough keeps its change, and one that do
   const idle = { ...module, up: { ...module.up, values: new Float32Array(module.up.values.length) } };
   const { module: zero } = resizeModule(idle, { rank: 3 });
   deepEqual([zero.down.shape[0], zero.alpha, [...new Set(loraDelta(zero, 1))].map(Math.abs)], [1, 2 / 5, [0]]);
+});
+
+Deno.test("ranks that are asked for beyond a module's directions add nothing", () => {
+  // The third row and column repeat the first.
+  const down = [[1, 2, 0, 1], [0, 1, -1, 3], [1, 2, 0, 1]], up = [[1, 0, 1], [2, 1, 2], [0, 3, 0], [1, 1, 1]];
+  const module = moduleOf({ up, down }, 3), { module: same, normKept, sumKept } = resizeModule(module, { rank: 3 });
+  deepEqual([same.down.shape, same.up.shape, same.alpha, normKept, sumKept], [[3, 4], [4, 3], 3, 1, 1]);
+  nearlyEqual(loraDelta(same, 1), loraDelta(module, 1), 2e-6);
 });
 
 Deno.test("a convolution keeps its kernel", () => {
