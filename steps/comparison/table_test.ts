@@ -64,3 +64,33 @@ Deno.test("comparisonPlots() draws a plot for each figure that there is", async 
     for (const text of ["sequential (3)", "new (3)", "few (2)", "95 % interval"]) ok(svg.includes(text), text);
   }
 });
+
+/** Centres of an SVG's triangles, each as it lies in its row. */
+function arrows(svg: string): string[] {
+  return [...svg.matchAll(/aria-label="([^"]*)"[^>]*aria-roledescription="point"[^>]* d="([^"]*)"/g)]
+    .flatMap(([, label, outline]) => outline.includes("A") ? [] : [label]);
+}
+
+Deno.test("comparisonPlots() marks where an interval goes on behind the axis' end", async () => {
+  const [identity, , additivity] = await comparisonPlots(comparisonRows(variants, cells));
+  // Seeds from 0.2 to 0.7, so an axis from 0.17 to 0.73. Means ± t₀.₉₇₅(2) · s / √3: 0.4 ± 0.248 and 0.6 ± 0.430.
+  const ends = (svg: string) =>
+    arrows(svg).map((label) => label.replace(/^.*?: (0\.\d{2})\d*;? ?.*variant.*: (.*)$/, "$2 $1"));
+  deepEqual(ends(identity.svg), ["sequential (3) 0.17", "new (3) 0.17", "new (3) 0.73"]);
+  ok(identity.svg.includes("an arrow where it goes on"));
+  ok(identity.svg.includes("share: 1 all, 0 as the base"));
+  ok(identity.svg.includes("dashed: mean of “sequential”"));
+  // 0.2 ± 0.248 and 0.3 ± 0.248 behind seeds from 0.1 to 0.4.
+  equal(arrows(additivity.svg).length, 4);
+  // Two seeds have no interval.
+  const [plot] = await comparisonPlots(comparisonRows([{ name: "few" }], cells));
+  deepEqual(arrows(plot.svg), []);
+  ok(!plot.svg.includes("arrow"));
+});
+
+Deno.test("comparisonPlots() draws the baseline's mean alone as the line through all", async () => {
+  const without = cells.filter(({ variant }) => variant !== "sequential");
+  const bare = cell("sequential", 1, { additivity: 0.1 });
+  const [identity] = await comparisonPlots(comparisonRows(variants, [bare, ...without]));
+  ok(!identity.svg.includes("dashed"));
+});

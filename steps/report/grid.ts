@@ -116,7 +116,7 @@ function layOut(options: GridOptions, lettering: Lettering, cell: { width: numbe
   const marks: string[] = [];
   const write = (text: string, placement: TextPlacement) => marks.push(lettering.path(text, placement));
 
-  const rowLabels = rows.map((row) => labelLines(row, lettering, size * 8, bold, small));
+  const rowLabels = rows.map((row) => labelLines(row, lettering, size * 10, bold, small));
   const figureLabels = figures.map(({ label }) => ({ text: label, style: small, fill: softInk }));
   const gutter = Math.ceil(
     Math.max(...[...rowLabels.flat(), ...figureLabels].map(({ text, style }) => lettering.width(text, style))),
