@@ -26,21 +26,21 @@ export interface Plot {
 /** All plots, by the figures that training steps tell. */
 export const plots: readonly Plot[] = [
   {
-    ...{ title: "Loss", axis: "loss", isLogarithmic: false, isNoisy: true },
+    ...{ title: "Loss", axis: "prediction error + terms (no unit)", isLogarithmic: false, isNoisy: true },
     figures: [
       { name: "loss_1", label: "network 1", short: "1" },
       { name: "loss_2", label: "network 2", short: "2" },
     ],
   },
   {
-    ...{ title: "Orthogonality terms", axis: "term", isLogarithmic: true, isNoisy: true },
+    ...{ title: "Orthogonality terms", axis: "orthogonality term (no unit)", isLogarithmic: true, isNoisy: true },
     figures: [
       { name: "orth_te", label: "text encoder", short: "text" },
       { name: "orth_unet", label: "UNet", short: "UNet" },
     ],
   },
   {
-    ...{ title: "Learning rates", axis: "learning rate", isLogarithmic: false, isNoisy: false },
+    ...{ title: "Learning rates", axis: "learning rate (no unit)", isLogarithmic: false, isNoisy: false },
     figures: ([1, 2] as const).flatMap((number) => {
       const whole = { label: `network ${number}`, short: `${number}` };
       const part = (name: string, label: string, short: string) => ({
@@ -57,7 +57,7 @@ export const plots: readonly Plot[] = [
     }),
   },
   {
-    ...{ title: "Loss of held-out pictures", axis: "loss", isLogarithmic: false, isNoisy: false },
+    ...{ title: "Loss of held-out pictures", axis: "prediction error (no unit)", isLogarithmic: false, isNoisy: false },
     figures: ([1, 2] as const).flatMap((number) => [
       { name: `validation_${number}`, label: `network ${number}`, short: `${number}` },
       { name: `validation_stack_${number}`, label: `both, on network ${number}'s`, short: `both ${number}` },

@@ -16,6 +16,15 @@ Deno.test("equal rates of both parts of a network are one curve; those of two ne
   ]);
 });
 
+Deno.test("every plot's axis says what its values are, and that they have no unit", () => {
+  deepEqual(plots.map(({ axis }) => axis), [
+    "prediction error + terms (no unit)",
+    "orthogonality term (no unit)",
+    "learning rate (no unit)",
+    "prediction error (no unit)",
+  ]);
+});
+
 Deno.test("steps without a figure, and what a logarithmic axis cannot show, leave a curve out there", () => {
   const rows = [{ step: 1, loss_1: 0.5, orth_te: 0 }, { step: 2, loss_1: null, orth_te: 1 }, {
     step: 3,

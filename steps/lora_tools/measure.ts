@@ -128,13 +128,15 @@ export async function measureLoras(
 }
 
 /** A measurement as a table for people. */
-export function measurementText({ files, all, parts, blocks }: Measurement): string {
+export function measurementText({ files, all, parts, blocks, modules }: Measurement): string {
+  const silence = silenceText(modules);
   const heads = ["modules", "rows", "chance", "columns", "chance", "largest", "cosine", "2 in 1", "1 in 2"];
   const line = (name: string, cells: readonly string[]) =>
     [name.padEnd(16), ...cells.map((cell) => cell.padStart(8))].join(" ");
   const group = (each: GroupInterference) => line(each.name, groupCells(each));
   return [
     ...files.map(({ file, modules }, k) => `${k + 1}: ${file}, ${modules} LoRA modules`),
+    ...silence === null ? [] : ["", silence],
     "",
     line("", heads),
     group(all),
@@ -144,6 +146,20 @@ export function measurementText({ files, all, parts, blocks }: Measurement): str
     "",
     ...measurementNotes({ files, all }),
   ].join("\n");
+}
+
+/** Says that a file changes nothing at all where both have modules, so that zeros and dashes are not taken for "no interference"; null where both change something. */
+export function silenceText(modules: readonly Pick<MeasuredModule, "norms">[]): string | null {
+  const silent = [0, 1].filter((k) => modules.every(({ norms }) => norms[k] === 0));
+  if (modules.length === 0 || silent.length === 0) return null;
+  const why = "up or down is 0 in every one, as before a training";
+  if (silent.length === 2) {
+    return `Neither file changes anything in the modules that both have (${why}): there is nothing to measure, and zeros and dashes do not say that they get along.`;
+  }
+  const [k] = silent;
+  return `File ${k + 1} changes nothing in the modules that both have (${why}): file ${
+    2 - k
+  } has nothing to get in the way of, and zeros and dashes do not say that they get along.`;
 }
 
 /** A group's figures, in the order of the table: modules, rows, their chance, columns, their chance, the largest cosine of rows, cosine, crosstalk. */

@@ -1,5 +1,5 @@
 import type { GroupInterference } from "../../lora/interference.ts";
-import { interferenceText, measurementNotes } from "../lora_tools/measure.ts";
+import { interferenceText, measurementNotes, silenceText } from "../lora_tools/measure.ts";
 import { escapeHtml } from "./html.ts";
 import { interferenceMaps } from "./interference_maps.ts";
 import {
@@ -26,11 +26,16 @@ export async function interferenceHtml(report: InterferenceReport, samplesPng?: 
   const maps = await interferenceMaps(modules, onBase?.crosstalk.modules);
   const plots = await reportPlots({ training, stages: onBase?.stages ?? [] });
   const retention = await retentionPlot(onBase?.retention ?? []);
+  const silence = silenceText(modules);
   const notes = measurementNotes(report).map((note) => `<p class="soft">${escapeHtml(note)}</p>`).join("");
   return htmlPage({
     title: "dualora: interference of two LoRAs",
     heading: "Interference of two LoRAs",
-    lead: (onBase ? `${additivityText(onBase.additivity)} ` : "") + leadText(all),
+    lead: [
+      ...silence === null ? [] : [silence],
+      ...onBase ? [additivityText(onBase.additivity)] : [],
+      ...silence === null ? [leadText(all)] : [],
+    ].join(" "),
     note:
       `1 is <code>${escapeHtml(files[0].file)}</code>, 2 is <code>${
         escapeHtml(files[1].file)
@@ -99,7 +104,6 @@ function onBaseTables({ additivity, hooks, crosstalk, probes }: InterferenceOnBa
       ...hookLines.map(([name, label]) =>
         [`hooks: ${label}`, hooks[name] === null ? "" : termText(hooks[name])] as const
       ),
-      ...hookAnswers(crosstalk.modules),
       ...hookAnswers(crosstalk.modules).map(([label, answers]) => [`hooks: ${label}`, answers] as const),
     ]),
     `<p class="soft">${
@@ -131,6 +135,7 @@ function onBaseTables({ additivity, hooks, crosstalk, probes }: InterferenceOnBa
 
 /** The outcome in two sentences. */
 function leadText({ modules, rows, rowsByChance, crosstalk }: GroupInterference): string {
+  if (modules === 0) return "The files have no module in common: their weights meet nowhere.";
   const both = `Both files change ${modules} ${modules === 1 ? "layer" : "layers"}.`;
   if (rows === null) return `${both} In each of them one file changes nothing, so they do not interfere there.`;
   const percent = (share: number | null) => share === null ? "–" : `${(100 * share).toFixed(1)} %`;

@@ -66,6 +66,10 @@ export function hookAnswers(modules: readonly ModuleResponse[]): (readonly [stri
 /** What additivity comes to, in a sentence. */
 export function additivityText(additivity: Additivity | null): string {
   if (additivity === null) return "Neither LoRA changes a prediction, so there is nothing to add up.";
+  const silent = additivity.change1 === 0 ? 1 : additivity.change2 === 0 ? 2 : null;
+  if (silent !== null) {
+    return `LoRA ${silent} changes no prediction: the stack does what LoRA ${3 - silent} does alone.`;
+  }
   const percent = `${(100 * additivity.error).toFixed(1)} %`;
   return `In the stack their changes of a prediction miss adding up by ${percent} of the changes' own squares.`;
 }
@@ -80,9 +84,10 @@ export function onBaseText({ base, probes, additivity, hooks, crosstalk, retenti
     value === null ? "–" : interferenceText(value) + (half == null ? "" : ` ± ${half.toFixed(3)}`);
   return [
     `in ${base}, on ${probes.network1} and ${probes.network2} ${probes.source}`,
-    additivity === null
-      ? additivityText(additivity)
-      : `additivity error ${interferenceText(additivity.error)} over ${additivity.samples} predictions`,
+    additivityText(additivity),
+    ...additivity === null
+      ? []
+      : [`additivity error ${interferenceText(additivity.error)} over ${additivity.samples} predictions`],
     ...hookLines.map(([name, label]) => `${label}: ${hooks[name] === null ? "–" : termText(hooks[name])}`),
     ...hookAnswers(crosstalk.modules).map(([label, answers]) => `${label}: ${answers}`),
     "",

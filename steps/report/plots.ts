@@ -86,7 +86,7 @@ async function lossPlot(training: readonly ReportTraining[]): Promise<Plot | und
         pointText("mean", windows)
       }${left}`,
     legend: curves.map(({ line }) => line),
-    svg: await curvesSvg(curves, { width: 700, height: 240, yTitle: "loss (no unit)" }),
+    svg: await curvesSvg(curves, { width: 700, height: 240, yTitle: "prediction error + terms (no unit)" }),
     isNarrow: false,
   };
 }

@@ -27,7 +27,7 @@ Deno.test("reportPlots() gives loss, both terms and seconds, with units and step
     "Time per stage",
   ]);
   for (const { svg } of plots.slice(0, 3)) match(svg, />optimizer step</);
-  match(plots[0].svg, />loss \(no unit\)</);
+  match(plots[0].svg, />prediction error \+ terms \(no unit\)</);
   match(plots[1].svg, />orthogonality term \(no unit\)</);
   match(plots[3].svg, />time \(seconds\)</);
   for (const { name } of exampleReport.stages) ok(plots[3].svg.includes(`>${name}<`), name);

@@ -157,6 +157,29 @@ Deno.test("readRunLogs() names the file and line that it cannot read, and says w
     );
   }));
 
+Deno.test("a measurement in a base says which LoRA changes nothing, and nothing of how well they add up", async () => {
+  const additivity = { error: 0, interaction: 0, change1: 0, change2: 0.5, samples: 4 };
+  const zero = (k: number) =>
+    weights.map((module) => ({ ...module, norms: [0, 1].map((at) => at === k ? 0 : 1) as never }));
+  const shown = async (found: InterferenceReport) =>
+    (await d.interferenceHtml(found)).match(/<p class="lead">(.*?)<\/p>/)![1] + onBaseText(found.onBase!);
+  const one = { ...report, modules: zero(0), onBase: { ...report.onBase!, additivity } };
+  match(
+    await shown(one),
+    /^File 1 changes nothing .* LoRA 1 changes no prediction: the stack does what LoRA 2 does alone\./,
+  );
+  match(await shown(one), /^LoRA 1 changes no prediction/m);
+  doesNotMatch(await shown(one), /miss adding up|overlaps by/);
+  const two = {
+    ...one,
+    modules: zero(1),
+    onBase: { ...one.onBase, additivity: { ...additivity, change1: 1, change2: 0 } },
+  };
+  match(await shown(two), /^File 2 .* LoRA 2 changes no prediction: the stack does what LoRA 1 does alone\./);
+  const none = { ...one, modules: zero(0), onBase: { ...one.onBase, additivity: null } };
+  match(await shown(none), /Neither LoRA changes a prediction, so there is nothing to add up\./);
+});
+
 /** Two modules, measured in a base. */
 const module = "lora_unet_mid_block_attentions_0_proj_out", text = "lora_te_text_model_encoder_layers_3_mlp_fc1";
 const overlap = { overlap: 0.25, largestCosine: 0.5, byChance: 0.1 };
@@ -234,6 +257,7 @@ Deno.test("the page of a measurement in a base has pictures, figures, curves, re
 
 Deno.test("the text of a measurement in a base has the same figures", () => {
   const shown = onBaseText(report.onBase!);
+  match(shown, /^In the stack their changes of a prediction miss adding up by 37\.5 % of the changes' own squares\.$/m);
   match(shown, /^additivity error 0\.375 over 40 predictions$/m);
   match(shown, /^text term, all but the diagonal \(1 − I\): 1\.0e-5$/m);
   match(shown, /^UNet crosstalk on data, 2 in 1 and 1 in 2: 0\.500 and –$/m);

@@ -61,6 +61,25 @@ Deno.test("measureLoras() sums blocks and parts up, names modules of one file al
     match(shown, /Only in file 2, left out: 1 modules, lora_unet_\w+_two\./);
   }));
 
+Deno.test("files that change nothing, as before a training, are told to change nothing, in the table and on the page", () =>
+  inNewFolder(async (folder) => {
+    const [one, two] = ["one", "two"].map((name) => join(folder, `${name}.safetensors`));
+    await writeLora(one, [rank1(toQ, [3, 0]), rank1(text, [1, 0])]);
+    await writeLora(two, [rank1(toQ, [2, 2], 0), rank1(text, [1, 0], 0)]);
+    const told = async (a: string, b: string) => {
+      const found = await measureLoras(a, b), html = await interferenceHtml(found);
+      return [measurementText(found), html.match(/<p class="lead">(.*?)<\/p>/)![1]];
+    };
+    for (const each of await told(one, two)) match(each, /^File 2 changes nothing in the modules that both have/m);
+    for (const each of await told(two, one)) match(each, /^File 1 changes nothing .*: file 2 has nothing to get in/m);
+    for (const each of await told(two, two)) {
+      match(each, /^Neither file changes anything .*: there is nothing to measure/m);
+    }
+    for (const each of await told(...await writePair(folder))) {
+      doesNotMatch(each, /changes nothing in the|Neither file/);
+    }
+  }));
+
 Deno.test("the command measure prints the table, and writes JSON and a page", () =>
   inNewFolder(async (folder) => {
     const [one, two] = await writePair(folder), json = join(folder, "a.json"), html = join(folder, "a.html");
