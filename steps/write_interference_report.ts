@@ -126,6 +126,17 @@ async function namesIn(file: string): Promise<string[]> {
   return [...(await readLoraShapes(file)).keys()];
 }
 
+/** What stands for `{row}` in each row's prompts; empty where no prompt has it. */
+export function rowTexts(columns: readonly Pick<SampleColumn, "prompt" | "pictures">[]): string[] {
+  const { prompt, pictures } = columns.find(({ prompt }) => prompt.includes("{row}")) ?? columns[0];
+  const around = prompt.split("{row}"), length = around.join("").length;
+  return pictures.map((picture) => {
+    if (around.length === 1) return "";
+    const size = (picture.prompt.length - length) / (around.length - 1);
+    return picture.prompt.slice(around[0].length, around[0].length + size);
+  });
+}
+
 /** Pixels that a picture's side has at least in the grid. */
 const leastSide = 128;
 
@@ -133,7 +144,11 @@ function drawSamples(columns: readonly SampleColumn[]): Promise<Uint8Array> {
   const [{ pictures }] = columns;
   return drawGrid({
     columns: columns.map(({ name }) => ({ label: name })),
-    rows: pictures.map(({ seed }) => ({ label: `seed ${seed}` })),
+    rows: rowTexts(columns).map((text, row) => ({
+      ...text === ""
+        ? { label: `seed ${pictures[row].seed}` }
+        : { label: text, sublabel: `seed ${pictures[row].seed}` },
+    })),
     cells: pictures.map((_, row) => columns.map((column) => column.pictures[row])),
     scale: Math.ceil(leastSide / pictures[0].width),
   });

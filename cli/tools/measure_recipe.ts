@@ -42,6 +42,16 @@ export interface MeasureRecipeOptions {
 
 const columns = { base: "base", one: "LoRA 1", two: "LoRA 2", stack: "stack" } as const;
 
+/** The rows' seeds, and their texts where a prompt has a place for them. */
+function shownRows(
+  prompts: NonNullable<MeasureRecipeOptions["prompts"]>,
+  rows: MeasureRecipeOptions["rows"],
+): Record<string, readonly (string | number)[]> {
+  const seeds = rows.map(({ seed }) => seed);
+  const isUsed = Object.values(prompts).some((prompt) => prompt.includes("{row}"));
+  return isUsed ? { row: rows.map(({ text }) => text), seeds } : { seeds };
+}
+
 /** The recipe that `measure --base` runs. `data` or `prompts` must be there. */
 export function measureRecipe(options: MeasureRecipeOptions): RunnableRecipe {
   const { files, base, config, vae, mixedPrecision, folder, data, prompts, resolution, rows, most, sampler } = options;
@@ -62,7 +72,7 @@ export function measureRecipe(options: MeasureRecipeOptions): RunnableRecipe {
     settings: {
       ...{ mixedPrecision, resolution },
       ...data ? { data: [...data], most } : {},
-      ...prompts ? { prompts: { ...prompts }, rows: rows.length, ...sampler, sampler: "ddim" } : {},
+      ...prompts ? { prompts: { ...prompts }, ...shownRows(prompts, rows), ...sampler, sampler: "ddim" } : {},
     },
   };
   const read = () => {

@@ -61,15 +61,17 @@ export async function interferenceHtml(report: InterferenceReport, samplesPng?: 
       section(
         "Files",
         [
-          ...files.map(({ file, sha256, modules, alone }, k) =>
-            keyTable([
-              [`file ${k + 1}`, file],
-              ["SHA-256", sha256],
-              ["modules", String(modules)],
-              ["modules that the other has not", alone.join(", ")],
-            ])
-          ),
-          ...onBase ? [keyTable([["base", onBase.base], ["SHA-256 of its content", onBase.baseHash]])] : [],
+          keyTable([
+            ...files.flatMap(({ file, sha256, modules, alone }, k) =>
+              [
+                [`file ${k + 1}`, file],
+                ["SHA-256", sha256],
+                ["modules", String(modules)],
+                ["modules that the other has not", alone.join(", ")],
+              ] as const
+            ),
+            ...onBase ? [["base", onBase.base], ["SHA-256 of its content", onBase.baseHash]] as const : [],
+          ]),
           ...onBase
             ? [
               '<p class="soft">All other files that were read, with their hashes: <code>run.json</code> in the run\'s folder.</p>',
@@ -84,10 +86,11 @@ export async function interferenceHtml(report: InterferenceReport, samplesPng?: 
 function pictures(png: Uint8Array, columns: InterferenceOnBase["pictures"]): string {
   const names = columns.map(({ name }) => name).join(", ");
   const prompts = columns.map(({ name, prompt }) => `${name}: “${prompt}”`).join("; ");
+  const row = columns.some(({ prompt }) => prompt.includes("{row}")) ? " {row} is each row's name." : "";
   return `<figure><img src="data:image/png;base64,${png.toBase64()}" alt="${
     escapeHtml(`Sampled pictures in columns: ${names}`)
   }">` +
-    `<figcaption>${escapeHtml(`All with the same seeds. Prompts: ${prompts}.`)}</figcaption></figure>`;
+    `<figcaption>${escapeHtml(`All columns have the same seeds. Prompts: ${prompts}.${row}`)}</figcaption></figure>`;
 }
 
 /** Additivity, crosstalk on data and the hooks. */
@@ -108,13 +111,13 @@ function onBaseTables({ additivity, hooks, crosstalk, probes }: InterferenceOnBa
     ]),
     `<p class="soft">${
       escapeHtml(
-        `On ${data}, at four timesteps each. Additivity error: 0 where the changes of both add up in the stack` +
+        `On ${data}, at four timesteps each. Additivity error: 0 where the changes of both add up in the stack, 1 where what does not is as large as they are` +
           `${
             probes.prompts.length === 0
               ? ""
               : `, asked with ${probes.prompts.map((prompt) => `“${prompt}”`).join(", ")}`
           }. ` +
-          "Crosstalk on data: how strongly one answers to the inputs that the layers have on the other's data, by the other's own answer. " +
+          "Mean squares: of a prediction, where noise itself has 1. Crosstalk on data: how strongly one answers to the inputs that the layers have on the other's data, by the other's own answer. " +
           "Hooks: the method's terms before their coefficients, without unit; a dash where a LoRA has no module there. A term is small where the two " +
           "are orthogonal, and as well where one of them hardly answers at all: then the crosstalk at the hook is far from 1. Of pictures of 64×64 pixels " +
           "the UNet's matrices are single numbers: its term and divergence are 0 there, whatever the LoRAs do.",

@@ -19,6 +19,7 @@ figure { margin: 1rem 0; padding: 1rem; background: #ffffff; border: 1px solid v
   break-inside: avoid; }
 figure figcaption { color: #5c5c5c; margin-top: 0.5rem; }
 figure img, figure svg { display: block; max-width: 100%; height: auto; margin: 0 auto; }
+.drawing { overflow-x: auto; }
 .legend { display: flex; flex-wrap: wrap; gap: 0.1rem 1.5rem; margin: 0.25rem 0 0.75rem; padding: 0; list-style: none;
   color: #1a1a1a; font-size: 0.8125rem; }
 .legend svg { display: inline-block; margin: 0 0.5rem 0 0; vertical-align: middle; }
@@ -34,10 +35,13 @@ tbody th { font-weight: normal; }
 tr.stack > * { font-weight: bold; }
 tr { break-inside: avoid; }
 code { font-family: ui-monospace, monospace; font-size: 0.875em; overflow-wrap: anywhere; }
+/* On a phone a drawing is as wide as its letters need, and moves sideways. */
+@media (max-width: 40rem) { .drawing svg { max-width: none; min-width: 34rem; } }
 @media print {
   :root { color-scheme: light; --ink: #000000; --soft: #444444; --line: #bbbbbb; --paper: #ffffff; }
   body { max-width: none; padding: 0; font-size: 0.85rem; }
-  section { overflow: visible; }
+  section, .drawing { overflow: visible; }
+  .drawing svg { max-width: 100%; min-width: 0; }
   h2 { break-after: avoid; margin-top: 1.5rem; }
   figure img { max-height: 17cm; }
 }

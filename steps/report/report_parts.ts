@@ -58,7 +58,9 @@ function plotFigure({ title, caption, legend, svg }: Plot): string {
     `stroke-width="2" stroke-dasharray="${dash.join(" ")}"/></svg>${escapeHtml(name)}</li>`
   );
   const list = items.length > 0 ? `<ul class="legend">${items.join("")}</ul>` : "";
-  return `<figure><h3>${escapeHtml(title)}</h3>${list}${svg}<figcaption>${escapeHtml(caption)}</figcaption></figure>`;
+  return `<figure><h3>${escapeHtml(title)}</h3>${list}<div class="drawing">${svg}</div><figcaption>${
+    escapeHtml(caption)
+  }</figcaption></figure>`;
 }
 
 /** Heat maps of two LoRAs, each with its shades and its caption. */
@@ -70,7 +72,7 @@ export function mapFigures(maps: readonly InterferenceMap[]): string[] {
     );
     return `<figure><h3>${escapeHtml(title)}</h3><ul class="legend"><li>${escapeHtml(unit)}:</li>${
       items.join("")
-    }</ul>${svg}` +
+    }</ul><div class="drawing">${svg}</div>` +
       `<figcaption>${escapeHtml(caption)}</figcaption></figure>`;
   });
 }

@@ -22,10 +22,10 @@ export async function retentionPlot(columns: readonly RetentionBars[]): Promise<
   const bars = concepts.flatMap(({ name: concept, share, half }) =>
     measured.map((column) => {
       const value = column[share], width = column[half] ?? null, label = `${column.name}: ${concept}`;
-      if (value === null) return { label, concept, value: 0, text: figureText(null), at: 0 };
+      if (value === null) return { label, concept, value: 0, hasValue: false, text: figureText(null), at: 0 };
       const text = figureText(value) + (width === null ? "" : ` ± ${width.toFixed(2)}`);
       const ends = width === null ? {} : { low: value - width, high: value + width };
-      return { label, concept, value, text, ...ends, at: Math.max(value, value + (width ?? 0), 0) };
+      return { label, concept, value, hasValue: true, text, ...ends, at: Math.max(value, value + (width ?? 0), 0) };
     })
   );
   const y = {
@@ -36,8 +36,8 @@ export async function retentionPlot(columns: readonly RetentionBars[]): Promise<
     axis: { ticks: false, domain: false, labelPadding: 8 },
   } as const;
   const title = "share of what was taught (1: all, 0: as the base)";
-  // Without any figure there is an axis all the same.
-  const scale = bars.some(({ value }) => value !== 0) ? { nice: true } : { domain: [0, 1] };
+  // Without anything to span there is an axis all the same.
+  const scale = bars.some(({ value, at }) => value !== 0 || at !== 0) ? { nice: true } : { domain: [0, 1] };
   const x = { field: "value", type: "quantitative", title, scale } as const;
   const line = { type: "rule", color: "#1a1a1a", strokeWidth: 1.5 } as const;
   const tick = { type: "tick", color: "#1a1a1a", thickness: 1.5, height: 8 } as const;
@@ -49,6 +49,7 @@ export async function retentionPlot(columns: readonly RetentionBars[]): Promise<
     height: { step: 26 },
     layer: [
       {
+        data: { values: bars.filter(({ hasValue }) => hasValue) },
         mark: { type: "bar", height: 15, stroke: "#1a1a1a", strokeWidth: 1 },
         encoding: {
           y,

@@ -15,6 +15,7 @@ Deno.test("retentionPlot() has a bar with its interval for each figure, and a da
   match(svg, />0\.50 ± 0\.25<\/text>/);
   match(svg, />stack: outfit taken<\/text>/);
   match(svg, />–<\/text>/);
+  equal(svg.match(/aria-roledescription="bar"/g)?.length, 1);
   match(caption, /A dash: .*E₀ is 0/);
 });
 

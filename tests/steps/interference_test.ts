@@ -4,6 +4,7 @@ import { join } from "node:path";
 import * as d from "../../mod.ts";
 import { type InterferenceReport, onBaseText } from "../../steps/report/interference_report.ts";
 import { readRunLogs } from "../../steps/report/run_logs.ts";
+import { rowTexts } from "../../steps/write_interference_report.ts";
 import { inNewFolder, smallData } from "./small_training.ts";
 import { writeRuleLora } from "./rule_lora.ts";
 
@@ -263,4 +264,20 @@ Deno.test("the text of a measurement in a base has the same figures", () => {
   match(shown, /^UNet crosstalk on data, 2 in 1 and 1 in 2: 0\.500 and –$/m);
   match(shown, /^all +2 +0\.625 +–$/m);
   match(shown, /^stack +0\.500 ± 0\.125, -0\.250$/m);
+});
+
+Deno.test("rows of the picture grid are named by what stands for {row} in their prompts, wherever and however often", () => {
+  const column = (prompt: string, prompts: readonly string[]) => ({
+    ...{
+      prompt,
+      pictures: prompts.map((prompt) => ({ prompt, seed: 1, width: 1, height: 1, pixels: new Uint8Array(3) })),
+    },
+  });
+  const plain = column("a face", ["a face", "a face"]);
+  deepEqual(rowTexts([plain, column("on {row}, a {row} hat", ["on red, a red hat", "on sky blue, a sky blue hat"])]), [
+    "red",
+    "sky blue",
+  ]);
+  deepEqual(rowTexts([column("{row}", ["", "x"])]), ["", "x"]);
+  deepEqual(rowTexts([plain]), ["", ""]);
 });
