@@ -1,6 +1,6 @@
 import { Command } from "@commander-js/extra-typings";
 import { realpath, stat } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { basename, join, relative, resolve, sep } from "node:path";
 import { readRunRecord, type RunRecord, runRecordName, versions } from "../pipeline/mod.ts";
 import {
   areEqual,
@@ -14,17 +14,32 @@ import {
 import { exitCodes } from "./exit_codes.ts";
 import { runProgram } from "./forward_signals.ts";
 import { launcherArgs } from "./launcher_args.ts";
+import { shellText } from "./shell_text.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** The command that repeats a run: see docs/outputs.md. */
 export function rerunCommand() {
-  return new Command("rerun").description("repeat a run from its run.json, and say whether the outputs are bit-equal")
-    .argument("<run.json>", "what a run left in its folder")
+  return new Command("rerun").summary("repeat a run from its run.json, and say whether the outputs are bit-equal")
+    .description(
+      "Repeats a run from its run.json: the same script with the same arguments, into a new folder. Then says of each file whether it is bit-equal, and " +
+        "what was not compared.",
+    )
+    .argument("<run.json>", "what a run left in its folder, or that folder")
     .option(
       "--output_dir <folder>",
       "where the repetition writes; the first run's folder with _rerun behind it when left out",
     )
     .option("--anyway", "repeat it though inputs are not what they were")
+    .addHelpText(
+      "after",
+      `
+Example:
+  deno task rerun out/demo/run/run.json --output_dir out/again
+
+Exit codes: 0 all that was compared is bit-equal, but for times; 4 something is
+not, or nothing could be compared; 2 it cannot be repeated, and why; else the
+repetition's own. More: docs/outputs.md.`,
+    )
     .action(async (path, { output_dir, anyway }) => {
       const code = await rerun(path, { ...(output_dir === undefined ? {} : { output_dir }), anyway: anyway === true });
       if (code !== exitCodes.done) Deno.exit(code);
@@ -88,9 +103,7 @@ async function planRepetition(file: string, before: RunRecord, given: string | u
       }; let it end first`,
     );
   }
-  if (!started) {
-    throw fail("it does not say how the run was started; a notebook or a comparison runs it, or a program of your own");
-  }
+  if (!started) throw fail(howToRepeat(file, before));
   const { output_dir, ...others } = started.folders;
   if (output_dir === undefined) {
     throw fail(
@@ -112,6 +125,26 @@ async function planRepetition(file: string, before: RunRecord, given: string | u
     workingFolder,
     record: join(fresh, run.slice(old.length), runRecordName),
   };
+}
+
+/** What repeats a run that does not say how it was started: it is a part of something larger. */
+function howToRepeat(file: string, { recipe }: RunRecord): string {
+  const path = resolve(file).split(sep).join("/");
+  const cell = /^(.*)\/cells\/[^/]+\/seed-(\d+)\/(?:run\/)?run\.json$/.exec(path);
+  if (recipe.startsWith("compare ") && cell !== null) {
+    const [, folder, seed] = cell, variant = recipe.slice("compare ".length);
+    const words = ["--variants", variant, "--seeds", seed, "--output_dir", `${relative(".", folder)}_rerun`];
+    return "it is a cell of a comparison, which the command that made it makes again in a new folder:\n\n" +
+      `  ${shellText(["deno", "task", "compare", ...words])}\n\n` +
+      "with the flags for pictures of your own if it had such; a notebook's comparison, by running the notebook. Then compare the two cell.json";
+  }
+  if (recipe.startsWith("compare ")) {
+    return "it is what the cells of a comparison share; ask for one of them: cells/<variant>/seed-<seed>/run.json";
+  }
+  return `the run of ${
+    JSON.stringify(recipe)
+  } does not say how it was started: a notebook ran it, or a program that is no file. ` +
+    "Run that again in another folder; deno task notebooks does so with the project's notebooks, and compares their figures with recorded ones";
 }
 
 async function recordAt(path: string): Promise<RunRecord> {

@@ -19,16 +19,36 @@ import { terminalTable, writeSweepTables } from "./sweep_tables.ts";
 
 /** `sweep <file>`, `sweep gather <folder>`, and `sweep run <folder> <run>`, which the batch script calls; see docs/sweeps.md. */
 export function sweepCommand(): Command {
-  const command = new Command("sweep").description("train with many settings: here in order, or as a Slurm job array")
+  const command = new Command("sweep").summary("train with many settings: here in order, or as a Slurm job array")
+    .description(
+      "Trains with many settings, which a file in TOML lists: in order on this machine, or, where sbatch is on the PATH, by a batch script for Slurm that is " +
+        "written and not yet submitted. The same command goes on with what is not done.",
+    )
     .argument("<file>", "the sweep, in TOML")
     .option("--output_dir <folder>", "folder of the sweep, in the place of the file's")
     .option("--local", "run here, in order, also where Slurm is there")
     .option("--describe", "check all runs, list them, and stop")
     .action((file, options) => ending(() => sweep(file, options)));
-  command.command("gather").description("what the runs of a sweep came to: a table, results.csv, .json and .md")
-    .argument("<folder>", "folder of the sweep")
+  command.command("gather").summary("what the runs of a sweep came to: a table, results.csv, .json and .md")
+    .description(
+      "Prints what the runs of a sweep came to so far, and writes it into the folder as results.csv, results.json and results.md.",
+    )
+    .argument("<folder>", "folder of the sweep: its output_dir")
     .action((folder) => ending(() => gather(folder)));
-  command.command("run").description("run one run of a sweep, or go on with it")
+  command.addHelpText(
+    "after",
+    `
+Examples:
+  deno task sweep sweep.toml --describe   check file and data, list the runs
+  deno task sweep sweep.toml              train them, or write Slurm's script
+  deno task sweep gather out/ranks        how they stand, at any time
+
+Exit codes: 0 all runs are done, or the script is written; 75 stopped, and the
+same command goes on; else that of the first run that failed.
+docs/sweeps.md has a whole sweep.toml.`,
+  );
+  // The batch script's own.
+  command.command("run", { hidden: true }).description("run one run of a sweep, or go on with it")
     .argument("<folder>", "folder of the sweep")
     .argument("<run>", "name of the run")
     .action((folder, name) => {
@@ -55,7 +75,7 @@ async function sweep(
   await writeSweepFolder(folder, runs);
   const names = open.map(({ name }) => name);
   if (names.length === 0) {
-    console.log(`All ${runs.length} runs are done`);
+    console.log(runs.length === 1 ? "The run is done" : `All ${runs.length} runs are done`);
     return await gather(folder);
   }
   const script = join(folder, "sweep.sbatch");
@@ -64,7 +84,9 @@ async function sweep(
   await writeTextFile(script, sbatchScript(slurm, { file, folder, names, workingFolder: Deno.cwd() }));
   if (!local && await isOnPath("sbatch")) {
     console.log(
-      `${names.length} runs are ready for Slurm; --local runs them here. Submit them, and look at their results, with\n\n` +
+      `${
+        counted(names.length)
+      } ready for Slurm; --local trains here instead. Submit, and look at the results, with\n\n` +
         `  ${shellText(["sbatch", script])}\n  ${shellText(["deno", "task", "sweep", "gather", folder])}\n`,
     );
     return exitCodes.done;
@@ -87,6 +109,10 @@ async function notDone(folder: string, runs: readonly SweepRun[]): Promise<Sweep
     if (runState(await readAttempts(runFolder(folder, run.name)), false) !== "done") open.push(run);
   }
   return open;
+}
+
+function counted(runs: number): string {
+  return runs === 1 ? "1 run is" : `${runs} runs are`;
 }
 
 async function isOnPath(program: string): Promise<boolean> {

@@ -18,6 +18,8 @@ interface NamedFile extends FileRecord {
   readonly isPassing: boolean;
 }
 
+const elsewhere =
+  "it lies outside of the output folder, where the repetition writes as well: only bytes that are the same could be told";
 const askedFor = "the first run alone has it, saved when somebody asked for it, or before it went on";
 
 /** Compares what a run left with what its repetition left, file by file: products of steps, and files made for the user. */
@@ -35,11 +37,11 @@ export async function compareRuns(before: RunRecord, after: RunRecord): Promise<
       compared.push({ name, verdict: "new", what: "the first run has no such file" });
     }
   }
-  for (const name of one.elsewhere) {
+  for (const { path, sha256 } of one.elsewhere) {
+    const isEqual = other.elsewhere.some((again) => again.path === path && again.sha256 === sha256);
     compared.push({
-      name,
-      verdict: "not compared",
-      what: "it lies outside of the folders that the repetition has anew",
+      name: path,
+      ...isEqual ? { verdict: "equal", what: "" } : { verdict: "not compared", what: elsewhere },
     });
   }
   return compared;
@@ -68,12 +70,12 @@ function holdsTimes(name: string): string | null {
 }
 
 function namedFiles({ started, workingFolder, folder, outputs, steps }: RunRecord) {
-  const files = new Map<string, NamedFile>(), elsewhere: string[] = [];
+  const files = new Map<string, NamedFile>(), elsewhere: FileRecord[] = [];
   const folders = Object.entries(started?.folders ?? {}).map(([flag, path]) => [flag, resolve(workingFolder, path)]);
   for (const file of outputs) {
     const place = resolve(workingFolder, file.path);
     const found = folders.find(([, folder]) => isInside(place, folder));
-    if (!found) elsewhere.push(file.path);
+    if (!found) elsewhere.push(file);
     else {
       const [flag, folder] = found, name = relative(folder, place).split(sep).join("/");
       files.set(timeless(flag === "output_dir" ? name : `${flag}/${name}`), { ...file, place });
@@ -153,17 +155,20 @@ export function changedSources(before: RunRecord, after: RunRecord): string[] {
   }).map(({ name }) => `the step '${name}' read something else from outside`);
 }
 
-/** A comparison for people: what is not equal by name, the rest by number. */
+/** A comparison for people: what is not equal by name, the rest by number; last of all the outcome, with how many files it is about. */
 export function comparisonText(compared: readonly ComparedFile[]): string {
   const of = (verdict: ComparedFile["verdict"]) => compared.filter((file) => file.verdict === verdict);
   const list = (verdict: ComparedFile["verdict"], title: string) =>
     of(verdict).length === 0 ? [] : [`${title}:`, ...of(verdict).map(({ name, what }) => `  ${name}: ${what}`)];
-  const outcome = of("not compared").length === compared.length
+  const left = of("not compared").length, count = compared.length - left;
+  const but = left === 0 ? "" : `; ${left} ${left === 1 ? "was" : "were"} not compared`;
+  const outcome = count === 0
     ? "No output could be compared"
-    : `The outputs are ${areEqual(compared) ? "" : "not "}bit-equal`;
-  const files = (count: number) => count === 1 ? "1 file is" : `${count} files are`;
+    : areEqual(compared)
+    ? `The outputs are bit-equal${of("times").length > 0 ? ", but for times" : ""}: ${files(count)} compared${but}`
+    : `The outputs are not bit-equal: ${files(count)} compared${but}`;
   return [
-    `${files(of("equal").length)} bit-equal`,
+    `Bit-equal: ${files(of("equal").length)}`,
     ...list("times", "Equal but for times"),
     ...list("not compared", "Not compared"),
     ...list("missing", "Missing"),
@@ -171,4 +176,8 @@ export function comparisonText(compared: readonly ComparedFile[]): string {
     ...list("differs", "Different"),
     outcome,
   ].join("\n");
+}
+
+function files(count: number): string {
+  return count === 1 ? "1 file" : `${count} files`;
 }

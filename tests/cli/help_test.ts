@@ -1,5 +1,9 @@
+import type { Command } from "@commander-js/extra-typings";
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { flagGroups, flagsByName } from "../../cli/flags/table.ts";
+import { newCommand } from "../../cli/new/questions.ts";
+import { rerunCommand } from "../../cli/rerun.ts";
+import { sweepCommand } from "../../cli/sweep/sweep_command.ts";
 import { completionScript, shells } from "../../cli/completion.ts";
 import { makeTrainCommand } from "../../cli/settings/train_command.ts";
 import { inNewFolder, runCommand } from "../examples/run_example.ts";
@@ -34,6 +38,22 @@ Deno.test("the help says what a flag does, what it means here, and its defaults"
   );
   match(help, /--xformers\n {6}attention that saves memory \(here: no effect: /);
   match(help, /--half_annel_epoch <epoch>\n( {6}.*\n)+?.*also --half_anneal_epoch/);
+});
+
+Deno.test("sweep, rerun and new say in 80 columns what they do and leave, and sweep nothing of the batch script's own command", () => {
+  const helpOf = (made: unknown) => {
+    const command = made as Command;
+    let text = "";
+    command.configureOutput({ writeOut: (part) => text += part, getOutHelpWidth: () => 80 }).outputHelp();
+    for (const line of text.split("\n")) ok(line.length <= 80, line);
+    return text;
+  };
+  const sweep = helpOf(sweepCommand());
+  match(sweep, /\nCommands:\n {2}gather <folder> .*\n(?! {2}\w)/s);
+  ok(!/^ {2}run /m.test(sweep), sweep);
+  match(sweep, /\nExit codes: 0 /);
+  match(helpOf(rerunCommand()), /\nExit codes: 0 /);
+  match(helpOf(newCommand()), /Nothing is trained, /);
 });
 
 Deno.test("--help and a command that is not there leave with 0 and 2", () =>

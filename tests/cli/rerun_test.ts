@@ -1,5 +1,5 @@
 import { deepEqual, equal, match, rejects } from "node:assert/strict";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { runCommandLine } from "../../cli/main.ts";
 import * as d from "../../mod.ts";
@@ -42,7 +42,9 @@ Deno.test("rerun repeats a command line into a new folder, and leaves with 4 whe
     equal(differing.code, 4, differing.stdout + differing.stderr);
     match(
       differing.stdout,
-      new RegExp(`\nDifferent:\n  ${picture}: its bytes differ\nThe outputs are not bit-equal\n$`),
+      new RegExp(
+        `\nDifferent:\n  ${picture}: its bytes differ\nThe outputs are not bit-equal: 1 file compared; 1 was not compared\n$`,
+      ),
     );
     deepEqual((await readdir(join(folder, "again"))).filter((name) => name !== "last_dataset_run").sort(), made);
   }));
@@ -68,7 +70,10 @@ Deno.test("rerun refuses and names what keeps it from repeating: inputs that cha
     const cases: [object, RegExp][] = [
       [{ exit: null }, /: the run is at work, or was killed; let it end first$/],
       [{ exit: { outcome: "stopped", code: 75, message: "m" } }, /: the run is stopped \(m\); let it end first$/],
-      [{ started: null }, /: it does not say how the run was started/],
+      [
+        { started: null },
+        /: the run of ".*" does not say how it was started: a notebook ran it, .*deno task notebooks/,
+      ],
       [
         { started: { script: "mine.ts", args: [], folders: {} } },
         /: mine\.ts writes into folders of its own; with folder = d\.outputFolder\("…"\) /,
@@ -79,4 +84,29 @@ Deno.test("rerun refuses and names what keeps it from repeating: inputs that cha
       await refused([path, output], message);
     }
     deepEqual((await readdir(folder)).sort(), ["out", "people", "settings.toml"]);
+  }));
+
+Deno.test("rerun says of a cell of a comparison by which command it is made again", () =>
+  inNewFolder(async (folder) => {
+    const cell = join(folder, "out/compare/cells/two-hooks-1/seed-3"), base = join(folder, "out/compare/base");
+    for (const [where, recipe] of [[cell, "compare two hooks 1"], [base, "compare base"]]) {
+      await mkdir(where, { recursive: true });
+      await writeFile(
+        join(where, "run.json"),
+        JSON.stringify({
+          ...{ format: "dualora-run-1", recipe, started: null, exit: { outcome: "finished", code: null } },
+          ...{ workingFolder: folder, folder: where, starts: [], inputs: [], outputs: [], steps: [] },
+        }),
+      );
+    }
+    const { code, stderr } = await runCommand(["rerun", join(cell, "run.json")], folder);
+    equal(code, 2);
+    match(
+      stderr,
+      /: it is a cell of a comparison, .*:\n\n {2}deno task compare --variants 'two hooks 1' --seeds 3 --output_dir out\/compare_rerun\n\n/,
+    );
+    await rejects(
+      runCommandLine(["rerun", base]),
+      /share; ask for one of them: cells\/<variant>\/seed-<seed>\/run\.json$/,
+    );
   }));

@@ -249,7 +249,12 @@ Deno.test("the batch script is an array of the runs, with what [slurm] asks for,
       "#SBATCH --cpus-per-task=4",
       "#SBATCH --exclusive",
     ]);
-    ok(body.startsWith("\n  'seed-1'\n  'seed-2'\n  'seed-3'\n)\n\nmodule load mesa\n"), body);
+    ok(body.startsWith("\n  'seed-1'\n  'seed-2'\n  'seed-3'\n)\n"), body);
+    // A signal that comes while the setup is at work has to find somebody who listens.
+    const [usr2, term, setup] = ["\ntrap 'tell_run USR2' USR2\n", " TERM\n", "\nmodule load mesa\n"].map((text) =>
+      body.indexOf(text)
+    );
+    ok(0 < usr2 && usr2 < term && term < setup, body);
     match(body, /tools\/launch\.ts \S+cli\/main\.ts sweep run 'out\/a b' "\$\{runs\[\$SLURM_ARRAY_TASK_ID\]\}" &\n/);
     match(
       body,

@@ -1,123 +1,136 @@
 /**
- * A sweep on a real Slurm, which is set up for this host alone: `deno task test:slurm`. Of an array of three runs the first is told with SIGUSR2 that its time is up, as
- * `--signal=B:USR2@120` does, the second is taken off and queued again, as preemption does, and the third is cancelled: it must not come back, and the same sweep without
- * Slurm ends it. All have to be, bit by bit, what runs are that nothing disturbed.
- * Exit code 1 if anything differs, 2 where Slurm is missing.
+ * Sweeps on a real Slurm, which is set up for this host alone: `deno task test:slurm [array|preemption|time|setup]`, all of them when left out. Tasks are told that
+ * their time is up, by SIGUSR2 and by Slurm itself; taken off by hand and by a job of higher priority; cancelled; told before their run has begun. All of them have to end
+ * as runs do that nothing disturbed, bit by bit. Exit code 1 if anything differs, 2 where Slurm is missing.
  *
  * @module
  */
+import { Argument } from "@commander-js/extra-typings";
 import { deepEqual, equal, match, ok } from "node:assert/strict";
-import { existsSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { taskCommand } from "../../cli/task_command.ts";
-import { commandWords } from "../../cli/sweep/run_one.ts";
-import { readLora } from "../../formats/lora_file.ts";
-import * as d from "../../mod.ts";
-import { copyPictures, inNewFolder } from "../steps/small_training.ts";
+import { inNewFolder } from "../steps/small_training.ts";
 import { NoSlurmError, OneHostSlurm, waitFor } from "./one_host_slurm.ts";
+import { SubmittedSweep } from "./submitted_sweep.ts";
 
-const names = ["seed-1", "seed-2", "seed-3"];
+/** Of an array of three, one is told by SIGUSR2, one taken off and queued again by hand, and one cancelled, which must not come back and which the same sweep without Slurm ends. */
+async function array(slurm: OneHostSlurm, work: string): Promise<void> {
+  const sweep = await SubmittedSweep.submit(slurm, work, {
+    seeds: '"1-3"',
+    steps: 120,
+    slurm: ['time = "00:10:00"', "limit = 1"],
+  });
+  await sweep.training(0);
+  await tell(slurm, async () => (await sweep.codesOf(1))[0] === 75);
+  say("the first run was told by SIGUSR2 while it trained");
+  await sweep.training(1);
+  await slurm.call("scontrol", "requeue", `${sweep.id}_1`);
+  say("the second run was taken off and queued again while it trained");
+  await sweep.training(2);
+  await slurm.call("scancel", `${sweep.id}_2`);
+  say("the third run was cancelled while it trained");
+  await sweep.ended(180);
 
-const sweep = `output_dir = "out"
-seeds = "1-3"
-
-[settings]
-pretrained_model_name_or_path = "toy"
-train_data_dir = "pictures"
-caption_extension = ".txt"
-resolution = 64
-max_train_steps = 120
-checkpoint_every_n_steps = 20
-learning_rate = 1e-3
-network_train_unet_only = true
-
-[slurm]
-time = "00:10:00"
-limit = 1
-`;
-
-async function dualora(folder: string, env: Record<string, string>, ...words: string[]): Promise<string> {
-  const [deno, ...args] = commandWords(...words);
-  const { code, stdout, stderr } = await new Deno.Command(deno, { args, cwd: folder, env }).output();
-  const [printed, said] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
-  equal(code, 0, printed + said);
-  return printed;
-}
-
-/** What a run ended with: the network's weights, and the log of all its steps. */
-async function endOf(folder: string) {
-  const { modules } = await readLora(join(folder, "last.safetensors"));
-  const { runs } = JSON.parse(await readFile(join(folder, "../../results.json"), "utf8"));
-  const { figures, steps } = runs.find(({ name }: { name: string }) => folder.endsWith(name));
-  return { modules, figures, steps };
-}
-
-async function checkSweep(folder: string): Promise<void> {
-  await using slurm = await OneHostSlurm.start(join(folder, "slurm"));
-  const { env } = slurm,
-    work = join(folder, "work"),
-    output = (id: string, task: number) => join(work, "out/slurm", `${id}_${task}.txt`);
-  await copyPictures(d.toy.character, join(work, "pictures"), 4);
-  await writeFile(join(work, "sweep.toml"), sweep);
-  match(
-    await dualora(work, env, "sweep", "sweep.toml"),
-    /^3 runs are ready for Slurm;.*\n\n {2}sbatch out\/sweep\.sbatch\n/,
-  );
-  const submitted = await slurm.call("sbatch", "--parsable", "--chdir", work, join(work, "out/sweep.sbatch"));
-  const id = submitted.trim();
-  console.log(`array ${id} of 3 runs is submitted`);
-
-  const codesOf = async (name: string) => {
-    const found = JSON.parse(await readFile(join(work, "out/runs", name, "attempts.json"), "utf8"));
-    return found.map(({ code }: { code?: number }) => code ?? null);
-  };
-  const training = (task: number) =>
-    waitFor(`training of ${names[task]}`, 60, async () => {
-      if (!existsSync(output(id, task))) return false;
-      const printed = await readFile(output(id, task), "utf8");
-      ok(!/network 1: done in/.test(printed), `${names[task]} was too fast to be stopped`);
-      return printed.includes("pretrain network 1: made");
-    });
-  const running = async () => (await slurm.call("squeue", "-h", "-t", "R", "-o", "%A")).trim();
-  await training(0);
-  // The scancel of 22.05 says that the job cannot be altered, and repeats the signal, though the first one has arrived.
-  const telling = slurm.begin("scancel", "--signal=USR2", "--batch", await running());
-  await waitFor("the first run's end", 60, async () => (await codesOf(names[0]))[0] === 75);
-  await telling.end();
-  console.log("the first run was told by SIGUSR2 while it trained");
-  await training(1);
-  await slurm.call("scontrol", "requeue", `${id}_1`);
-  console.log("the second run was taken off and queued again while it trained");
-  await training(2);
-  await slurm.call("scancel", `${id}_2`);
-  console.log("the third run was cancelled while it trained");
-  await waitFor("the end of the queue", 180, async () => (await slurm.call("squeue", "-h")).trim() === "");
-
-  const codes = () => Promise.all(names.map(codesOf));
-  console.log(`exit codes: ${JSON.stringify(await codes())}`);
+  const codes = () => Promise.all([1, 2, 3].map((seed) => sweep.codesOf(seed)));
+  say(`exit codes: ${JSON.stringify(await codes())}`);
   deepEqual(await codes(), [[75, 0], [75, 0], [75]]);
-  for (const task of [0, 1]) match(await readFile(output(id, task), "utf8"), /pretrain network 1: goes on/);
-  const table = await dualora(work, env, "sweep", "gather", "out");
+  for (const task of [0, 1]) match(await sweep.printed(task), /pretrain network 1: goes on/);
+  const table = await sweep.dualora("sweep", "gather", "out");
   match(table, /seed-1 +done .*\nseed-2 +done .*\nseed-3 +stopped /);
-  const ended = await dualora(work, env, "sweep", "sweep.toml", "--local");
+  const ended = await sweep.dualora("sweep", "sweep.toml", "--local");
   match(ended, /^run 1 of 1: seed-3\n[^]*pretrain network 1: goes on[^]*seed-3 +done /);
   deepEqual(await codes(), [[75, 0], [75, 0], [75, 0]]);
-  console.log("the same sweep without Slurm ended the third");
-
-  await dualora(work, env, "sweep", "sweep.toml", "--local", "--output_dir=undisturbed");
-  for (const name of names) {
-    const [one, other] = await Promise.all(["out", "undisturbed"].map((each) => endOf(join(work, each, "runs", name))));
-    equal(one.steps, 120);
-    deepEqual(one, other, `${name} ended differently`);
-  }
-  console.log("all three are bit by bit what runs are that nothing disturbed: weights, losses, steps");
+  say("the same sweep without Slurm ended the third");
+  await sweep.checkEnds([1, 2, 3]);
 }
 
-taskCommand("deno task test:slurm", "Runs a sweep on a real Slurm, which is set up for this host alone.")
-  .parse(Deno.args, { from: "user" });
+/** A job in a partition of higher priority takes a training task off the node; Slurm itself queues it again. */
+async function preemption(slurm: OneHostSlurm, work: string): Promise<void> {
+  const sweep = await SubmittedSweep.submit(slurm, work, { seeds: "[4]", steps: 120, slurm: ['time = "00:10:00"'] });
+  await sweep.training(0);
+  const urgent = await slurm.call("sbatch", "--parsable", "--partition=urgent", "--chdir", work, "--wrap=sleep 2");
+  await waitFor(
+    "the urgent job's turn",
+    60,
+    async () => (await slurm.call("scontrol", "show", "job", urgent.trim())).includes("JobState=COMPLETED"),
+  );
+  say("a job of higher priority has taken the run's place, and ended");
+  await sweep.ended(120);
+  match(await readFile(join(slurm.folder, "slurmctld.log"), "utf8"), /preempted JobId=.* has been requeued/);
+  say(`exit codes: ${JSON.stringify(await sweep.codesOf(4))}`);
+  deepEqual(await sweep.codesOf(4), [75, 0]);
+  match(await sweep.printed(0), /pretrain network 1: goes on/);
+  await sweep.checkEnds([4]);
+}
+
+/** A run that takes longer than its time: Slurm tells it before the limit, by `--signal`, and it goes on in another turn. */
+async function time(slurm: OneHostSlurm, work: string): Promise<void> {
+  // Slurm looks every half minute, and tells a task up to a minute early: of three minutes, the first has to be in the middle of the training.
+  const sweep = await SubmittedSweep.submit(slurm, work, { seeds: "[5]", steps: 1500, slurm: ['time = "00:03:00"'] });
+  await sweep.training(0);
+  const started = performance.now();
+  await waitFor("Slurm's own signal", 180, async () => (await sweep.codesOf(5))[0] === 75);
+  say(
+    `Slurm told the run after ${((performance.now() - started) / 1000).toFixed(0)} s of training that its time is up`,
+  );
+  await sweep.ended(600);
+  const codes = await sweep.codesOf(5);
+  say(`exit codes: ${JSON.stringify(codes)}`);
+  ok(codes.length > 1 && codes.slice(0, -1).every((code) => code === 75), "a turn ended otherwise");
+  equal(codes.at(-1), 0);
+  match(await sweep.printed(0), /pretrain network 1: goes on/);
+  await sweep.checkEnds([5]);
+}
+
+/** A task that is told while its `setup` is at work begins no run, and is queued again. */
+async function setup(slurm: OneHostSlurm, work: string): Promise<void> {
+  const waiting = '[ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] || { echo setup; sleep 5; }';
+  const sweep = await SubmittedSweep.submit(slurm, work, {
+    seeds: "[6]",
+    steps: 20,
+    slurm: ['time = "00:10:00"', `setup = [${JSON.stringify(waiting)}]`],
+  });
+  await waitFor("the setup", 60, async () => (await sweep.printed(0)).includes("setup"));
+  await tell(slurm, async () => !(await running(slurm)));
+  deepEqual(await sweep.codesOf(6), []);
+  say("a task was told while its setup was at work, and has begun no run");
+  await sweep.ended(120);
+  deepEqual(await sweep.codesOf(6), [0]);
+  await sweep.checkEnds([6]);
+}
+
+async function running(slurm: OneHostSlurm): Promise<string> {
+  return (await slurm.call("squeue", "-h", "-t", "R", "-o", "%A")).trim();
+}
+
+/** Sends SIGUSR2 to the batch script of the task at work, and waits for what follows. */
+async function tell(slurm: OneHostSlurm, follows: () => Promise<boolean>): Promise<void> {
+  // The scancel of 22.05 says that the job cannot be altered, and repeats the signal, though the first one has arrived.
+  const telling = slurm.begin("scancel", "--signal=USR2", "--batch", await running(slurm));
+  await waitFor("what follows the signal", 60, follows);
+  await telling.end();
+}
+
+function say(text: string): void {
+  console.log(`  ${text}`);
+}
+
+const scenarios = { array, preemption, time, setup };
+const asked = new Argument("[scenario...]", "all when left out").choices(Object.keys(scenarios));
+const [chosen] =
+  taskCommand("deno task test:slurm", "Runs sweeps on a real Slurm, which is set up for this host alone.")
+    .addArgument(asked).parse(Deno.args, { from: "user" }).processedArgs;
 try {
-  await inNewFolder(checkSweep);
+  await inNewFolder(async (folder) => {
+    await using slurm = await OneHostSlurm.start(join(folder, "slurm"));
+    for (const [name, check] of Object.entries(scenarios)) {
+      if (chosen.length > 0 && !chosen.includes(name)) continue;
+      console.log(name);
+      await check(slurm, join(folder, name));
+      say("bit by bit what runs are that nothing disturbed: weights, losses, steps");
+    }
+  });
 } catch (error) {
   if (!(error instanceof NoSlurmError)) throw error;
   console.error(error.message);

@@ -27,7 +27,7 @@ function pathOf(program: string): string {
   );
 }
 
-/** A Slurm of one node and one partition. */
+/** A Slurm of one node, which runs one job at a time, and two partitions: jobs in `urgent` take those in `main`, the usual one, off the node and queue them again. */
 export class OneHostSlurm implements AsyncDisposable {
   readonly #children: Deno.ChildProcess[] = [];
 
@@ -80,7 +80,11 @@ export class OneHostSlurm implements AsyncDisposable {
       await waitFor("munged's socket", 10, () => existsSync(socket));
       this.#spawn("slurmctld", "-D", "-i");
       this.#spawn("slurmd", "-D", "-N", host);
-      await waitFor("an idle node", 30, async () => (await this.call("sinfo", "-h", "-o", "%T")).trim() === "idle");
+      await waitFor(
+        "an idle node",
+        30,
+        async () => (await this.call("sinfo", "-h", "-p", "main", "-o", "%T")).trim() === "idle",
+      );
     } catch (error) {
       const last = async (daemon: string) =>
         (await readFile(join(folder, `${daemon}.out`), "utf8").catch(() => "")).trim().split("\n").slice(-5).join("\n");
@@ -187,7 +191,10 @@ function configuration(folder: string, host: string, user: string, socket: strin
     "ReturnToService=2",
     "SchedulerParameters=bf_interval=2,sched_interval=2",
     `NodeName=${host} NodeAddr=127.0.0.1 CPUs=1 State=UNKNOWN`,
-    "PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP",
+    "PreemptType=preempt/partition_prio",
+    "PreemptMode=REQUEUE",
+    "PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1",
+    "PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=2",
     "",
   ].join("\n");
 }

@@ -107,7 +107,7 @@ Deno.test("a repetition with the same tensors is bit-equal, whatever times its f
     equal(areEqual(compared), true);
     match(
       comparisonText(compared),
-      /^3 files are bit-equal\nEqual but for times:\n {2}a\.safetensors: .*\nThe outputs are bit-equal$/s,
+      /^Bit-equal: 3 files\nEqual but for times:\n {2}a\.safetensors: .*\nThe outputs are bit-equal, but for times: 5 files compared; 1 was not compared$/s,
     );
   }));
 
@@ -116,7 +116,7 @@ Deno.test("runs of which no file can be compared are not called bit-equal", () =
     const made = (name: string) => madeRun(join(folder, name), { "report.html": name });
     const compared = await compareRuns(await made("first"), await made("second_longer"));
     equal(areEqual(compared), false);
-    match(comparisonText(compared), /^0 files are bit-equal\nNot compared:\n.*\nNo output could be compared$/);
+    match(comparisonText(compared), /^Bit-equal: 0 files\nNot compared:\n.*\nNo output could be compared$/);
     equal(areEqual([]), false);
   }));
 
@@ -157,6 +157,36 @@ Deno.test("a repetition that is not bit-equal says in which files, in which tens
     equal(areEqual(await compareRuns(runs[0], runs[1])), false);
     await rm(join(folder, "a", "out", "x.txt"));
     match((await compareRuns(runs[0], runs[1]))[0].what, /the first run's file is gone/);
+  }));
+
+Deno.test("a file outside of the output folders, which the repetition wrote as well, is equal if its bytes are, and else named as not compared", () =>
+  inNewFolder(async (folder) => {
+    const files = { "a.txt": "a" };
+    const made = async (name: string, hashes: Readonly<Record<string, string>>) => {
+      const run = await madeRun(join(folder, name), files), [{ step, isPassing }] = run.outputs;
+      const elsewhere = Object.entries(hashes).map(([path, sha256]) => ({
+        path,
+        sha256,
+        sizeBytes: 1,
+        step,
+        isPassing,
+      }));
+      return { ...run, outputs: [...run.outputs, ...elsewhere] };
+    };
+    const compared = await compareRuns(
+      await made("first", { "/kept/same": "1", "/kept/other": "2", "/kept/gone": "3" }),
+      await made("second", { "/kept/same": "1", "/kept/other": "4" }),
+    );
+    deepEqual(compared.map(({ name, verdict }) => [name, verdict]), [
+      ["a.txt", "equal"],
+      ["/kept/same", "equal"],
+      ["/kept/other", "not compared"],
+      ["/kept/gone", "not compared"],
+    ]);
+    match(
+      comparisonText(compared),
+      /^Bit-equal: 2 files\nNot compared:\n {2}\/kept\/other: it lies outside .*\n {2}\/kept\/gone: .*\nThe outputs are bit-equal: 2 files compared; 2 were not compared$/,
+    );
   }));
 
 Deno.test("what is not as it was is named: inputs that changed or are gone, versions, adapters, other sources", () =>
