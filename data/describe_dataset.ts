@@ -45,7 +45,7 @@ function sum(values: readonly number[]): number {
 }
 
 /** NumPy's sum of f64 numbers, to the last digit: eight running sums up to 128 numbers, halves above. */
-export function pairwiseSum(values: readonly number[]): number {
+function pairwiseSum(values: readonly number[]): number {
   const { length } = values;
   if (length < 8) return sum(values);
   if (length > 128) {

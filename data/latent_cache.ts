@@ -13,7 +13,7 @@ import type { PictureCut } from "./picture_cut.ts";
 import { SafetensorsFile, type TensorData, writeSafetensors } from "../formats/safetensors.ts";
 
 /** Raised when decoding, scaling or the cached files change their meaning: all older entries are then stale. */
-export const latentFormatVersion = 2;
+const latentFormatVersion = 2;
 
 /** All that a picture's latents depend on. */
 export interface LatentSource {

@@ -8,7 +8,7 @@ const middle = blocksPerSide;
 export const blockCount = 2 * blocksPerSide + 1;
 
 /** Names of the curves over one side's blocks, as sd-scripts' `down_lr_weight` and `up_lr_weight` spell them. */
-export const blockCurves = ["cosine", "sine", "linear", "reverse_linear", "zeros"] as const;
+const blockCurves = ["cosine", "sine", "linear", "reverse_linear", "zeros"] as const;
 
 /**
  * Learning rates, ranks and alphas of the UNet's single blocks; sd-scripts' `--network_args` in brackets. A block at rate 0 or rank 0 gets no modules.

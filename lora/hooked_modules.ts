@@ -23,7 +23,7 @@ export interface HookedModule {
 }
 
 /** Numbers in `blockWeights`: the text encoder and the UNet's blocks. */
-export const hookWeightCount = blockCount + 1;
+const hookWeightCount = blockCount + 1;
 
 /**
  * Checks a set without its networks.

@@ -36,7 +36,7 @@ export interface Answers {
 }
 
 /** The command line that the answers stand for. What is not asked is what people start with: AdamW at 1e-4, a cosine. */
-export function wordsOf(answers: Answers): string[] {
+function wordsOf(answers: Answers): string[] {
   const { pictures2 } = answers;
   return [
     `--pretrained_model_name_or_path=${answers.base}`,

@@ -70,7 +70,7 @@ function valueText({ type, choices, value }: Flag): string {
 const longestChoices = 40;
 
 /** What a flag does, what is special about it here, and its default. */
-export function descriptionOf(flag: Flag): string {
+function descriptionOf(flag: Flag): string {
   const { does, counts, status, second, alias, choices = [] } = flag;
   const isListed = choices.length > 0 && !valueText(flag).includes("|");
   const means = typeof status === "object" && "means" in status ? ` (here: ${status.means})` : "";
