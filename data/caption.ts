@@ -5,6 +5,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { parse } from "node:path";
+import type { SubsetDefaults } from "./dataset_options.ts";
 
 /** A caption file that cannot be used. The message names the file and says what to do. */
 export class CaptionError extends Error {
@@ -73,23 +74,17 @@ export async function readCaption(path: string): Promise<string> {
   return stripText(text.split(/\r\n|\r|\n/u, 1)[0]);
 }
 
-/** How captions change from step to step; the names are sd-scripts' flags. All off by default. */
-export interface CaptionOptions {
-  /** Puts the tags (parts between commas) in another order each time. */
-  readonly shuffleCaption?: boolean;
-  /** Tags at the start that are neither shuffled nor dropped. */
-  readonly keepTokens?: number;
-  /** Share of samples, 0…1, that get an empty caption. */
-  readonly captionDropoutRate?: number;
-  /** Every so many epochs, counted from 1, all captions are empty; 0: never. */
-  readonly captionDropoutEveryNEpochs?: number;
-  /** Share of the tags, 0…1, that are left out. */
-  readonly captionTagDropoutRate?: number;
-  /** Tags to begin with while `tokenWarmupStep` lasts. */
-  readonly tokenWarmupMin?: number;
-  /** Steps until all tags are in use; below 1 a share of all steps; 0: all tags from the start. */
-  readonly tokenWarmupStep?: number;
-}
+/** How captions change from step to step. */
+export type CaptionOptions = Pick<
+  SubsetDefaults,
+  | "shuffleCaption"
+  | "keepTokens"
+  | "captionDropoutRate"
+  | "captionDropoutEveryNEpochs"
+  | "captionTagDropoutRate"
+  | "tokenWarmupMin"
+  | "tokenWarmupStep"
+>;
 
 /** Where in the run a caption is asked for. */
 export interface CaptionTime {

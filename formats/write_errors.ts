@@ -31,21 +31,26 @@ export class DiskFullError extends Error {
 export class NotWritableError extends Error {
   override name = "NotWritableError";
 
-  /** @param code What the system says; "NotCapable" where Deno itself did not let the program try. */
+  /**
+   * @param code What the system says; "NotCapable" where Deno itself did not let the program try.
+   * @param options.cause The error that said so.
+   */
   constructor(
     readonly path: string,
     readonly code: "EROFS" | "EACCES" | "EPERM" | "NotCapable",
-    options?: ErrorOptions,
+    options: { cause: unknown },
   ) {
-    const reasons = {
-      EROFS: "its file system is read-only; name a folder elsewhere, or mount it to be written",
-      NotCapable:
-        "Deno does not let this program write there: it was started without that permission, or this is one of the " +
-        "system's own folders, such as /proc, /sys and /dev; name another folder",
-      other: `this user may not write in ${dirname(path)}; permit it, or name another folder`,
-    };
-    super(`Cannot write ${path}: ${reasons[code === "EACCES" || code === "EPERM" ? "other" : code]}`, options);
+    super(`Cannot write ${path}: ${reasonOf(path, code, options.cause)}`, options);
   }
+}
+
+function reasonOf(path: string, code: NotWritableError["code"], cause: unknown): string {
+  if (code === "EROFS") return "its file system is read-only; name a folder elsewhere, or mount it to be written";
+  if (code !== "NotCapable") return `this user may not write in ${dirname(path)}; permit it, or name another folder`;
+  // "Requires write access to …, run again with the --allow-write flag": the launcher gives that, where it can be given.
+  const [wanted] = (cause as Error).message.split(", run again");
+  return `Deno does not let this program (${wanted}): it was started without that permission, or this is one of the ` +
+    "system's own folders, such as /proc, /sys and /dev; name another folder";
 }
 
 /**
@@ -71,7 +76,7 @@ export async function tellingWriteErrors<T>(
       throw new DiskFullError(path, error.neededBytes, await freeBytes(path), { cause: error });
     }
     if (error instanceof NotWritableError) {
-      throw error.path === path ? error : new NotWritableError(path, error.code, { cause: error });
+      throw error.path === path ? error : new NotWritableError(path, error.code, { cause: error.cause });
     }
     const code = error instanceof Deno.errors.NotCapable ? "NotCapable" : (error as { code?: string }).code ?? "";
     if (code === "EROFS" || code === "EACCES" || code === "EPERM" || code === "NotCapable") {

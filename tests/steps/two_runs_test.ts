@@ -15,7 +15,7 @@ const wait = d.defineStep({
     if (Deno.args[1] === "stay") await new Promise((resolve) => setTimeout(resolve, 60_000));
   },
 });
-await d.runRecipe(d.pipeline("waiting").use(wait), { folder: Deno.args[0] });
+await d.runRecipe(d.pipeline("waiting").use(wait), { folder: Deno.args[0], args: [] });
 `;
 
 /** Waits until a process has printed something. */
