@@ -1,10 +1,14 @@
-import { open, stat } from "node:fs/promises";
+import { lstat, open } from "node:fs/promises";
+import { Buffer } from "node:buffer";
 import { join } from "node:path";
+import { SpecialFileError } from "../formats/plain_file.ts";
 import { type JournalLine, journalName } from "../pipeline/mod.ts";
 import { RunStory } from "./run_view.ts";
 
 /** Bytes read at once. */
 const pieceBytes = 1 << 20;
+/** Bytes of a line that no run writes: the longest tells the figures of a step, or paths. */
+const tooLongBytes = 16 << 20;
 
 /** Follows the journal of one run folder as it grows. */
 export class JournalReader {
@@ -12,8 +16,9 @@ export class JournalReader {
   private readonly path: string;
   private read = 0;
   private file: number | null = null;
-  /** Bytes of a line whose end is not there yet. */
-  private rest = new Uint8Array();
+  /** Pieces of a line whose end is not there yet, and their bytes. */
+  private rest: Uint8Array[] = [];
+  private restBytes = 0;
 
   constructor(folder: string) {
     this.path = join(folder, journalName);
@@ -21,11 +26,14 @@ export class JournalReader {
 
   /** Reads what has come since the last time; begins anew where the file is another one or has shrunk. */
   async update(): Promise<void> {
-    const { size, ino } = await stat(this.path);
+    // A link that took its place could lead anywhere.
+    const found = await lstat(this.path), { size, ino } = found;
+    if (!found.isFile()) throw new SpecialFileError(this.path, "link or folder");
     if (ino !== this.file || size < this.read) {
       this.story = new RunStory();
       this.read = 0;
-      this.rest = new Uint8Array();
+      this.rest = [];
+      this.restBytes = 0;
       this.file = ino;
     }
     if (size === this.read) return;
@@ -44,19 +52,34 @@ export class JournalReader {
   }
 
   private take(piece: Uint8Array): void {
-    const bytes = new Uint8Array(this.rest.length + piece.length);
-    bytes.set(this.rest);
-    bytes.set(piece, this.rest.length);
-    const end = bytes.lastIndexOf(10) + 1;
-    this.rest = bytes.slice(end);
-    for (const text of new TextDecoder().decode(bytes.subarray(0, end)).split("\n")) {
-      const line = parseLine(text);
-      try {
-        if (line) this.story.add(line);
-      } catch (error) {
-        // Written by another version, or by somebody else: one line less to show.
-        this.story.say(line!.time, "warning", `a line of the journal cannot be shown: ${(error as Error).message}`);
-      }
+    let from = 0;
+    for (let end = piece.indexOf(10); end >= 0; from = end + 1, end = piece.indexOf(10, from)) {
+      this.keep(piece.subarray(from, end));
+      this.endLine();
+    }
+    this.keep(piece.subarray(from));
+  }
+
+  /** Of a line that is too long its length alone is kept. */
+  private keep(piece: Uint8Array): void {
+    this.restBytes += piece.length;
+    if (this.restBytes > tooLongBytes) this.rest = [];
+    else this.rest.push(piece);
+  }
+
+  private endLine(): void {
+    const { restBytes, rest } = this;
+    this.rest = [];
+    this.restBytes = 0;
+    const fail = (time: number, problem: string) =>
+      this.story.say(time, "warning", `a line of the journal cannot be shown: ${problem}`);
+    if (restBytes > tooLongBytes) return fail(this.story.changedAt, `it has ${restBytes} bytes`);
+    const line = parseLine(new TextDecoder().decode(Buffer.concat(rest)));
+    try {
+      if (line) this.story.add(line);
+    } catch (error) {
+      // Written by another version, or by somebody else: one line less to show.
+      fail(line!.time, (error as Error).message);
     }
   }
 }

@@ -105,8 +105,13 @@ export class Runs {
     if (isPaused !== (wish === "resume") && wish !== "stop") {
       throw new WishRefused(isPaused ? "The run is paused, and what it did is saved" : "The run is not paused");
     }
-    const content: ControlFile = { run: found.story.id, wish };
-    await writeFileAtomically(join(found.folder, controlName), [new TextEncoder().encode(JSON.stringify(content))]);
+    const content: ControlFile = { run: found.story.id, wish }, path = join(found.folder, controlName);
+    try {
+      await writeFileAtomically(path, [new TextEncoder().encode(JSON.stringify(content))]);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EISDIR") throw error;
+      throw new WishRefused(`${path} is a folder, so the run hears of nothing: take it away`, { cause: error });
+    }
   }
 
   /** Brings all of it up to date; those who ask at the same time share it. */

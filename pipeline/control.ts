@@ -65,7 +65,9 @@ export class RunControl implements StepControl, Disposable {
     this.#path = join(folder, controlName);
     this.#id = id;
     this.signal = AbortSignal.any([...signal ? [signal] : [], this.#stop.signal]);
-    rmSync(this.#path, { force: true, recursive: true });
+    // A folder is no wish that was left, but somebody's: it stays, and is told of at the first look.
+    const left = lstatSync(this.#path, { throwIfNoEntry: false });
+    if (left && !left.isDirectory()) rmSync(this.#path, { force: true });
     this.#timer = setInterval(() => this.#lookFromTimer(), lookEveryMs);
     Deno.unrefTimer(this.#timer);
   }
@@ -104,7 +106,7 @@ export class RunControl implements StepControl, Disposable {
     if (this.#isOutOfReach || !existsSync(this.#path)) return null;
     try {
       // A named pipe would keep the run waiting, and a device never ends.
-      if (!lstatSync(this.#path).isFile()) throw new Error(`${this.#path} is no plain file`);
+      if (!lstatSync(this.#path).isFile()) throw new Error(`${this.#path} is no plain file; take it away`);
       const text = readFileSync(this.#path, "utf8");
       rmSync(this.#path);
       return text;

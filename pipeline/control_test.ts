@@ -1,9 +1,10 @@
 import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { lstat, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { controlName, defineStep, InterruptedError, isRunning, journalName, pipeline, type RunEvent } from "./mod.ts";
+import { makeLink } from "../tests/make_link.ts";
 import { inNewFolder } from "./testing/small_recipe.ts";
 
 /** Rounds that a step has counted and is to count, and behind which it saved. */
@@ -212,5 +213,46 @@ Deno.test("a run whose journal cannot be opened says so once, and goes on to its
     equal(error, null);
     const warnings = events.flatMap((event) => event.type === "warning" ? [event.message] : []);
     equal(warnings.length, 1);
-    match(warnings[0], /journal\.jsonl cannot be written any more: EISDIR.*The run goes on/);
+    match(
+      warnings[0],
+      /journal\.jsonl cannot be written any more: it is no plain file; take it away\. The run goes on/,
+    );
+  }));
+
+Deno.test("a link in the journal's place is replaced, and what it leads to stays as it was", () =>
+  inNewFolder(async ({ folder }) => {
+    const path = join(folder, "run", journalName), other = join(folder, "notes.txt");
+    await mkdir(join(folder, "run"));
+    await writeFile(other, "mine");
+    await makeLink(other, path);
+    const { error } = await counted(join(folder, "run"), async () => {}, { more: 1 });
+    equal(error, null);
+    equal(await readFile(other, "utf8"), "mine");
+    ok((await lstat(path)).isFile());
+    match(await readFile(path, "utf8"), /"type":"run-finished"/);
+  }));
+
+Deno.test("a folder in the control file's place keeps what is in it, and is told of once", () =>
+  inNewFolder(async ({ folder }) => {
+    const own = join(folder, controlName, "mine.txt");
+    await mkdir(join(folder, controlName));
+    await writeFile(own, "mine");
+    const { error, events } = await counted(folder, async () => {}, { more: 3 });
+    equal(error, null);
+    equal(await readFile(own, "utf8"), "mine");
+    const warnings = events.flatMap((event) => event.type === "warning" ? [event.message] : []);
+    equal(warnings.length, 1);
+    match(
+      warnings[0],
+      /control\.json is no plain file; take it away\. The run goes on, and hears of no wishes any more/,
+    );
+  }));
+
+Deno.test("a link in the control file's place is removed when a run begins, and what it leads to stays", () =>
+  inNewFolder(async ({ folder }) => {
+    const other = join(folder, "other.json");
+    await writeFile(other, "mine");
+    await makeLink(other, join(folder, controlName));
+    equal((await counted(folder, async () => {}, { more: 1 })).error, null);
+    deepEqual([await readFile(other, "utf8"), existsSync(join(folder, controlName))], ["mine", false]);
   }));

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import type { RunEvent } from "./events.ts";
 
@@ -65,7 +65,7 @@ export class Journal implements Disposable {
   }
 
   #open(): number {
-    this.#file = openSync(join(this.#folder, journalName), "a+");
+    this.#file = openOwn(join(this.#folder, journalName));
     // A run that was killed may have left half a line.
     if (!endsLine(this.#file)) writeSync(this.#file, "\n");
     return this.#file;
@@ -85,6 +85,16 @@ export class Journal implements Disposable {
       );
     }
   }
+}
+
+/** Opens a file to read it and write behind what is there. A link in its place is replaced: it could lead anywhere. */
+function openOwn(path: string): number {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found?.isSymbolicLink()) rmSync(path);
+  // A named pipe would keep the run waiting once it is full.
+  else if (found && !found.isFile()) throw new Error("it is no plain file; take it away");
+  // Windows has no such flag.
+  return openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_APPEND | (constants.O_NOFOLLOW ?? 0), 0o666);
 }
 
 /** Whether a file ends behind a line, or is empty. */

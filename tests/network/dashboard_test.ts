@@ -153,6 +153,33 @@ Deno.test("a journal that is none, or of another shape, hides no other run", () 
     ok(messages.length > 0 && messages.every(({ text }) => text.startsWith("a line of the journal cannot be shown")));
   }));
 
+Deno.test("a line of a journal is read however many pieces it comes in, and one that no run writes is passed over", () =>
+  withDashboard(async ({ folder, json }) => {
+    const [start] = journal("one"), step = { time: 1001, ...training, type: "figures" };
+    const long = { ...step, figures: { step: 1, epoch: 1, loss_1: 0.5, ["x".repeat(3 << 20)]: 1 } };
+    const last = { ...step, figures: { step: 2, epoch: 1, loss_1: 0.25 } };
+    await writeRun(join(folder, "a"), [start, long]);
+    const path = join(folder, "a", "journal.jsonl");
+    await appendFile(path, "y".repeat(17 << 20));
+    const [{ id }] = await json<RunSummary[]>("/api/runs");
+    await appendFile(path, `yy\n${linesText([last])}`);
+    const { messages } = await json<RunDetail>(`/api/runs/${id}`);
+    deepEqual(messages.map(({ text }) => text), ["a line of the journal cannot be shown: it has 17825794 bytes"]);
+    const { rows } = await json<Curves>(`/api/runs/${id}/curves?step=${encodeURIComponent(training.step)}`);
+    deepEqual(rows.map(({ loss_1 }) => loss_1), [0.5, 0.25]);
+  }));
+
+Deno.test("a link that takes a journal's place is not followed", () =>
+  withDashboard(async ({ folder, json }) => {
+    const path = join(folder, "a", "journal.jsonl"), other = join(dirname(folder), "other.jsonl");
+    await writeRun(join(folder, "a"), journal("one"));
+    await writeFile(other, linesText(journal("secret")));
+    equal((await json<RunSummary[]>("/api/runs")).length, 1);
+    await Deno.remove(path);
+    await symlink(other, path);
+    deepEqual(await json<RunSummary[]>("/api/runs"), []);
+  }));
+
 Deno.test("a run folder without a journal shows its finished steps and the figures that its networks keep, each once", () =>
   withDashboard(async ({ folder, json }) => {
     const log = [{ step: 0, epoch: 0, values: { loss_1: 0.5 } }];
@@ -314,6 +341,11 @@ Deno.test("wishes reach a run at work by its control file alone, with the token,
     deepEqual(await status(wish(id, "save")), [409, "The run has not come to the last wish yet"]);
     equal((await status(wish(id, "stop")))[0], 204);
     deepEqual(JSON.parse(await readFile(control, "utf8")), { run: "this start", wish: "stop" });
+    await Deno.remove(control);
+    await mkdir(control);
+    const [code, text] = await status(wish(id, "pause"));
+    equal(code, 409);
+    match(text, /control\.json is a folder, so the run hears of nothing: take it away$/);
     await Deno.remove(control);
     await appendFile(
       join(run, "journal.jsonl"),
