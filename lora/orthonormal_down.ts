@@ -18,14 +18,8 @@ export function orthonormalDown(
   module: string,
   { place, rank, inSize }: { readonly place: number; readonly rank: number; readonly inSize: number },
 ): Float32Array<ArrayBuffer> {
+  checkPlace(module, { place, rank, inSize });
   const columns = (place + 1) * rank;
-  if (columns > inSize) {
-    const places = Math.floor(inSize / rank);
-    throw new RangeError(
-      `Cannot make ${module} orthonormal at place ${place}: its layer has ${inSize} inputs, room for ${places} ` +
-        `${places === 1 ? "network" : "networks"} of rank ${rank}; lower the rank`,
-    );
-  }
   const random = new Matrix(inSize, columns);
   for (let column = 0; column < columns; column++) {
     random.setColumn(column, Array.from(uniformByRule(`${module}.basis`, inSize, column)));
@@ -35,6 +29,28 @@ export function orthonormalDown(
     for (let i = 0; i < inSize; i++) rows[row * inSize + i] = basis.get(i, place * rank + row);
   }
   return rows;
+}
+
+/** A place in the basis of a layer's inputs. */
+type Place = Parameters<typeof orthonormalDown>[1];
+
+function checkPlace(module: string, { place, rank, inSize }: Place): void {
+  if ((place + 1) * rank <= inSize) return;
+  const places = Math.floor(inSize / rank);
+  throw new RangeError(
+    `Cannot make ${module} orthonormal at place ${place}: its layer has ${inSize} inputs, room for ${places} ` +
+      `${places === 1 ? "network" : "networks"} of rank ${rank}; lower the rank`,
+  );
+}
+
+/**
+ * Checks that all layers have room for a network whose down projections are frozen at its place, before any is made.
+ *
+ * @throws {RangeError} If one has not.
+ */
+export function checkRoom({ orthonormalPlace: place, modules }: LoraNetwork): void {
+  if (place === undefined) return;
+  for (const { name, rank, down } of modules) checkPlace(name, { place, rank, inSize: down.sizeElements / rank });
 }
 
 /**

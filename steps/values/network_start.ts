@@ -1,6 +1,7 @@
 import { type LoraModuleShapes, readLora, readLoraShapes } from "../../formats/lora_file.ts";
 import { initialWeights } from "../../lora/initial_weights.ts";
 import type { LoraModule, LoraNetwork } from "../../lora/network.ts";
+import { checkRoom } from "../../lora/orthonormal_down.ts";
 import { hashFile, InputError } from "../../pipeline/mod.ts";
 import { readNamedLora } from "./named_lora.ts";
 import type { Network, NetworkOptions, NetworkStartOptions } from "./network.ts";
@@ -45,11 +46,16 @@ export async function resolveStart(
 }
 
 /**
- * Refuses a file that a network cannot start from, before its weights are read.
+ * Refuses what a network cannot start from, before anything is computed: a base whose layers have no room for its orthonormal place, or a file of other shapes.
  *
- * @throws {InputError} If a module's shapes are not the network's.
+ * @throws {InputError} If there is no room, or a module's shapes are not the network's.
  */
 export async function checkStart(lora: LoraNetwork, weights: string | undefined): Promise<void> {
+  try {
+    checkRoom(lora);
+  } catch (cause) {
+    throw new InputError((cause as Error).message, { cause });
+  }
   if (weights === undefined) return;
   for (const [name, shapes] of await readLoraShapes(weights)) {
     const module = lora.module(name);

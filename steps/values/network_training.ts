@@ -17,6 +17,7 @@ import type { LatentProvider } from "./latents.ts";
 import { LiveLatents } from "./live_latents.ts";
 import { buildNetwork, type Network } from "./network.ts";
 import { type NetworkStart, startingWeights } from "./network_start.ts";
+import { phaseWarnings } from "./phase_warnings.ts";
 import { rememberStepTime, stepTimeKeys } from "./step_times.ts";
 import { datasetOf, type NetworkData, type TrainingData } from "./training_data.ts";
 import { fixedCaptions, TextOutputs, type TextSide } from "./text_outputs.ts";
@@ -89,6 +90,7 @@ export async function trainNetworks(
     }
     const length = trainingLength(sides.map(({ dataset }) => dataset), options);
     const { epochs, totalSteps } = length, facts = await stateFacts(task, sides, bases, device.facts.name);
+    phaseWarnings(epochs, task).forEach(run.warn);
     const checkpoints = new CheckpointFolder(run.folder, run.warn), kept = await checkpoints.newest();
     // Of all settings only the adapter can be another here: work with other options is set aside.
     if (kept) compareState("the last checkpoint", kept.facts, facts).forEach(run.warn);

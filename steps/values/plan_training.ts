@@ -20,6 +20,7 @@ import { activationFormat } from "./mixed_precision.ts";
 import { buildNetwork } from "./network.ts";
 import { captionsOf, dataOf, settingsOf, stateFacts, type TrainingTask } from "./network_training.ts";
 import { checkStart } from "./network_start.ts";
+import { phaseWarnings } from "./phase_warnings.ts";
 import { estimatedTime, stepTimeKeys } from "./step_times.ts";
 import { datasetOf, type TrainingData } from "./training_data.ts";
 import { trainingLength, trainingNoise } from "./training_loop.ts";
@@ -112,6 +113,7 @@ export async function planTraining(
     lines: [
       ...runTableLines(table, datasets.map(({ name }) => name)),
       ...networks.length === 1 ? [] : [phaseText(phases, orthogonality)],
+      ...phaseWarnings(epochs, task),
       ...options.zeroTerminalSnr && predictionType !== "v_prediction"
         ? ["zeroTerminalSnr without vParameterization: at the last timestep there is nothing but the noise to predict"]
         : [],

@@ -1,7 +1,7 @@
-import { deepEqual, equal, ok, rejects, throws } from "node:assert/strict";
+import { deepEqual, equal, match, ok, rejects, throws } from "node:assert/strict";
 import { join } from "node:path";
 import * as d from "../../mod.ts";
-import { inNewFolder, keptNetwork, smallData } from "./small_training.ts";
+import { inNewFolder, keptNetwork, runRecorded, smallData } from "./small_training.ts";
 
 async function start(folder: string) {
   return d.pipeline("variants")
@@ -45,6 +45,37 @@ Deno.test("two networks at one place of their bases are refused before anything 
       recipe.describe(),
       /network 1 at orthonormalPlace 0 .*, network 2 at orthonormalPlace 0 .* takes rows 0 to 1;/,
     );
+  }));
+
+Deno.test("a layer without room for two orthonormal places ends a run before network 1 is trained", () =>
+  inNewFolder(async (folder) => {
+    // The toy's text encoder has 48 numbers in a layer: room for one network of rank 32.
+    const training = { rank: 32, steps: 1, parts: ["text_encoder"] } as const;
+    const recipe = (await start(folder)).use(d.pretrainNetwork1({ ...training, orthonormalPlace: 0 }))
+      .use(d.freezeNetwork1({ mode: "full" })).use(d.trainNetwork2({ ...training, orthonormalPlace: 1 }));
+    const message = /orthonormal at place 1: its layer has 48 inputs, room for 1 network of rank 32; lower the rank$/;
+    await rejects(recipe.describe(), message);
+    const { error, ran } = await runRecorded(recipe, { folder: join(folder, "run") });
+    match(`${error?.message}`, message);
+    deepEqual(ran, []);
+  }));
+
+Deno.test("a run in which network 1 never thaws, or orthogonality is never on, says so in its plan and while it runs", () =>
+  inNewFolder(async (folder) => {
+    const training = { rank: 1, steps: 1, parts: ["text_encoder"] } as const;
+    const begun = (await start(folder)).use(d.pretrainNetwork1(training))
+      .use(d.freezeNetwork1({ mode: "semi", annealEpoch: 1 })).use(d.trainNetwork2(training));
+    const told = (texts: readonly string[]) => texts.filter((text) => text.includes("annealEpoch"));
+    const lines = told((await begun.describe()).steps.at(-1)!.lines);
+    equal(lines.length, 2);
+    match(
+      lines[0],
+      /^network 1 is semi-frozen and never thaws: annealEpoch \(--anneal_epoch\) is 1, the run has 1 epoch/,
+    );
+    match(lines[1], /^orthogonality is never on: annealEpoch \(--anneal_epoch\) is 1, /);
+    const { error, events } = await runRecorded(begun, { folder: join(folder, "run") });
+    equal(error, null);
+    deepEqual(told(events.flatMap((event) => event.type === "warning" ? [event.message] : [])), lines);
   }));
 
 Deno.test("variants' options are refused by name, with what they are and what they must be", () => {
