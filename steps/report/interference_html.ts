@@ -107,7 +107,7 @@ function onBaseTables({ additivity, hooks, crosstalk, probes }: InterferenceOnBa
       ...hookLines.map(([name, label]) =>
         [`hooks: ${label}`, hooks[name] === null ? "" : termText(hooks[name])] as const
       ),
-      ...hookAnswers(crosstalk.modules).map(([label, answers]) => [`hooks: ${label}`, answers] as const),
+      ...hookAnswers(crosstalk.modules),
     ]),
     `<p class="soft">${
       escapeHtml(

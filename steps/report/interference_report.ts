@@ -59,7 +59,10 @@ export const hookLines = [
 export function hookAnswers(modules: readonly ModuleResponse[]): (readonly [string, string])[] {
   return [["text", hookNames.textEncoder], ["UNet", hookNames.unet]].map(([part, name]) => {
     const { crosstalk } = groupResponse(name, modules.filter((module) => module.name === name));
-    return [`${part} crosstalk on data, 2 in 1 and 1 in 2`, crosstalk.map(interferenceText).join(" and ")] as const;
+    return [
+      `crosstalk on data at the ${part} hook, 2 in 1 and 1 in 2`,
+      crosstalk.map(interferenceText).join(" and "),
+    ] as const;
   });
 }
 

@@ -235,7 +235,7 @@ Deno.test("the page of a measurement in a base has pictures, figures, curves, re
       /all<\/th><td class="number">2<\/td><td class="number">0\.625<\/td><td class="number">–</,
       /hooks: text term, the diagonal \(I\)<\/th><td>2\.0e-6</,
       /hooks: text divergence, nats<\/th><td>–</,
-      /hooks: UNet crosstalk on data, 2 in 1 and 1 in 2<\/th><td>0\.500 and –</,
+      /crosstalk on data at the UNet hook, 2 in 1 and 1 in 2<\/th><td>0\.500 and –</,
       /On 2 and 3 pictures with their captions, at four timesteps each/,
       /<h3>Orthogonality term of the text encoder<\/h3>/,
       /0\.50 ± 0\.13/,
@@ -251,6 +251,11 @@ Deno.test("the page of a measurement in a base has pictures, figures, curves, re
   equal(html.match(/<figure>/g)?.length, 12 + 6);
   // Module of the UNet: 1 / 2 on network 1's data; on network 2's nothing to divide by.
   match(html, />\.50<\/text>/);
+  // One row for each hook.
+  deepEqual(
+    html.match(/crosstalk on data[^<]* hook/g),
+    ["text", "UNet"].map((part) => `crosstalk on data at the ${part} hook`),
+  );
   doesNotMatch(html, /<script|<link|<iframe|<object|@import|url\(|\son[a-z]+=/i);
   const ids = [...html.matchAll(/\sid="([^"]*)"/g)].map(([, id]) => id);
   equal(new Set(ids).size, ids.length);
@@ -260,8 +265,9 @@ Deno.test("the text of a measurement in a base has the same figures", () => {
   const shown = onBaseText(report.onBase!);
   match(shown, /^In the stack their changes of a prediction miss adding up by 37\.5 % of the changes' own squares\.$/m);
   match(shown, /^additivity error 0\.375 over 40 predictions$/m);
+  equal(shown.match(/2 in 1 and 1 in 2/g)?.length, 2);
   match(shown, /^text term, all but the diagonal \(1 − I\): 1\.0e-5$/m);
-  match(shown, /^UNet crosstalk on data, 2 in 1 and 1 in 2: 0\.500 and –$/m);
+  match(shown, /^crosstalk on data at the UNet hook, 2 in 1 and 1 in 2: 0\.500 and –$/m);
   match(shown, /^all +2 +0\.625 +–$/m);
   match(shown, /^stack +0\.500 ± 0\.125, -0\.250$/m);
 });
