@@ -51,6 +51,13 @@ export function codeBlocks(page: string): CodeBlock[] {
 /** Commands of a block for a shell, a list of words each; a backslash at the end of a line joins it with the next, quotes hold blanks. */
 export function shellCommands(text: string): string[][] {
   return text.replaceAll("\\\n", " ").split("\n").filter((line) => line.trim() !== "").map((line) =>
-    [...line.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(([, double, single, plain]) => double ?? single ?? plain)
+    [...line.matchAll(/(?:"[^"]*"|'[^']*'|[^\s"'])+/g)].map(([word]) => word.replaceAll(/"([^"]*)"|'([^']*)'/g, "$1$2"))
   );
+}
+
+/** Commands of this project that a page shows in indented paragraphs, each on one line. */
+export function indentedCommands(page: string): string[] {
+  return page.split(/\n{2,}/).filter((paragraph) => paragraph.startsWith("    ")).flatMap((paragraph) =>
+    paragraph.replaceAll(/\\\n */g, "").split("\n").map((line) => line.trim())
+  ).filter((line) => /^(deno|dualora|npx) /.test(line));
 }

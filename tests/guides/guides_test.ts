@@ -1,13 +1,10 @@
 import { deepEqual, equal, match, ok, throws } from "node:assert/strict";
-import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { cp, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { runCommandLine } from "../../cli/main.ts";
-import * as d from "../../mod.ts";
 import { inNewFolder, resultOf, startScript } from "../examples/run_example.ts";
-import { copyPictures } from "../steps/small_training.ts";
 import { type CodeBlock, codeBlocks, shellCommands } from "./blocks.ts";
+import { prepare, programWords, run, standIn } from "./commands.ts";
 
 const project = fileURLToPath(new URL("../../", import.meta.url)), guides = join(project, "docs", "guides");
 
@@ -16,56 +13,11 @@ const pages = [
   ...["README", "first_pair", "own_pictures", "more_than_two", "low_memory", "from_sd_scripts", "troubleshooting"],
 ].map((name) => `${name}.md`);
 
-/** What the guides' commands are about: a few pictures in each folder. */
-async function prepare(folder: string): Promise<void> {
-  const { character, outfit, priors } = d.toy, demo = "assets/toy/demo";
-  for (const [from, to] of [[character, `${demo}/character`], [outfit, `${demo}/outfit`], [priors, "data/people"]]) {
-    await copyPictures(from, join(folder, to), 2);
-  }
-  for (const [from, to] of [[character, "character"], [outfit, "outfit"], [outfit, "style"]]) {
-    await copyPictures(from, join(folder, "data", to), 10);
-  }
-  // Folders as the guides name them.
-  for (const [to, name] of [["character", "10_sks person"], ["outfit", "10_zkz clothes"]]) {
-    const [found] = await readdir(join(folder, "data", to));
-    await cp(join(folder, "data", to, found), join(folder, "data", to, name), { recursive: true });
-    await Deno.remove(join(folder, "data", to, found), { recursive: true });
-  }
-  await mkdir(join(folder, "loras"));
-}
-
 /** The pair that the first guide trains stands for LoRAs that somebody has. */
 async function keepPair(folder: string): Promise<void> {
   for (const [from, to] of [["character", "character"], ["character_2", "outfit"], ["character_2", "style"]]) {
     await cp(join(folder, "out/first", `${from}.safetensors`), join(folder, "loras", `${to}.safetensors`));
   }
-}
-
-/** The small base stands for SD v1.5, which the project does not bring. */
-const standIn = (text: string) => text.replaceAll("models/sd15.safetensors", "toy");
-
-/** Words of this program's command line; a training or a sweep is planned, unless the guide says with what it is run. */
-function programWords(words: readonly string[], { runWith }: CodeBlock): string[] {
-  const [first, second, ...rest] = words;
-  const given = first === "dualora" ? words.slice(1) : first === "deno" && second === "task" ? rest : null;
-  ok(given !== null && (first === "dualora" || ["train", "sweep"].includes(given[0])), `what is ${words.join(" ")}?`);
-  const isLong = given[0] === "train" || (given[0] === "sweep" && given[1] !== "gather");
-  if (!isLong || given.includes("--describe") || given.includes("--print_recipe")) return given;
-  return [...given, ...runWith ?? ["--describe"]];
-}
-
-/** Runs a command in this process, in a folder; gives what it prints. */
-async function run(words: readonly string[], folder: string): Promise<string> {
-  const before = process.cwd(), { log, error } = console, printed: string[] = [];
-  console.log = console.error = (...texts: unknown[]) => void printed.push(texts.join(" "));
-  process.chdir(folder);
-  try {
-    await runCommandLine(words);
-  } finally {
-    process.chdir(before);
-    Object.assign(console, { log, error });
-  }
-  return printed.join("\n");
 }
 
 /** A guide's script, which the gate checks the types of, runs as far as `--describe` goes. */
@@ -88,6 +40,11 @@ async function runBlock(block: CodeBlock, page: string, folder: string, files: M
   }
   if (language === "ts ignore") return await describeScript(text, page, folder);
   for (const words of shellCommands(standIn(text))) {
+    if (words[0] === "eval") {
+      const [, line] = /^\$\(deno run -A tools\/launch\.ts cli\/main\.ts (.*)\)$/.exec(words[1])!;
+      match(await run(line.split(" "), folder), /^dualora\(\) \{/m);
+      continue;
+    }
     for (const name of files.keys()) if (words.some((word) => word.endsWith(name))) files.set(name, true);
     await run(programWords(words, block), folder);
   }
@@ -139,6 +96,13 @@ Deno.test("the README's recipe and its command line are planned as they stand th
     }
   }));
 
+Deno.test("the line of sd-scripts in its guide differs from the line below it in its first words alone", async () => {
+  const blocks = codeBlocks(await readFile(join(guides, "from_sd_scripts.md"), "utf8"));
+  const [[theirs], [ours]] = blocks.slice(0, 2).map(({ text }) => shellCommands(text));
+  deepEqual(ours.slice(0, 3), ["deno", "task", "train"]);
+  deepEqual(theirs.slice(theirs.indexOf("train_network.py") + 1), ours.slice(3));
+});
+
 Deno.test("links of the guides lead to files that are there, and to headings in them", async () => {
   const words = (heading: string) => heading.toLowerCase().replaceAll(/[^\p{L}\p{N} -]/gu, "").replaceAll(" ", "-");
   for (const page of pages) {
@@ -152,11 +116,11 @@ Deno.test("links of the guides lead to files that are there, and to headings in 
 });
 
 Deno.test("blocks of a page are found with what its comments say of them", () => {
-  const page = "a\n<!-- not run: because -->\n```sh\nb \\\n  'c d'\n\ne\n```\n```text\n```\n";
+  const page = "a\n<!-- not run: because -->\n```sh\nb \\\n  'c d' --e=\"f g\"\n\ne\n```\n```text\n```\n";
   const [block, empty] = codeBlocks(page);
-  deepEqual(block, { line: 3, language: "sh", text: "b \\\n  'c d'\n\ne", notRun: "because" });
+  deepEqual(block, { line: 3, language: "sh", text: "b \\\n  'c d' --e=\"f g\"\n\ne", notRun: "because" });
   deepEqual(empty, { line: 9, language: "text", text: "" });
-  deepEqual(shellCommands(block.text), [["b", "c d"], ["e"]]);
+  deepEqual(shellCommands(block.text), [["b", "c d", "--e=f g"], ["e"]]);
   throws(() => codeBlocks("```sh\na"), /line 1: the block has no end/);
   throws(() => codeBlocks("<!-- skip -->\n```sh\n```"), /line 1: <!-- skip --> says nothing to a test/);
 });
