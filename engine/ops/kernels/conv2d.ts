@@ -90,10 +90,12 @@ let inside${id} = (inY${id} < ${height}u) & (inX${id} < ${width}u);`,
 for (var kx = 0u; kx < ${bound(kernelWidth)}; kx++) {`,
       close: "}\n}",
       length: inChannels,
-      split: `let inner = ${modulo("step", inChannels)};
-  let tap = ${divide("step", inChannels)};
-  let ky = ${divide("tap", kernelWidth)};
-  let kx = ${modulo("tap", kernelWidth)};`,
+      split: {
+        inner: modulo("step", inChannels),
+        tap: divide("step", inChannels),
+        ky: divide("tap", kernelWidth),
+        kx: modulo("tap", kernelWidth),
+      },
     },
   }, target);
 }
@@ -155,10 +157,12 @@ let firstKx = ${modulo(`restX + ${padding.left}u`, stride)};`,
 for (var kx = firstKx; kx < ${bound(kernelWidth)}; kx += ${stride}u) {`,
       close: "}\n}",
       length: outChannels,
-      split: `let inner = ${modulo("step", outChannels)};
-  let tap = ${divide("step", outChannels)};
-  let ky = firstKy + ${divide("tap", tapsAcross)} * ${stride}u;
-  let kx = firstKx + ${modulo("tap", tapsAcross)} * ${stride}u;`,
+      split: {
+        inner: modulo("step", outChannels),
+        tap: divide("step", outChannels),
+        ky: `firstKy + ${divide("tap", tapsAcross)} * ${stride}u`,
+        kx: `firstKx + ${modulo("tap", tapsAcross)} * ${stride}u`,
+      },
     },
     resultRow: stride === 1 ? undefined : (row) => {
       const y = `(${modulo(divide(row, classWidth), classHeight)} * ${stride}u + restY)`;
@@ -228,7 +232,7 @@ let inside${id} = inY${id} < ${height}u;`,
       open: `for (var line = 0u; line < ${bound(batch * outHeight)}; line++) {`,
       close: "}",
       length: outWidth,
-      split: `let line = ${divide("step", outWidth)};\n  let inner = ${modulo("step", outWidth)};`,
+      split: { line: divide("step", outWidth), inner: modulo("step", outWidth) },
     },
   }, target);
 }

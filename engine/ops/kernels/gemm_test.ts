@@ -102,28 +102,47 @@ Deno.test("gemm() for GPUs agrees with its definition in tiles of 128 rows, and 
   }
 });
 
+const card = {
+  cpu: false,
+  subgroupSize: 32,
+  f16: true,
+  maxInvocations: 1024,
+  maxWorkgroupStorageBytes: 49152,
+  maxWorkgroupsPerDimension: 65535,
+  maxStorageBuffers: 8,
+};
+
+function tileOf(rows: number, columns: number, sum: number) {
+  const { depth: _, ...shape } = chooseWorkgroupTile({ rows, columns, sum, batch: 1 }, card);
+  return shape;
+}
+
+// Rows, columns and sum of the 3×3 convolutions of SD v1.5's four levels at 512 pixels.
+const levels = [[4096, 320, 2880], [1024, 640, 5760], [256, 1280, 11520], [64, 1280, 11520]] as const;
+
 Deno.test("a GPU's tiles are large where there are many, and split the sum where there are few", () => {
-  const target = {
-    cpu: false,
-    subgroupSize: 32,
-    f16: true,
-    maxInvocations: 1024,
-    maxWorkgroupStorageBytes: 49152,
-    maxWorkgroupsPerDimension: 65535,
-    maxStorageBuffers: 8,
-  };
-  const tile = (rows: number, columns: number, sum: number) => {
-    const { depth: _, ...shape } = chooseWorkgroupTile({ rows, columns, sum, batch: 1 }, target);
-    return shape;
-  };
-  deepEqual(tile(2048, 2048, 2048), { rows: 128, columns: 64, splits: 1 });
-  // The 3×3 convolutions of SD v1.5's four levels at 512 pixels.
-  deepEqual(tile(4096, 320, 2880), { rows: 128, columns: 64, splits: 1 });
-  deepEqual(tile(1024, 640, 5760), { rows: 64, columns: 64, splits: 1 });
-  deepEqual(tile(256, 1280, 11520), { rows: 64, columns: 64, splits: 2 });
-  deepEqual(tile(64, 1280, 11520), { rows: 32, columns: 64, splits: 4 });
+  deepEqual(tileOf(2048, 2048, 2048), { rows: 128, columns: 64, splits: 1 });
+  deepEqual(levels.map(([rows, columns, sum]) => tileOf(rows, columns, sum)), [
+    { rows: 64, columns: 64, splits: 1 },
+    { rows: 64, columns: 64, splits: 1 },
+    { rows: 64, columns: 32, splits: 2 },
+    { rows: 32, columns: 32, splits: 4 },
+  ]);
   // Nothing to split, and nothing to fill.
-  deepEqual(tile(16, 16, 8), { rows: 16, columns: 16, splits: 1 });
+  deepEqual(tileOf(16, 16, 8), { rows: 16, columns: 16, splits: 1 });
+});
+
+Deno.test("a GPU's tiles of SD v1.5's convolutions keep three quarters of 28 to 132 processors busy on average", () => {
+  for (const [rows, columns, sum] of levels) {
+    const tile = tileOf(rows, columns, sum);
+    const tiles = Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
+    const busy = Array.from({ length: 105 }, (_, i) => i + 28).map((count) =>
+      tiles / (Math.ceil(tiles / count) * count)
+    );
+    const mean = busy.reduce((total, each) => total + each, 0) / busy.length;
+    // 80 workgroups have 0.749, 40 would have 0.53.
+    ok(mean > 0.74, `${rows} × ${columns}: ${tiles} workgroups keep ${mean} of the processors busy`);
+  }
 });
 
 Deno.test("gemm() adds bias and addend after scaling", async () => {

@@ -1,12 +1,13 @@
 import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
 import { type FloatFormat, isHalf } from "../../graph/types.ts";
 import { chooseRegisterTile, operandsFor, type ProductSizes, type TileChoice, tileOutputs } from "./register_plan.ts";
-import { range, type RegisterTile, registerTiles, storedOperand, type TileOperand } from "./register_tile.ts";
+import { type RegisterTile, registerTiles, storedOperand, type TileOperand } from "./register_tile.ts";
 import { buffers } from "./storage.ts";
 import { divide, float } from "./wgsl.ts";
 import {
   chooseWorkgroupTile,
   guardedStore,
+  splitLength,
   workgroupMemory,
   workgroupSize,
   workgroupTile,
@@ -20,8 +21,8 @@ export interface ProductLoops {
   readonly close: string;
   /** Length of the inner sum. */
   readonly length: number;
-  /** WGSL that takes the index `step` along the whole sum apart: the outer loops' variables and `inner`. */
-  readonly split: string;
+  /** WGSL that takes the index `step` along the whole sum apart, by name and in order: the outer loops' variables, and `inner`. */
+  readonly split: Readonly<Record<string, string>> & { readonly inner: string };
 }
 
 /** A batch of matrix products as kernels are generated from it: plain products, and convolutions as implicit ones. */
@@ -122,13 +123,16 @@ function workgroupSizes(product: Product) {
 
 /** A workgroup sums a tile by way of workgroup memory, each invocation a few rows and columns of it. */
 export function productOnGpu(product: Product, target: KernelTarget, shape: WorkgroupTileShape): Kernel {
-  const { batch, m, n, a, b, second } = product, vectors = n % 4 === 0;
+  const { batch, m, n, a, b, second, loops } = product, vectors = n % 4 === 0;
   const bound = boundBuffers(product, vectors, target);
   const begin = secondBegin(product), { sum: length } = workgroupSizes(product);
-  const load = (name: string, first: TileOperand, other: TileOperand | undefined, size: number) =>
-    other
-      ? loadFunctions(name, [first, other], size, begin, product, target)
-      : loadFunction(name, first, size, product, target);
+  // Steps that are loaded together lie within one turn of the outer loops, which then need not be found for each of them.
+  const block = loops && loops.length % shape.depth === 0 ? blockOf(loops) : null;
+  const hasAllSteps = splitLength(shape, length) * shape.splits === length && begin === product.k;
+  const load = (name: string, first: TileOperand, other: TileOperand | undefined, size: number, tile: number) => {
+    const at = { product, target, block, hasAllSteps, size, hasAll: size % tile === 0 };
+    return other ? loadFunctions(name, [first, other], begin, at) : loadFunction(name, first, at);
+  };
   const operands = [a, b, second?.a, second?.b].map((operand) => operand ? storedOperand(operand, target) : null);
   const body = workgroupTile(
     shape,
@@ -137,14 +141,16 @@ export function productOnGpu(product: Product, target: KernelTarget, shape: Work
     { along: b.contiguous, load: "loadB" },
     (row, column, value) =>
       guardedStore(m, n, vectors, row, column, value, (...at) => storeLine(product, bound, ...at)),
+    block?.setup,
   );
   return {
     workgroups: [Math.ceil(n / shape.columns), Math.ceil(m / shape.rows), batch],
     wgsl: `${buffers([...operands.slice(0, 2), bound.bias, bound.addend, ...operands.slice(2)], [bound.result])}
 ${workgroupMemory(shape)}
 var<private> matrix: u32;
-${load("loadA", a, second?.a, m)}
-${load("loadB", b, second?.b, n)}
+${block?.declared ?? ""}
+${load("loadA", a, second?.a, m, shape.rows)}
+${load("loadB", b, second?.b, n, shape.columns)}
 @compute @workgroup_size(${workgroupSize(shape)})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
 matrix = group.z;
@@ -155,6 +161,28 @@ ${body}
 }
 `,
   };
+}
+
+/** WGSL that takes the first step of a block apart, once for all its loads, and what they find of it. */
+function blockOf({ split }: ProductLoops): { declared: string; setup: string; use: string } {
+  const names = Object.keys(split).filter((name) => name !== "inner");
+  const inBlock = (name: string) => `block${name[0].toUpperCase()}${name.slice(1)}`;
+  return {
+    declared: [...names, "shift"].map((name) => `var<private> ${inBlock(name)}: u32;`).join("\n"),
+    setup: `{
+let step = begin;
+${definitions(split)}
+${names.map((name) => `${inBlock(name)} = ${name};`).join("\n")}
+${inBlock("shift")} = inner - begin;
+}`,
+    use: [...names.map((name) => `let ${name} = ${inBlock(name)};`), `let inner = step + ${inBlock("shift")};`].join(
+      "\n  ",
+    ),
+  };
+}
+
+function definitions(split: ProductLoops["split"]): string {
+  return Object.entries(split).map(([name, value]) => `let ${name} = ${value};`).join("\n  ");
 }
 
 /** Factor on the second product before the whole sum is scaled. */
@@ -192,18 +220,28 @@ function storeLine(
   return place.condition ? `if (${place.condition}) { ${line} }` : `{ ${line} }`;
 }
 
+/** What a function that loads an operand is written from. */
+interface Loading {
+  readonly product: Product;
+  readonly target: KernelTarget;
+  readonly block: { readonly use: string } | null;
+  /** Every step that is asked for is one of the sum. */
+  readonly hasAllSteps: boolean;
+  /** Rows or columns of the operand, and whether each that is asked for is one of them. */
+  readonly size: number;
+  readonly hasAll: boolean;
+}
+
 /** A function like `loadFunction`'s for two products: steps from `begin` on are the second one's. */
 function loadFunctions(
   name: string,
   [first, other]: readonly [TileOperand, TileOperand],
-  size: number,
   begin: number,
-  product: Product,
-  target: KernelTarget,
+  at: Loading,
 ): string {
-  const factor = name === "loadA" ? secondFactor(product) : 1;
-  return `${loadFunction(`${name}1`, first, size, product, target)}
-${loadFunction(`${name}2`, other, size, { ...product, k: product.second!.k }, target)}
+  const { product } = at, factor = name === "loadA" ? secondFactor(product) : 1;
+  return `${loadFunction(`${name}1`, first, { ...at, hasAllSteps: begin === product.k })}
+${loadFunction(`${name}2`, other, { ...at, product: { ...product, k: product.second!.k } })}
 fn ${name}(at: u32, step: u32) -> vec4f {
   if (step < ${begin}u) { return ${name}1(at, step); }
   return ${name}2(at, step - ${begin}u)${factor === 1 ? "" : ` * ${float(factor)}`};
@@ -211,32 +249,29 @@ fn ${name}(at: u32, step: u32) -> vec4f {
 }
 
 /** WGSL function that reads four neighbours of an operand for a workgroup's tile, zeros outside. */
-function loadFunction(
-  name: string,
-  operand: TileOperand,
-  size: number,
-  { k, prologue, loops }: Product,
-  target: KernelTarget,
-): string {
+function loadFunction(name: string, operand: TileOperand, of: Loading): string {
+  const { product: { k, prologue, loops }, target, block, size, hasAll, hasAllSteps } = of;
   const { vectors, contiguous, sumStride, valid, setup, locate } = operand;
   const offset = `${operand.offset("at", "0")} + inner * ${sumStride}u`;
   const element = storedOperand(operand, target).load(vectors ? divide(offset, 4) : offset);
   const zero = vectors ? "vec4f()" : "0.0", type = vectors ? "vec4f" : "f32";
+  const outside = [hasAll ? "" : `at >= ${size}u`, hasAllSteps ? "" : `step >= ${k}u`].filter((test) => test);
   const read = `fn ${vectors ? name : `${name}Element`}(at: u32, step: u32) -> ${type} {
-  if (at >= ${size}u || step >= ${k}u) { return ${zero}; }
+  ${outside.length > 0 ? `if (${outside.join(" || ")}) { return ${zero}; }` : ""}
   ${prologue ?? ""}
-  ${loops?.split ?? "let inner = step;"}
+  ${block?.use ?? (loops ? definitions(loops.split) : "let inner = step;")}
   ${setup?.("at", "0") ?? ""}
   ${locate?.("at", "0") ?? ""}
   ${valid ? `if (!(${valid("at", "0", "inner")})) { return ${zero}; }` : ""}
   return ${element};
 }`;
   if (vectors) return read;
-  const elements = range(4).map((i) =>
-    contiguous === "sum" ? `${name}Element(at, step + ${i}u)` : `${name}Element(at + ${i}u, step)`
-  );
+  const [next, nextStep] = contiguous === "sum" ? ["at", "step + i"] : ["at + i", "step"];
+  // No constant bound: a CPU's compiler would write the loop out, and take four times as long.
   return `${read}
 fn ${name}(at: u32, step: u32) -> vec4f {
-  return vec4f(${elements.join(", ")});
+  var four = vec4f();
+  for (var i = 0u; i < select(4u, 0u, at == 0xffffffffu); i++) { four[i] = ${name}Element(${next}, ${nextStep}); }
+  return four;
 }`;
 }

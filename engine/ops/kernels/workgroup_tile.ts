@@ -26,7 +26,7 @@ const unroll = 4;
 
 /** Columns that one invocation sums: eight where the tile is wide, to amortise the reads of workgroup memory. */
 function columnsEach(shape: WorkgroupTileShape): number {
-  return shape.columns >= 64 ? 8 : 4;
+  return shape.columns >= 32 ? 8 : 4;
 }
 
 /** Invocations of one split of a tile. */
@@ -39,61 +39,97 @@ export function workgroupSize(shape: WorkgroupTileShape): number {
   return invocationsEach(shape) * shape.splits;
 }
 
+/** A product as a tile is chosen for it. */
+export interface WorkgroupSizes {
+  readonly rows: number;
+  readonly columns: number;
+  readonly sum: number;
+  readonly batch: number;
+}
+
+/** Rows, columns and depth of tiles that are tried: the smallest has few invocations, which would have much to load for 16 steps. */
+const tried = [
+  [128, 64, 16],
+  [64, 64, 16],
+  [64, 32, 16],
+  [32, 64, 16],
+  [64, 16, 16],
+  [16, 64, 16],
+  [32, 32, 16],
+  [16, 16, 8],
+] as const;
+
 /**
- * Tile for a product of these sizes: the largest that keeps a GPU busy, for a value that lies in workgroup memory is used as often as the tile is
- * wide. A long sum of few tiles is split between invocations of a workgroup rather than made of small tiles.
+ * Tile for a product of these sizes, by counts: the share of an invocation's instructions that multiply and add, which falls with the tile's size, times the
+ * share of a card's processors that are busy, which grows with the number of tiles. A long sum of few tiles is split between invocations of a workgroup.
  */
-export function chooseWorkgroupTile(
-  sizes: { rows: number; columns: number; sum: number; batch: number },
-  target: KernelTarget,
-): WorkgroupTileShape {
+export function chooseWorkgroupTile(sizes: WorkgroupSizes, target: KernelTarget): WorkgroupTileShape {
   const fits = (shape: WorkgroupTileShape) =>
     workgroupSize(shape) <= Math.min(target.maxInvocations, mostInvocations) &&
-    workgroupBytes(shape) <= target.maxWorkgroupStorageBytes;
-  const tiles = ({ rows, columns }: WorkgroupTileShape) =>
-    Math.ceil(sizes.rows / rows) * Math.ceil(sizes.columns / columns) * sizes.batch;
-  const waste = ({ rows, columns }: WorkgroupTileShape) =>
-    Math.ceil(sizes.rows / rows) * rows * Math.ceil(sizes.columns / columns) * columns / (sizes.rows * sizes.columns);
+    workgroupBytes(shape) <= Math.min(target.maxWorkgroupStorageBytes, mostBytes);
   const split = (shape: WorkgroupTileShape): WorkgroupTileShape => {
     const next = { ...shape, splits: shape.splits * 2 };
-    const isWanted = tiles(shape) * shape.splits < enoughWorkgroups && sizes.sum >= shape.splits * 256;
+    const isWanted = tileCount(shape, sizes) * workgroupSize(shape) < enoughInvocations &&
+      sizes.sum >= shape.splits * 256;
     return isWanted && fits(next) ? split(next) : shape;
   };
-  const candidates = ([[128, 64], [64, 64], [64, 32], [32, 64], [64, 16], [16, 64], [32, 32], [16, 16]] as const)
-    .map(([rows, columns]) => ({ rows, columns, depth: 16, splits: 1 }))
-    .filter(fits)
-    .map(split);
-  return candidates.find((shape) => tiles(shape) * shape.splits >= enoughWorkgroups && waste(shape) < 1.3) ??
-    candidates.toSorted((a, b) => waste(a) / tiles(a) - waste(b) / tiles(b))[0];
+  const candidates = tried.map(([rows, columns, depth]) => ({ rows, columns, depth, splits: 1 })).filter(fits);
+  return split(candidates.toSorted((a, b) => expected(b, sizes) - expected(a, sizes))[0]);
 }
 
 /** More invocations in a workgroup leave too few registers to each. */
 const mostInvocations = 256;
+/** Workgroup memory with which four workgroups fit on a processor of 100 KB at once: while one waits for memory, others compute. */
+const mostBytes = 24 * 1024;
+/** Cards have some 28 to 132 processors. */
+const processors = 64;
+/** Below this many a long sum is split: 256 for each processor. */
+const enoughInvocations = processors * 256;
+/** Instructions that one four-vector costs from a buffer to workgroup memory, and what it weighs on caches. */
+const loadInstructions = 40;
 
-/** Below this many workgroups smaller tiles do better: a card has some 20 to 130 processors. */
-const enoughWorkgroups = 96;
+function tileCount({ rows, columns }: WorkgroupTileShape, sizes: WorkgroupSizes): number {
+  return Math.ceil(sizes.rows / rows) * Math.ceil(sizes.columns / columns) * sizes.batch;
+}
+
+/** Share of a card's peak that a tile may reach. */
+function expected(shape: WorkgroupTileShape, sizes: WorkgroupSizes): number {
+  const { rows, columns, depth } = shape, tiles = tileCount(shape, sizes);
+  const across = columnsEach(shape), sums = rowsEach * across;
+  const reads = depth * (1 + across / 4), loads = (depth / 4) * (rows + columns) / invocationsEach(shape);
+  const multiplying = depth * sums / (depth * sums + reads + loads * loadInstructions);
+  // When the last tiles run, half of the processors have nothing to do on average.
+  const busy = tiles / (tiles + processors / 2);
+  return multiplying * busy * sizes.rows * sizes.columns * sizes.batch / (tiles * rows * columns);
+}
 
 /** Four-vectors between two steps of the sum in workgroup memory: one more than there are, so that columns fall on different banks. */
 const pitch = (size: number) => size / 4 + 1;
 
+/** Four-vectors of workgroup memory: rows and columns of all splits, and later the sums of one split. */
+function workgroupVectors({ rows, columns, depth, splits }: WorkgroupTileShape): number {
+  const operands = splits * depth * (pitch(rows) + pitch(columns));
+  return splits > 1 ? Math.max(operands, rows * columns / 4) : operands;
+}
+
 function workgroupBytes(shape: WorkgroupTileShape): number {
-  const operands = shape.splits * shape.depth * (pitch(shape.rows) + pitch(shape.columns));
-  return 16 * (operands + (shape.splits > 1 ? shape.rows * shape.columns / 4 : 0));
+  return 16 * workgroupVectors(shape);
 }
 
 /** WGSL declarations of the workgroup memory. */
 export function workgroupMemory(shape: WorkgroupTileShape): string {
-  const { rows, columns, depth, splits } = shape;
-  return `var<workgroup> tileA: array<vec4f, ${splits * depth * pitch(rows)}>;
-var<workgroup> tileB: array<vec4f, ${splits * depth * pitch(columns)}>;
-${splits > 1 ? `var<workgroup> partial: array<vec4f, ${rows * columns / 4}>;` : ""}`;
+  return `var<workgroup> tile: array<vec4f, ${workgroupVectors(shape)}>;`;
 }
 
 /**
- * WGSL that sums a tile of a matrix product by way of workgroup memory: for GPUs.
+ * WGSL that sums a tile of a matrix product by way of workgroup memory: for GPUs. The next steps' values are on their way to registers while those in
+ * workgroup memory are multiplied.
  *
  * Expects `local` (index in the workgroup), `firstRow` and `firstColumn` (u32) in uniform control flow. Calls `store(row, column)` text for
  * each invocation's sums: `rowsEach` rows of four-vectors `sum<row>_<quad>`.
+ *
+ * @param sumLength Of which each split sums `splitLength`.
+ * @param atBlock WGSL before values are loaded, `begin` being the first of their `shape.depth` steps.
  */
 export function workgroupTile(
   shape: WorkgroupTileShape,
@@ -101,43 +137,34 @@ export function workgroupTile(
   a: WorkgroupOperand,
   b: WorkgroupOperand,
   store: (row: string, column: string, value: string) => string,
+  atBlock = "",
 ): string {
   const { rows, columns, depth, splits } = shape;
   const quads = columnsEach(shape) / 4, each = invocationsEach(shape), across = columns / columnsEach(shape);
-  const span = Math.ceil(Math.ceil(sumLength / splits) / depth) * depth;
+  const span = splitLength(shape, sumLength);
   const names = range(rowsEach).flatMap((r) => range(quads).map((q) => `sum${r}_${q}`));
-  const fill = (tile: string, size: number, operand: WorkgroupOperand, first: string) => {
-    const perStep = size / 4, count = operand.along === "tile" ? depth * perStep : size * (depth / 4);
-    const body = operand.along === "tile"
-      ? `let step = ${divide("i", perStep)};
-    let quad = ${modulo("i", perStep)};
-    ${tile}[(part * ${depth}u + step) * ${pitch(size)}u + quad] = ${operand.load}(${first} + quad * 4u, begin + step);`
-      : `let step = ${modulo("i", depth / 4)} * 4u;
-    let at = ${divide("i", depth / 4)};
-    let value = ${operand.load}(${first} + at, begin + step);
-    let place = (part * ${depth}u + step) * ${pitch(size)}u + at / 4u;
-    ${range(4).map((c) => `${tile}[place + ${c * pitch(size)}u][at % 4u] = value.${"xyzw"[c]};`).join("\n    ")}`;
-    return `for (var i = within; i < ${count}u; i += ${each}u) {\n    ${body}\n  }`;
-  };
-  const reduction = splits === 1 ? "" : range(splits - 1).map((split) =>
-    `workgroupBarrier();
-if (part == ${split + 1}u) {
-  ${names.map((name, i) => `partial[within * ${names.length}u + ${i}u] = ${name};`).join("\n  ")}
+  const left = filling("A", rows, a, "firstRow", shape, 0);
+  const right = filling("B", columns, b, "firstColumn", shape, splits * depth * pitch(rows));
+  const partial = (i: number) => `tile[within * ${names.length}u + ${i}u]`;
+  const reduction = range(splits - 1).map((split) =>
+    `if (part == ${split + 1}u) {
+  ${names.map((name, i) => `${partial(i)} = ${name};`).join("\n  ")}
 }
 workgroupBarrier();
 if (part == 0u) {
-  ${names.map((name, i) => `${name} += partial[within * ${names.length}u + ${i}u];`).join("\n  ")}
-}`
+  ${names.map((name, i) => `${name} += ${partial(i)};`).join("\n  ")}
+}
+workgroupBarrier();`
   ).join("\n");
   const multiply = (step: number) => {
     const sums = names.map((name, i) => {
       const row = Math.floor(i / quads), quad = i % quads;
       return `${name} = fma(vec4f(a.${"xyzw"[row]}), b${quad}, ${name});`;
     });
-    const right = range(quads).map((q) => `let b${q} = tileB[baseB + ${step * pitch(columns) + q * across}u];`);
+    const reads = range(quads).map((q) => `let b${q} = tile[baseB + ${step * pitch(columns) + q * across}u];`);
     return `{
-      let a = tileA[baseA + ${step * pitch(rows)}u];
-      ${[...right, ...sums].join("\n      ")}
+      let a = tile[baseA + ${step * pitch(rows)}u];
+      ${[...reads, ...sums].join("\n      ")}
     }`;
   };
   return `let part = ${divide("local", each)};
@@ -145,16 +172,23 @@ let within = ${modulo("local", each)};
 let rowInTile = ${divide("within", across)} * ${rowsEach}u;
 let columnInTile = ${modulo("within", across)} * 4u;
 ${names.map((name) => `var ${name} = vec4f();`).join("\n")}
-for (var first = 0u; first < ${span}u; first += ${depth}u) {
-  let begin = part * ${span}u + first;
-  ${fill("tileA", rows, a, "firstRow")}
-  ${fill("tileB", columns, b, "firstColumn")}
-  workgroupBarrier();
-  for (var step = 0u; step < ${depth}u; step += ${unroll}u) {
-    let baseA = (part * ${depth}u + step) * ${pitch(rows)}u + ${divide("rowInTile", 4)};
-    let baseB = (part * ${depth}u + step) * ${pitch(columns)}u + ${divide("columnInTile", 4)};
-    ${range(unroll).map((step) => multiply(step)).join("\n    ")}
+${[...left.declared, ...right.declared].join("\n")}
+// Each turn loads the steps from \`first\` on and multiplies those before.
+for (var first = 0u; first <= ${span}u; first += ${depth}u) {
+  if (first < ${span}u) {
+    let begin = part * ${span}u + first;
+    ${atBlock}
+    ${[...left.loads, ...right.loads].join("\n    ")}
   }
+  if (first > 0u) {
+    for (var step = 0u; step < ${depth}u; step += ${unroll}u) {
+      let baseA = (part * ${depth}u + step) * ${pitch(rows)}u + ${divide("rowInTile", 4)};
+      let baseB = ${right.base}u + (part * ${depth}u + step) * ${pitch(columns)}u + ${divide("columnInTile", 4)};
+      ${range(unroll).map((step) => multiply(step)).join("\n    ")}
+    }
+  }
+  workgroupBarrier();
+  ${[...left.stores, ...right.stores].join("\n  ")}
   workgroupBarrier();
 }
 ${reduction}
@@ -166,6 +200,45 @@ ${
       )
     ).join("\n")
   }`;
+}
+
+/** Steps of the sum that one split does. */
+export function splitLength({ splits, depth }: WorkgroupTileShape, sumLength: number): number {
+  return Math.ceil(Math.ceil(sumLength / splits) / depth) * depth;
+}
+
+/** WGSL by which an invocation brings its part of an operand to workgroup memory: a few four-vectors, first to registers. */
+function filling(
+  name: string,
+  size: number,
+  { along, load }: WorkgroupOperand,
+  first: string,
+  shape: WorkgroupTileShape,
+  base: number,
+) {
+  const { depth } = shape, each = invocationsEach(shape), places = size / 4;
+  // Both axes are powers of two, so what an invocation loads lies evenly spaced along one of them.
+  const perTurn = along === "tile" ? each / places : each / (depth / 4);
+  const turns = range(depth * places / each).map((turn) =>
+    along === "tile"
+      ? { step: `${divide("within", places)} + ${turn * perTurn}u`, at: `${modulo("within", places)} * 4u` }
+      : { step: `${modulo("within", depth / 4)} * 4u`, at: `${divide("within", depth / 4)} + ${turn * perTurn}u` }
+  );
+  const row = (step: string) => `${base}u + (part * ${depth}u + ${step}) * ${pitch(size)}u`;
+  return {
+    base,
+    declared: turns.map((_, turn) => `var next${name}${turn} = vec4f();`),
+    loads: turns.map(({ step, at }, turn) => `next${name}${turn} = ${load}(${first} + ${at}, begin + ${step});`),
+    stores: turns.flatMap(({ step, at }, turn) =>
+      along === "tile"
+        ? [`tile[${row(step)} + ${modulo("within", places)}] = next${name}${turn};`]
+        : range(4).map((c) =>
+          `tile[${row(`${step} + ${c}u`)} + ${divide(`(${at})`, 4)}][${modulo(`(${at})`, 4)}] = next${name}${turn}.${
+            "xyzw"[c]
+          };`
+        )
+    ),
+  };
 }
 
 /** Stores four values side by side where they lie inside of the result. */
