@@ -10,33 +10,36 @@ import {
 import { range } from "./register_tile.ts";
 import { divide, float, modulo } from "./wgsl.ts";
 
-/** Channels of a head that one invocation holds at most, before several share a row: beyond it registers run out. */
-const mostChannels = 40;
+/** Numbers of own and gathered rows that an invocation holds at most, of a GPU's 255 registers: for more, several share their rows. */
+const mostNumbers = 160;
 
 const invocations = 64;
+/** Numbers between two sums of a team's members: one more than there are invocations, so that what these read at once falls on different banks. */
+const pitch = invocations + 1;
 
-/** Own and gathered tensors, with which a second row fits the registers: 160 of a GPU's 255 numbers at 40 channels. */
-const fewTensors = 2;
 /** Fewest workgroups that keep a GPU busy: where fewer would run, none takes two rows. */
 const fewestWorkgroups = 64;
 
-/** Rows of an invocation: each vector from workgroup memory serves as many multiply-adds for each of its numbers. */
-function rowsEach({ batch, heads, ownRows, products, gathers }: AttentionParts, teams: number): 1 | 2 {
-  const isSmall = products.length + gathers.length <= fewTensors;
-  return isSmall && batch * heads * Math.ceil(ownRows / (2 * teams)) >= fewestWorkgroups ? 2 : 1;
+/** Invocations that share rows, and how many rows: each vector from workgroup memory serves as many multiply-adds for each of its numbers. */
+function sharing({ batch, heads, ownRows, size, products, gathers }: AttentionParts): { team: number; rows: 1 | 2 } {
+  const { unit } = headVectors(size), perRow = size / unit, numbers = 2 * unit * (products.length + gathers.length);
+  let team = 1;
+  while (perRow / team * numbers > mostNumbers && perRow % (team * 2) === 0) team *= 2;
+  const groups = batch * heads * Math.ceil(ownRows * team / (2 * invocations));
+  return { team, rows: groups >= fewestWorkgroups ? 2 : 1 };
 }
 
 /**
  * Kernel for GPUs: an invocation, or a team of a few for a large head, owns a row or two in registers, and blocks of streamed rows pass by in
- * workgroup memory.
+ * workgroup memory. Where weights do not depend on one another, as the gradients' do not, each of a team makes its part of them for all.
  */
 export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Kernel {
   const { size, heads, ownRows, streamedRows } = parts;
   const { ownStatistics = [], streamedStatistics = [] } = parts;
   const { unit, type } = headVectors(size);
-  const perRow = size / unit, team = teamSize(size, perRow), elements = perRow / team;
-  const teams = invocations / team, rows = rowsEach(parts, teams), rowsPerGroup = teams * rows;
-  const block = elements <= 4 ? 8 : 4;
+  const { team, rows } = sharing(parts), perRow = size / unit, elements = perRow / team;
+  const teams = invocations / team, rowsPerGroup = teams * rows, divides = team > 1 && !parts.keep;
+  const block = elements * rows <= 4 ? 8 : 4;
   const tile: AttentionTile = {
     rows,
     columns: block,
@@ -50,12 +53,17 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
   ];
   const owned = parts.products.map(([own]) => own);
   const { of, declarations } = boundTensors(parts, target, { input: unit, output: () => unit });
+  const pairs = range(rows).flatMap((r) => range(block).map((j) => ({ r, j })));
+  // One more than there are, so that what neighbours read at once falls on different banks.
+  const weightPitch = pairs.length * parts.gathers.length + 1;
   const passing = (tensor: string, j: number, e: number) =>
     `${tensor}Tile[${j * perRow}u + part * ${elements}u + ${e}u]`;
+  const names = ["raw", "product"].slice(0, parts.products.length);
   const lines = [
     declarations,
     ...tensors.map((tensor) => `var<workgroup> ${tensor}Tile: array<${type}, ${block * perRow}>;`),
-    team > 1 ? `var<workgroup> partial: array<f32, ${invocations * block * rows * parts.products.length}>;` : "",
+    team > 1 ? `var<workgroup> partial: array<f32, ${pairs.length * parts.products.length * pitch}>;` : "",
+    divides ? `var<workgroup> weights: array<f32, ${teams * weightPitch}>;` : "",
     `@compute @workgroup_size(${invocations})`,
     "fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {",
     `let firstRow = group.x * ${rowsPerGroup}u;`,
@@ -74,7 +82,7 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
       ...owned.flatMap((tensor) =>
         range(elements).map((e) => `let ${tensor}${r}_${e} = ${of(tensor).load(`place${r} + ${e}u`)};`)
       ),
-      ...ownStatistics.map((name) => `let ${name}${r} = ${name}[ownStatistic${r}];`),
+      ...(divides ? [] : ownStatistics.map((name) => `let ${name}${r} = ${name}[ownStatistic${r}];`)),
       ...parts.gathers.flatMap(({ output }) => range(elements).map((e) => `var ${output}${r}_${e} = ${type}();`)),
     ]),
     ...(parts.before?.(tile) ?? []),
@@ -88,12 +96,14 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
     };`,
     ...tensors.map((tensor) => `${tensor}Tile[i] = ${of(tensor).load("source")};`),
     "}",
-    ...streamedStatistics.flatMap((name) =>
-      range(block).map((j) => `let ${name}${j} = ${name}[streamedStatistics + ${clamp(`(block + ${j}u)`)}];`)
-    ),
+    ...(divides
+      ? []
+      : streamedStatistics.flatMap((name) =>
+        range(block).map((j) => `let ${name}${j} = ${name}[streamedStatistics + ${clamp(`(block + ${j}u)`)}];`)
+      )),
     "workgroupBarrier();",
     ...multiply(),
-    ...parts.weigh(tile),
+    ...(divides ? weighTogether() : [...totals(), ...parts.weigh(tile)]),
     ...keepGathered(parts, tile),
     ...range(block).flatMap((j) =>
       parts.gathers.flatMap(({ output, weight, tensor }) =>
@@ -124,9 +134,8 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
     wgsl: lines.filter((line) => line).join("\n"),
   };
 
-  /** Products of the own rows and the block's rows, added over the team, and masked scores. */
+  /** Products of the own rows and the block's rows; of a team's members each has those of its channels, as `partial`. */
   function multiply(): string[] {
-    const names = ["raw", "product"].slice(0, parts.products.length);
     const sums = names.flatMap((name, p) => {
       const [own, streamed] = parts.products[p];
       return range(block).flatMap((j) => [
@@ -141,34 +150,61 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
     });
     const add = (sum: string) =>
       unit === 4 ? `(${sum}.x + ${sum}.y) + (${sum}.z + ${sum}.w)` : unit === 2 ? `${sum}.x + ${sum}.y` : sum;
-    const pairs = range(rows).flatMap((r) => range(block).map((j) => ({ r, j })));
-    const all = names.flatMap((name) =>
-      pairs.map(({ r, j }) => ({ sum: `${name}Sum${r}_${j}`, total: `${name}${r}_${j}` }))
+    const added = names.flatMap((name, p) =>
+      pairs.map(({ r, j }, i) => {
+        const sum = add(`${name}Sum${r}_${j}`);
+        return team === 1
+          ? `let ${name}${r}_${j} = ${sum};`
+          : `partial[${(p * pairs.length + i) * pitch}u + local] = ${sum};`;
+      })
     );
-    const totals = team === 1 ? all.map(({ sum, total }) => `let ${total} = ${add(sum)};`) : [
-      ...all.map(({ sum }, i) => `partial[local * ${all.length}u + ${i}u] = ${add(sum)};`),
-      "workgroupBarrier();",
-      `let firstOfTeam = (local - part) * ${all.length}u;`,
-      ...all.map(({ total }, i) => {
-        const values = range(team).map((member) => `partial[firstOfTeam + ${member * all.length + i}u]`);
-        return `let ${total} = ${values.join(" + ")};`;
-      }),
-    ];
-    const scores = pairs.map(({ r, j }) => {
-      const score = `raw${r}_${j} * ${float(parts.scale)}`;
-      const tests = [
-        streamedRows % block ? `(block + ${j}u < ${streamedRows}u)` : "",
-        parts.meets ? `(${parts.meets(`row${r}`, `block + ${j}u`)})` : "",
-      ].filter((test) => test);
-      return `let score${r}_${j} = ${tests.length ? `select(${maskedScore}, ${score}, ${tests.join(" & ")})` : score};`;
-    });
-    return [...sums, ...totals, ...scores];
+    return [...sums, ...added, team > 1 ? "workgroupBarrier();\nlet firstOfTeam = local - part;" : ""];
   }
-}
 
-/** How many invocations share a row: a power of two that divides its vectors. */
-function teamSize(size: number, perRow: number): number {
-  let team = 1;
-  while (size / team > mostChannels && perRow % (team * 2) === 0) team *= 2;
-  return team;
+  /** The sum over a team of what its members have at a place of \`partial\`. */
+  function overTeam(place: string): string {
+    return range(team).map((member) => `partial[${place} + firstOfTeam + ${member}u]`).join(" + ");
+  }
+
+  /** Whole products and masked scores, of all pairs of rows. */
+  function totals(): string[] {
+    const all = names.flatMap((name, p) =>
+      pairs.map(({ r, j }, i) => `let ${name}${r}_${j} = ${overTeam(`${(p * pairs.length + i) * pitch}u`)};`)
+    );
+    return [...team > 1 ? all : [], ...pairs.map(({ r, j }) => score(`${r}_${j}`, `row${r}`, `block + ${j}u`))];
+  }
+
+  /** Weights of all pairs of rows; each of the team makes those of some pairs. */
+  function weighTogether(): string[] {
+    const turns = range(Math.ceil(pairs.length / team)).flatMap((turn) => [
+      team > pairs.length ? `if (part < ${pairs.length}u) {` : "{",
+      `let pair = part + ${turn * team}u;`,
+      `let row = firstRow + ${divide("pair", block)} * ${teams}u + ${divide("local", team)};`,
+      `let streamedRow = block + ${modulo("pair", block)};`,
+      ...names.map((name, p) => `let ${name}0_0 = ${overTeam(`(${p * pairs.length}u + pair) * ${pitch}u`)};`),
+      score("0_0", "row", "streamedRow"),
+      ...ownStatistics.map((name) =>
+        `let ${name}0 = ${name}[(picture * ${heads}u + head) * ${ownRows}u + min(row, ${ownRows - 1}u)];`
+      ),
+      ...streamedStatistics.map((name) => `let ${name}0 = ${name}[streamedStatistics + ${clamp("streamedRow")}];`),
+      ...parts.weigh({ ...tile, rows: 1, columns: 1 }),
+      ...parts.gathers.map(({ weight }, g) =>
+        `weights[${divide("local", team)} * ${weightPitch}u + ${g * pairs.length}u + pair] = ${weight}0_0;`
+      ),
+      "}",
+    ]);
+    const read = parts.gathers.flatMap(({ weight }, g) =>
+      pairs.map(({ r, j }, i) => `let ${weight}${r}_${j} = weights[firstWeight + ${g * pairs.length + i}u];`)
+    );
+    return [...turns, "workgroupBarrier();", `let firstWeight = ${divide("local", team)} * ${weightPitch}u;`, ...read];
+  }
+
+  function score(pair: string, row: string, streamedRow: string): string {
+    const value = `raw${pair} * ${float(parts.scale)}`;
+    const tests = [
+      streamedRows % block ? `(${streamedRow} < ${streamedRows}u)` : "",
+      parts.meets ? `(${parts.meets(row, streamedRow)})` : "",
+    ].filter((test) => test);
+    return `let score${pair} = ${tests.length ? `select(${maskedScore}, ${value}, ${tests.join(" & ")})` : value};`;
+  }
 }

@@ -135,3 +135,15 @@ Deno.test("a GPU's invocations take two rows each where enough workgroups are le
     await checkForward(shape, gpu, givenFor(shape));
   }
 });
+
+Deno.test("teams of a GPU's invocations make weights of the gradients together, for two rows each, and agree with the definition", async () => {
+  const gpu = targets.find(({ cpu }) => !cpu)!;
+  // Two invocations share two rows of 24 channels of the keys, so 64 of them own 64 rows.
+  const shape = { batch: 8, heads: 8, queries: 70, keys: 70, size: 24, causal: true };
+  const kernel = attentionKeyValueGradient(shape, gpu), { q, k, v, dy, expected } = givenFor(shape);
+  equal(kernel.workgroups[0], Math.ceil(70 / 64));
+  const inputs = [q, k, v, dy, Float32Array.from(expected.lse), Float32Array.from(expected.delta)];
+  const [dk, dv] = await runKernel(device, kernel, inputs, [k.length, k.length]);
+  close(dk, expected.dk, "dk");
+  close(dv, expected.dv, "dv");
+});
