@@ -70,8 +70,8 @@ export interface SamplingOptions extends PromptLayout {
 export type SampledModel = Pick<BaseModel, "encode" | "denoise" | "schedule">;
 
 const noiseStream = 300;
-/** To wait for the device takes about 12 ms. */
-const stepsBetweenWaits = 5;
+/** To wait for the device takes about 12 ms in which it has nothing to do: no more often than this, nor than once a second. */
+const fewestStepsBetweenWaits = 5, msBetweenWaits = 1000;
 
 /** What samples one batch, without a device: what it keeps between its programs, and the programs, which take turns. */
 export interface PlannedSampling {
@@ -175,7 +175,7 @@ export class CompiledSampler {
   /**
    * Samples one batch.
    *
-   * @param options.signal Looked at every few steps, for which the device is then waited for.
+   * @param options.signal Looked at every few steps and about once a second, for which the device is then waited for.
    * @throws The signal's reason.
    * @returns Each picture's latents `[height, width, 4]`, scaled as the UNet has them.
    */
@@ -202,6 +202,7 @@ export class CompiledSampler {
         request.seeds.map((seed, i) => [`noise_key_${i}`, [seed >>> 0, Math.floor(seed / 2 ** 32), noiseStream, step]]),
       );
     this.start.run({ ...keys(0), sigmas: [plan.initNoiseSigma, ...Array(plan.memory).fill(0)] });
+    let last = { step: -1, at: performance.now() }, next = 0;
     for (const [done, planned] of plan.steps.entries()) {
       const matrix = stepMatrix(planned, plan.memory);
       this.step.run({
@@ -212,9 +213,12 @@ export class CompiledSampler {
         ...guided ? { guidance: [guidance] } : {},
         ...keys(done + 1),
       });
-      if (signal && done % stepsBetweenWaits === 0) {
+      if (signal && done === next) {
         await this.device.idle();
         signal.throwIfAborted();
+        const at = performance.now(), msPerStep = (at - last.at) / (done - last.step);
+        next = done + Math.max(fewestStepsBetweenWaits, Math.ceil(msBetweenWaits / msPerStep));
+        last = { step: done, at };
       }
     }
     const { width, height } = this.options, each = height * width * 4;
