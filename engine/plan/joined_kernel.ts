@@ -18,7 +18,7 @@ export interface JoinedKernel {
 /** Most parts of a dispatch. */
 const mostParts = 2;
 /** Most characters of their texts together: what they save must be worth the time to compile them once more, which CPU adapters take long for. */
-const mostCharacters = (target: KernelTarget) => target.cpu ? 6500 : 8000;
+const mostCharacters = (target: KernelTarget) => target.cpu ? 6500 : 12000;
 /** Workgroups that may find nothing to do where parts are of different sizes; or as many as there are others. */
 const idleWorkgroups = 64;
 
