@@ -1,6 +1,6 @@
 import { Command, CommanderError } from "@commander-js/extra-typings";
 import { comparison } from "../steps/comparison/comparison.ts";
-import type { ComparisonOptions } from "../steps/comparison/variant.ts";
+import type { BucketOptions, ComparisonOptions } from "../steps/comparison/variant.ts";
 import { seedList } from "./seed_list.ts";
 import { runRecipe } from "./run_recipe.ts";
 import { UsageError } from "./usage_error.ts";
@@ -15,7 +15,10 @@ function makeCommand(name: string) {
   )
     .option("--seeds <list>", "seeds, such as 1-5 or 1,2,7")
     .option("--variants <names>", "names of variants, by commas; the baseline is always done")
-    .option("--output_dir <folder>", "what the comparison makes; run again with it, and the comparison goes on")
+    .option(
+      "--output_dir <folder>",
+      "what the comparison makes; run again with it, and the comparison goes on; with a base of your own out/compare-own when left out",
+    )
     .option("--pretrained_model_name_or_path <path>", "your own base: a folder, a file, or a model on the hub")
     .option("--train_data_dir <folder>", "pictures of network 1: folders <repeats>_<class>")
     .option("--train_data_dir_2 <folder>", "pictures of network 2")
@@ -24,13 +27,18 @@ function makeCommand(name: string) {
     .option("--prompt <text>", "asks for network 1's concept alone")
     .option("--prompt_2 <text>", "asks for network 2's concept alone")
     .option("--prompt_stack <text>", "asks for both")
-    .option("--resolution <pixels>", "side of the pictures, a multiple of 64; 512 with a base of your own")
+    .option("--resolution <pixels>", "side of the pictures, a multiple of 8; 512 with a base of your own")
+    .option("--enable_bucket", "keep pictures near their own shape; without it all are cut to a square")
+    .option("--min_bucket_reso <pixels>", "smallest side of a bucket; 256 when left out")
+    .option("--max_bucket_reso <pixels>", "largest side of a bucket; 1024 when left out")
+    .option("--bucket_reso_steps <pixels>", "sides of buckets are multiples of this; 64 when left out")
+    .option("--bucket_no_upscale", "make buckets that fit the pictures, and never enlarge one")
     .option("--train_batch_size <count>", "pictures in a batch; 1 with a base of your own")
     .option("--network_dim <rank>", "rank of both networks, and their alpha")
     .option("--learning_rate <rate>", "of both networks; 1e-4 with a base of your own")
     .option("--max_train_steps <steps>", "steps of each network; 1000 with a base of your own")
     .option("--mixed_precision <format>", "no, fp16 or bf16: what frozen weights and activations are kept in")
-    .option("--describe", "say what the first recipe will do, and run nothing")
+    .option("--describe", "say what is there and what each variant will do, and run nothing")
     .option("--stack", "print where an error came from");
 }
 
@@ -38,6 +46,9 @@ type Flags = ReturnType<ReturnType<typeof makeCommand>["opts"]>;
 
 /** Flags that a person's own data need. */
 const needed = ["train_data_dir", "train_data_dir_2", "prompt", "prompt_2", "prompt_stack"] as const;
+
+/** Flags that decide something with `--enable_bucket` alone. */
+const bucketNames = ["min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "bucket_no_upscale"] as const;
 
 /** A comparison on a person's own base and data: the avatars' variants, everything else by flags. */
 function ownComparison(flags: Flags, { variants, seeds, folder }: ComparisonOptions): ComparisonOptions {
@@ -49,6 +60,8 @@ function ownComparison(flags: Flags, { variants, seeds, folder }: ComparisonOpti
   }
   const number = (name: "resolution" | "train_batch_size" | "network_dim" | "max_train_steps", fallback: number) =>
     flags[name] === undefined ? fallback : wholeNumber(name, flags[name]);
+  const idle = flags.enable_bucket ? undefined : bucketNames.find((name) => flags[name] !== undefined);
+  if (idle !== undefined) throw new UsageError(`--${idle} needs --enable_bucket`);
   const learningRate = Number(flags.learning_rate ?? "1e-4"), { mixed_precision: precision = "no" } = flags;
   if (!(learningRate > 0)) {
     throw new UsageError(`--learning_rate is ${JSON.stringify(flags.learning_rate)}, must be a number above 0`);
@@ -57,9 +70,11 @@ function ownComparison(flags: Flags, { variants, seeds, folder }: ComparisonOpti
     throw new UsageError(`--mixed_precision is ${JSON.stringify(precision)}, must be no, fp16 or bf16`);
   }
   const rank = number("network_dim", 16), resolution = number("resolution", 512);
+  if (resolution % 8 !== 0) throw new UsageError(`--resolution is "${resolution}", must be a multiple of 8`);
   const data = (train: string, reg: string | undefined) => ({ train, ...(reg === undefined ? {} : { reg }) });
   return {
     ...{ folder, variants, seeds, resolution, batchSize: number("train_batch_size", 1), heldOut: 0.1 },
+    ...(flags.enable_bucket ? { buckets: bucketsOf(flags) } : {}),
     bases: { network1: flags.pretrained_model_name_or_path!, mixedPrecision: precision },
     network1: data(flags.train_data_dir!, flags.reg_data_dir),
     network2: data(flags.train_data_dir_2!, flags.reg_data_dir_2),
@@ -69,6 +84,18 @@ function ownComparison(flags: Flags, { variants, seeds, folder }: ComparisonOpti
       rows: Array.from({ length: ownRows }, (_, i) => ({ text: "", seed: i + 1 })),
     },
     prompts: { network1: flags.prompt!, network2: flags.prompt_2!, stack: flags.prompt_stack! },
+  };
+}
+
+/** How pictures are sorted into sizes; what is left out stands at sd-scripts' defaults. */
+function bucketsOf(flags: Flags): BucketOptions {
+  const { min_bucket_reso: least, max_bucket_reso: most, bucket_reso_steps: step } = flags;
+  return {
+    enableBucket: true,
+    ...least === undefined ? {} : { minBucketReso: wholeNumber("min_bucket_reso", least) },
+    ...most === undefined ? {} : { maxBucketReso: wholeNumber("max_bucket_reso", most) },
+    ...step === undefined ? {} : { bucketResoSteps: wholeNumber("bucket_reso_steps", step) },
+    ...flags.bucket_no_upscale ? { bucketNoUpscale: true } : {},
   };
 }
 
@@ -102,7 +129,9 @@ export function comparisonOptions(avatars: ComparisonOptions, args: readonly str
     seeds: flags.seeds === undefined ? avatars.seeds : seedList(flags.seeds, "--seeds"),
     variants: [baseline, ...chosen],
   };
-  if (flags.pretrained_model_name_or_path !== undefined) return ownComparison(flags, options);
+  if (flags.pretrained_model_name_or_path !== undefined) {
+    return ownComparison(flags, { ...options, folder: flags.output_dir ?? `${avatars.folder}-own` });
+  }
   const given = Object.keys(flags).filter((name) =>
     !["seeds", "variants", "output_dir", "describe", "stack"].includes(name)
   );

@@ -14,10 +14,11 @@ import { columns } from "./recipes.ts";
 export interface Cell {
   readonly variant: string;
   readonly seed: number;
-  /** Hash of all that decides it: a cell of other settings is done anew. */
+  /** Hash of all that decides it: a comparison of other settings is refused where it lies. */
   readonly settings: string;
   /** What was measured, by name; see `figureNames` and `cellFigures`. */
   readonly figures: Readonly<Record<string, number>>;
+  /** Since it was last started. */
   readonly seconds: number;
 }
 
@@ -58,13 +59,21 @@ export function cellFigures(
   return { ...figures, ...Object.fromEntries(last) };
 }
 
-/** A cell that was finished with these settings; null where there is none. */
-export async function readCell(folder: string, settings: string): Promise<Cell | null> {
-  const path = join(folder, "cell.json"), text = await textIfThere(path);
+/** The file that makes a cell finished. */
+export function cellFile(folder: string): string {
+  return join(folder, "cell.json");
+}
+
+/**
+ * A cell that was finished; null where there is none.
+ *
+ * @throws {SyntaxError} If its file is no JSON.
+ */
+export async function readCell(folder: string): Promise<Cell | null> {
+  const path = cellFile(folder), text = await textIfThere(path);
   if (text === null) return null;
   try {
-    const cell: Cell = JSON.parse(text);
-    return cell.settings === settings ? cell : null;
+    return JSON.parse(text);
   } catch (cause) {
     throw new SyntaxError(`Cannot read ${path}: it is no JSON; delete it, and the cell is done anew`, { cause });
   }
@@ -76,7 +85,7 @@ export async function writeCell(folder: string, cell: Cell, sheet: SampleSheet):
   await rm(pictures, { recursive: true, force: true });
   await mkdir(pictures, { recursive: true });
   await sampleStore.save({ samples: sheet }, pictures);
-  await writeTextFile(join(folder, "cell.json"), JSON.stringify(cell, null, 2) + "\n");
+  await writeTextFile(cellFile(folder), JSON.stringify(cell, null, 2) + "\n");
 }
 
 /** The pictures of a finished cell. */

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { pipeline, type RunOptions } from "../../pipeline/mod.ts";
+import { type Description, pipeline, type RunOptions } from "../../pipeline/mod.ts";
 import type { Additivity } from "../../training/additivity.ts";
 import { cacheLatents } from "../cache_latents.ts";
 import { freezeNetwork1 } from "../freeze_network_1.ts";
@@ -61,9 +61,9 @@ export function baseRecipe({ bases, pictures, prompts }: ComparisonOptions) {
 }
 
 function startRecipe(name: string, options: ComparisonOptions, seed: number) {
-  const { folder, bases, resolution, batchSize, priorLossWeight = 1, heldOut } = options;
+  const { folder, bases, resolution, buckets = {}, batchSize, priorLossWeight = 1, heldOut } = options;
   const dataset = ({ train, reg }: ComparisonOptions["network1"]) => [{
-    ...{ resolution, batchSize, priorLossWeight, trainDataDir: train },
+    ...{ resolution, ...buckets, batchSize, priorLossWeight, trainDataDir: train },
     ...(reg === undefined ? {} : { regDataDir: reg }),
   }];
   return pipeline(name)
@@ -78,14 +78,18 @@ function startRecipe(name: string, options: ComparisonOptions, seed: number) {
 
 /** Trains the network 1 of a seed, which variants share. */
 export function pretrainRecipe(options: ComparisonOptions, seed: number, isOrthonormal: boolean, own: string) {
-  const { training, pretraining = {}, pictures, prompts } = options;
+  const { pictures, prompts } = options;
   return startRecipe("compare network 1", options, seed)
-    .use(pretrainNetwork1({ ...lastOnly(training, seed, isOrthonormal ? 0 : undefined), ...pretraining }))
+    .use(pretrainNetwork1(pretrainOptions(options, seed, isOrthonormal ? 0 : undefined)))
     .use(sample({
       ...{ ...pictures, networks: { network1 } },
       columns: [{ name: columns.one, prompt: prompts.network1, networks: ["network1"] }],
     }))
     .use(saveNetworks({ folder: own, networks: { network1 } }));
+}
+
+function pretrainOptions({ training, pretraining = {} }: ComparisonOptions, seed: number, place: number | undefined) {
+  return { ...lastOnly(training, seed, place), ...pretraining };
 }
 
 /** Where a cell works, and who hears of it. */
@@ -100,6 +104,38 @@ export interface CellValues {
   readonly network2: Network;
 }
 
+/** The steps of which a cell is made. */
+function cellSteps(options: ComparisonOptions, variant: Variant, seed: number, own: string) {
+  const { freezing = { mode: "full" }, orthogonality = noOrthogonality, stack, orthonormal = false } = variant;
+  const { training, pictures, prompts } = options, { learningRate } = training, networks = { network1, network2 };
+  const place = orthonormal ? 1 : undefined, coupling = { orthogonality, ...(stack ? { stack } : {}) };
+  const alone = { name: columns.two, prompt: prompts.network2, networks: ["network2"] as const };
+  const both = { name: columns.stack, prompt: prompts.stack, networks: ["network1", "network2"] as const };
+  const one = { name: columns.one, prompt: prompts.network1, networks: ["network1"] as const };
+  const asked = [...new Set(pictures.rows.map(({ text }) => prompts.stack.replaceAll("{row}", () => text)))];
+  return {
+    start: startRecipe(`compare ${variant.name}`, options, seed),
+    pretrained: pretrainNetwork1(pretrainOptions(options, seed, orthonormal ? 0 : undefined)),
+    frozen: freezeNetwork1(freezing),
+    after: trainNetwork2({ ...lastOnly(training, seed, place), ...coupling }),
+    jointly: trainBoth({
+      ...{ ...pretrainOptions(options, seed, orthonormal ? 0 : undefined), ...coupling },
+      network2: {
+        ...learningRate === undefined ? {} : { learningRate },
+        ...place === undefined ? {} : { orthonormalPlace: place },
+      },
+    }),
+    projected: projectNetwork2({ side: variant.side ?? "rows" }),
+    sampled: sample({
+      ...pictures,
+      networks,
+      columns: changesNetwork1(variant) ? [one, alone, both] : [alone, both],
+    }),
+    measured: measureAdditivity({ prompts: asked }),
+    saved: saveNetworks({ folder: own, networks }),
+  };
+}
+
 /** Trains a cell's networks, makes its pictures, measures additivity and saves the networks. */
 export async function runCell(
   options: ComparisonOptions,
@@ -107,51 +143,45 @@ export async function runCell(
   seed: number,
   { folders, ...run }: CellRun,
 ): Promise<CellValues> {
-  const {
-    training: kind = "after",
-    freezing = { mode: "full" },
-    orthogonality = noOrthogonality,
-    stack,
-    orthonormal = false,
-  } = variant;
-  const { training, pretraining = {}, pictures, prompts } = options;
-  const start = startRecipe(`compare ${variant.name}`, options, seed),
-    coupling = { orthogonality, ...(stack ? { stack } : {}) };
-  const place = orthonormal ? 1 : undefined, networks = { network1, network2 };
-  const alone = { name: columns.two, prompt: prompts.network2, networks: ["network2"] as const };
-  const both = { name: columns.stack, prompt: prompts.stack, networks: ["network1", "network2"] as const };
-  const one = { name: columns.one, prompt: prompts.network1, networks: ["network1"] as const };
-  const asked = [...new Set(pictures.rows.map(({ text }) => prompts.stack.replaceAll("{row}", () => text)))];
-  const sampled = sample({
-    ...pictures,
-    networks,
-    columns: changesNetwork1(variant) ? [one, alone, both] : [alone, both],
-  });
-  const measured = measureAdditivity({ prompts: asked }), saved = saveNetworks({ folder: folders.own, networks });
+  const { start, frozen, after, jointly, projected, sampled, measured, saved } = cellSteps(
+    options,
+    variant,
+    seed,
+    folders.own,
+  );
   const kept = { ...run, keep: ["samples", "additivity", "network2"] } as const;
-  switch (kind) {
+  const withOne = () => start.use(loadNetwork1({ weights: folders.network1 }));
+  switch (variant.training ?? "after") {
     case "after":
-      return (await start
-        .use(loadNetwork1({ weights: folders.network1 }))
-        .use(freezeNetwork1(freezing))
-        .use(trainNetwork2({ ...lastOnly(training, seed, place), ...coupling }))
-        .use(sampled).use(measured).use(saved).run(kept)).values;
-    case "both": {
-      const first = { ...lastOnly(training, seed, orthonormal ? 0 : undefined), ...pretraining };
-      const { learningRate } = training, own = learningRate === undefined ? {} : { learningRate };
-      return (await start
-        .use(trainBoth({
-          ...{ ...first, ...coupling },
-          network2: { ...own, ...(place === undefined ? {} : { orthonormalPlace: place }) },
-        }))
-        .use(sampled).use(measured).use(saved).run(kept)).values;
-    }
+      return (await withOne().use(frozen).use(after).use(sampled).use(measured).use(saved).run(kept)).values;
+    case "both":
+      return (await start.use(jointly).use(sampled).use(measured).use(saved).run(kept)).values;
     case "projected":
-      return (await start
-        .use(loadNetwork1({ weights: folders.network1 }))
-        .use(loadNetwork2({ weights: folders.baseline }))
-        .use(projectNetwork2({ side: variant.side ?? "rows" }))
+      return (await withOne().use(loadNetwork2({ weights: folders.baseline })).use(projected)
         .use(sampled).use(measured).use(saved).run(kept)).values;
+  }
+}
+
+/**
+ * A cell to be planned while there are no files of others yet: the networks that it would load are trained in the recipe. Options are checked at once.
+ *
+ * @param own The cell's folder.
+ */
+export function plannedCell(
+  options: ComparisonOptions,
+  variant: Variant,
+  seed: number,
+  own: string,
+): { describe(options: { readonly folder: string }): Promise<Description> } {
+  const { start, pretrained, frozen, after, jointly, projected, saved } = cellSteps(options, variant, seed, own);
+  const trained = start.use(pretrained).use(frozen).use(after);
+  switch (variant.training ?? "after") {
+    case "after":
+      return trained.use(saved);
+    case "both":
+      return start.use(jointly).use(saved);
+    case "projected":
+      return trained.use(projected).use(saved);
   }
 }
 

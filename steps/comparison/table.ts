@@ -27,8 +27,10 @@ export const judged = {
   additivity: "additivity error",
 } as const;
 
-/** What the training's end says; not tested. */
+/** What each network changes of a prediction, and what the training's end says; not tested. */
 const told = {
+  change_1: "mean square of 1's change",
+  change_2: "mean square of 2's change",
   loss_2: "loss of network 2",
   orth_te: "text term",
   orth_unet: "UNet term",

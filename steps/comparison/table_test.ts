@@ -56,6 +56,16 @@ Deno.test("tableText() keeps figures that are too small for three places", () =>
   equal(second, "| new | 1 | 6.3e-6 (−2.7e-7) |");
 });
 
+Deno.test("tableText() has what each network changes beside what it is judged by", () => {
+  const quiet = [cell("sequential", 1, { additivity: 0.1, change_1: 0.25, change_2: 0.0625 })];
+  const [, second] = tableText(comparisonRows(variants, quiet)).split("\n\n");
+  const lines = [
+    "| variant | mean square of 1's change | mean square of 2's change |",
+    "| sequential | 0.250 | 0.0625 |",
+  ];
+  for (const line of lines) ok(second.split("\n").includes(line), second);
+});
+
 Deno.test("comparisonPlots() draws a plot for each figure that there is", async () => {
   const plots = await comparisonPlots(comparisonRows(variants, cells));
   deepEqual(plots.map(({ name }) => name), ["identity_stack", "outfit_stack", "additivity"]);

@@ -1,3 +1,4 @@
+import type { DatasetOptions } from "../../data/dataset_options.ts";
 import type { FreezeNetwork1Options } from "../freeze_network_1.ts";
 import type { ProjectNetwork2Options } from "../project_network_2.ts";
 import type { SampleOptions } from "../sample.ts";
@@ -27,6 +28,12 @@ export interface Variant {
   readonly freezing?: FreezeNetwork1Options;
 }
 
+/** How pictures are sorted into sizes. */
+export type BucketOptions = Pick<
+  DatasetOptions,
+  "enableBucket" | "minBucketReso" | "maxBucketReso" | "bucketResoSteps" | "bucketNoUpscale"
+>;
+
 /** What is compared, on which data. All variants share everything but what they are. */
 export interface ComparisonOptions {
   /** What the comparison makes: a folder for each cell, tables and pictures. */
@@ -36,6 +43,8 @@ export interface ComparisonOptions {
   readonly network1: { readonly train: string; readonly reg?: string };
   readonly network2: { readonly train: string; readonly reg?: string };
   readonly resolution: number;
+  /** Several sizes for pictures that are not square; all are cut to a square when left out. */
+  readonly buckets?: BucketOptions;
   readonly batchSize: number;
   /** Loss weight of regularization pictures; 1 when left out. */
   readonly priorLossWeight?: number;

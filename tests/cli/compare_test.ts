@@ -39,7 +39,8 @@ Deno.test("flags name a base and data of one's own: sd-scripts' names and defaul
   equal(regions, undefined);
   deepEqual(variants, avatars.variants);
   deepEqual(options, {
-    ...{ folder: "out/compare", seeds: [1, 2, 3], resolution: 512, batchSize: 1, heldOut: 0.1 },
+    // Never that of the avatars.
+    ...{ folder: "out/compare-own", seeds: [1, 2, 3], resolution: 512, batchSize: 1, heldOut: 0.1 },
     bases: { network1: "sd15", mixedPrecision: "fp16" },
     network1: { train: "one", reg: "people" },
     network2: { train: "two" },
@@ -53,6 +54,16 @@ Deno.test("flags name a base and data of one's own: sd-scripts' names and defaul
   ]);
   deepEqual([sized.resolution, sized.pictures.width, sized.batchSize], [256, 256, 2]);
   deepEqual(sized.training, { rank: 8, alpha: 8, learningRate: 2e-3, steps: 40 });
+  equal(comparisonOptions(avatars, [...own, "--output_dir=x"]).folder, "x");
+  equal(comparisonOptions({ ...avatars, folder: "out/quick" }, own).folder, "out/quick-own");
+  deepEqual(comparisonOptions(avatars, [...own, "--enable_bucket"]).buckets, { enableBucket: true });
+  const bucketed = comparisonOptions(avatars, [
+    ...[...own, "--enable_bucket", "--min_bucket_reso=128", "--max_bucket_reso=768", "--bucket_reso_steps=32"],
+    "--bucket_no_upscale",
+  ]);
+  deepEqual(bucketed.buckets, {
+    ...{ enableBucket: true, minBucketReso: 128, maxBucketReso: 768, bucketResoSteps: 32, bucketNoUpscale: true },
+  });
 });
 
 Deno.test("a wrong command line is told with the flag, what it is and what it must be", () => {
@@ -65,6 +76,8 @@ Deno.test("a wrong command line is told with the flag, what it is and what it mu
   refuses(["--prompt", "x"], /^UsageError: --prompt needs --pretrained_model_name_or_path/);
   refuses(own.slice(0, 4), /so --train_data_dir_2, --prompt, --prompt_2, --prompt_stack must be as well$/);
   refuses([...own, "--resolution", "big"], /^UsageError: --resolution is "big", must be a whole number above 0$/);
+  refuses([...own, "--resolution", "100"], /^UsageError: --resolution is "100", must be a multiple of 8$/);
+  refuses([...own, "--bucket_no_upscale"], /^UsageError: --bucket_no_upscale needs --enable_bucket$/);
   refuses([...own, "--learning_rate", "0"], /^UsageError: --learning_rate is "0", must be a number above 0$/);
   refuses([...own, "--mixed_precision", "fp8"], /^UsageError: --mixed_precision is "fp8", must be no, fp16 or bf16$/);
 });
