@@ -2,7 +2,7 @@ import { currentCheckpoint } from "./checkpoint.ts";
 import { activationFormat } from "./activations.ts";
 import type { Kernel, KernelTarget } from "./kernel.ts";
 import { currentScope } from "./scope.ts";
-import { type Node, originOf, Tensor } from "./tensor.ts";
+import { type Node, originOf, Tensor, variablePart } from "./tensor.ts";
 import type { TensorType } from "./types.ts";
 
 /** Input names as keys: `"bias?"` is optional, its key is `bias`. */
@@ -173,17 +173,39 @@ function apply(op: AnyOp, args: readonly unknown[]): Tensor[] {
     if (error instanceof TypeError) throw new TypeError(`${where}: ${error.message}`, { cause: error });
     throw error;
   }
-  for (let i = 0; i < (op.overwrites ?? 0); i++) {
-    const { source } = originOf(inputs[i]!);
-    if (source.kind !== "variable") {
-      throw new TypeError(`${where}: ${names[i]} is overwritten, so it must be a variable, not a ${source.kind}`);
-    }
-  }
+  checkOverwritten(op, inputs, names, where);
   const checkpoint = currentCheckpoint();
   const node: Node = { id: nextId++, op, inputs, attributes, outputs: types, scope, checkpoint, isRepeated: false };
   const outputs = types.map((type, output) => new Tensor(type, { kind: "node", node, output }));
   show(outputs);
   return outputs;
+}
+
+/** Throws unless what the op overwrites are variables, and nothing else that it is given lies in them: no buffer can be bound for reading and for writing. */
+function checkOverwritten(op: AnyOp, inputs: Node["inputs"], names: readonly string[], where: string): void {
+  const count = op.overwrites ?? 0;
+  for (const [i, overwritten] of inputs.slice(0, count).entries()) {
+    const { source } = originOf(overwritten!);
+    if (source.kind !== "variable") {
+      throw new TypeError(`${where}: ${names[i]} is overwritten, so it must be a variable, not a ${source.kind}`);
+    }
+    const own = variablePart(overwritten!)!;
+    for (const [j, tensor] of inputs.entries()) {
+      const other = j > i && tensor ? variablePart(tensor) : null;
+      if (other?.variable !== source.variable) continue;
+      const isOverwritten = j < count, meets = other.beginBytes < own.endBytes && other.endBytes > own.beginBytes;
+      // Such as two windows of flat weights.
+      if (isOverwritten && !meets) continue;
+      const wayOut = isOverwritten
+        ? `Give a variable of its own as ${names[j]}, or a window that does not meet it`
+        : `Give a copy as ${names[j]}, such as scale(…, { factor: 1 })`;
+      throw new TypeError(
+        `${where}: ${names[i]} is overwritten, but ${
+          names[j]
+        } lies in the same variable, ${source.variable.name}. ${wayOut}`,
+      );
+    }
+  }
 }
 
 /** An activation's type. In 16 bits elements may have to be stored in pairs, so what does not come in fours stays f32. */

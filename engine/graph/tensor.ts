@@ -1,6 +1,14 @@
 import type { Checkpoint } from "./checkpoint.ts";
 import type { AnyOp } from "./op.ts";
-import { bytesPerElement, type DType, elementCount, type Shape, type TensorType, typeText } from "./types.ts";
+import {
+  byteLength,
+  bytesPerElement,
+  type DType,
+  elementCount,
+  type Shape,
+  type TensorType,
+  typeText,
+} from "./types.ts";
 
 /** One application of an op in the graph. */
 export interface Node {
@@ -122,6 +130,33 @@ export function originOf(tensor: Tensor): Tensor {
   let origin = tensor;
   while (origin.source.kind === "view") origin = origin.source.of;
   return origin;
+}
+
+/** A part of a variable's buffer. */
+export interface VariablePart {
+  readonly variable: Variable;
+  readonly beginBytes: number;
+  readonly endBytes: number;
+  /** The op that has left it so; null for the variable as it is when a run begins. */
+  readonly leftBy: Node | null;
+}
+
+/** The part of a variable in which a tensor lies: the variable itself, or as an op has left it, or a view of these; null for all other tensors. */
+export function variablePart(tensor: Tensor): VariablePart | null {
+  let origin = tensor, beginBytes = 0, leftBy: Node | null = null;
+  while (true) {
+    const { source } = origin;
+    if (source.kind === "variable") {
+      return { variable: source.variable, beginBytes, endBytes: beginBytes + byteLength(tensor), leftBy };
+    }
+    if (source.kind === "view") {
+      beginBytes += source.offsetElements * bytesPerElement[origin.dtype];
+      origin = source.of;
+    } else if (source.kind === "node" && source.output < (source.node.op.overwrites ?? 0)) {
+      leftBy ??= source.node;
+      origin = source.node.inputs[source.output]!;
+    } else return null;
+  }
 }
 
 /**

@@ -2,6 +2,7 @@ import { type Application, inputNames } from "../graph/op.ts";
 import { type Node, originOf, type PackPart, Tensor } from "../graph/tensor.ts";
 import { elementCount } from "../graph/types.ts";
 import { collect } from "./collect.ts";
+import { Overwrites } from "./overwrites.ts";
 
 /**
  * The same graph with fewer dispatches: where an op can do its input's work as well (`absorb`), and nobody else wants that input, both become one.
@@ -12,7 +13,7 @@ import { collect } from "./collect.ts";
  * @returns The roots of the new graph, in the same order.
  */
 export function fuse(roots: readonly Tensor[]): Tensor[] {
-  const { nodes, uses } = collect(roots);
+  const { nodes, uses } = collect(roots), overwrites = new Overwrites(nodes);
   const tensors = new Map<Tensor, Tensor>(), newNodes = new Map<Node, Node>();
   const renewed = (tensor: Tensor): Tensor => {
     const known = tensors.get(tensor);
@@ -42,6 +43,9 @@ export function fuse(roots: readonly Tensor[]): Tensor[] {
     for (const [place, name] of node.op.absorb ? inputNames(node.op).entries() : []) {
       const wanted = node.inputs[place], producer = wanted && onlyFor(wanted, uses);
       if (!producer) continue;
+      // What the producer reads is read in this node's place then.
+      const isChanged = (tensor: Tensor | null) => tensor && overwrites.between(tensor, producer.id, node.id);
+      if (newNodes.get(producer)!.inputs.some(isChanged)) continue;
       const joined = node.op.absorb!(name, newNodes.get(producer)!, application);
       if (!joined) continue;
       application = joined;

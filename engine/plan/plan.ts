@@ -10,6 +10,7 @@ import { bufferBytes, byteLength, bytesPerElement, elementCount, type TensorType
 import { aligned, bytesTogether, findBundles } from "./bundles.ts";
 import { collect } from "./collect.ts";
 import { fuse } from "./fuse.ts";
+import { Overwrites } from "./overwrites.ts";
 import { sideBySide } from "./side_by_side.ts";
 import { assignSlots, pooledSlots } from "./slots.ts";
 
@@ -101,7 +102,7 @@ type Place = { storage: Storage | Variable; offsetBytes: number };
  * Order is the order of tracing. Buffers are whole slots reused by liveness: WebGPU lets no dispatch bind one buffer for reading and for
  * writing, so parts of one arena would not do.
  *
- * @throws {TypeError} If a variable is read after an effect has overwritten it.
+ * @throws {TypeError} If a node or an output is to read a variable, or what an op has left in one, after it was overwritten.
  */
 export function plan(options: PlanOptions): Program {
   const { outputs: wanted = {}, effects = [], fused = true, togetherBytes = guaranteedBufferBytes } = options;
@@ -109,6 +110,7 @@ export function plan(options: PlanOptions): Program {
   const roots = fused ? fuse(traced) : traced;
   const outputs = Object.fromEntries(names.map((name, i) => [name, roots[i]]));
   const { nodes, packs, inputs: inputTensors, uses } = collect(roots);
+  new Overwrites(nodes).check(outputs);
   const places = new Map<Tensor, Place>();
   const byOutput = new Map<Node, (Place | undefined)[]>();
   const storages: Storage[] = [];
@@ -248,7 +250,6 @@ export function plan(options: PlanOptions): Program {
   };
 
   emitCopies(null);
-  checkOverwritten(nodes);
   for (const sets of times) {
     const together = sets.flatMap((alike) => {
       const free = alike.length > 1 ? alike.filter((node) => !inPlace.has(node)) : [];
@@ -333,27 +334,6 @@ function packsInPlace(packs: readonly Tensor[], uses: ReadonlyMap<Tensor, number
     }
   }
   return packOf;
-}
-
-/** Throws where a node reads a variable itself after an earlier one, in the order of tracing, has overwritten it. */
-function checkOverwritten(nodes: readonly Node[]): void {
-  const overwritten = new Map<Variable, string>();
-  for (const node of nodes) {
-    const count = node.op.overwrites ?? 0, own: Variable[] = [];
-    for (const [index, tensor] of node.inputs.entries()) {
-      const source = tensor && originOf(tensor).source;
-      if (source?.kind !== "variable") continue;
-      if (index < count) own.push(source.variable);
-      else if (overwritten.has(source.variable)) {
-        throw new TypeError(
-          `Cannot plan: variable ${source.variable.name} is read by ${node.op.name} in ${
-            node.scope || "the program"
-          } after ${overwritten.get(source.variable)} has overwritten it`,
-        );
-      }
-    }
-    for (const variable of own) overwritten.set(variable, node.op.name);
-  }
 }
 
 /** Whether a pack's parts leave no byte of it out. */

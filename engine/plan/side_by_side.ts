@@ -1,4 +1,4 @@
-import { type Node, originOf, type Tensor, type Variable } from "../graph/tensor.ts";
+import { type Node, originOf, type Tensor, type Variable, variablePart } from "../graph/tensor.ts";
 import { elementCount, typeText } from "../graph/types.ts";
 
 /** Results of more elements fill a GPU by themselves, and holding several of them at once takes memory: such nodes run alone. */
@@ -63,7 +63,7 @@ function prerequisites(nodes: readonly Node[]): Map<Node, Node[]> {
   for (const node of nodes) {
     const needed = new Set(node.inputs.flatMap((tensor) => tensor ? makersOf(tensor) : []));
     for (const [place, tensor] of node.inputs.entries()) {
-      const variable = tensor && variableBehind(tensor);
+      const variable = tensor && variablePart(tensor)?.variable;
       if (!variable) continue;
       const earlier = users.get(variable) ?? [];
       if (place < (node.op.overwrites ?? 0)) earlier.forEach((each) => each === node || needed.add(each));
@@ -80,12 +80,4 @@ function makersOf(tensor: Tensor): Node[] {
   const { source } = originOf(tensor);
   if (source.kind === "node") return [source.node];
   return source.kind === "pack" ? source.parts.flatMap((part) => makersOf(part.tensor)) : [];
-}
-
-/** The variable in whose buffer a tensor lies: itself, or one as an op has left it. */
-function variableBehind(tensor: Tensor): Variable | null {
-  const { source } = originOf(tensor);
-  if (source.kind === "variable") return source.variable;
-  if (source.kind !== "node" || source.output >= (source.node.op.overwrites ?? 0)) return null;
-  return variableBehind(source.node.inputs[source.output]!);
 }

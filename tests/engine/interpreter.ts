@@ -54,7 +54,8 @@ export function runGraph(
 /**
  * Runs a program dispatch by dispatch in slots that are not a number at first. All steps of a dispatch read before any of them writes.
  *
- * @throws {Error} If a dispatch could not be: it binds too much, a buffer for reading and for writing, or steps of it write to one place.
+ * @throws {Error} If a dispatch could not be: it binds too much, not what its steps need, a buffer for reading and for writing, or steps of it write to one
+ * place.
  */
 export function runProgram(program: Program, target: KernelTarget, feeds: Named, memory: Memory): Named {
   const slots = program.slots.map((sizeBytes) => new Float64Array(sizeBytes / 4).fill(NaN));
@@ -69,7 +70,7 @@ export function runProgram(program: Program, target: KernelTarget, feeds: Named,
       at(dispatch.clears).fill(0);
       continue;
     }
-    checkDispatch(dispatch.bindings, target);
+    checkDispatch(dispatch.bindings, dispatch.steps.flatMap((place) => program.steps[place].bindings), target);
     const results = dispatch.steps.flatMap((place) => {
       const step = program.steps[place];
       if (step.kind === "clear") throw new Error("a clear is no dispatch");
@@ -92,12 +93,23 @@ function meet(a: Numbers, b: Numbers): boolean {
     b.byteOffset < a.byteOffset + a.byteLength;
 }
 
-function checkDispatch(bindings: readonly Binding[], { maxStorageBuffers }: KernelTarget): void {
+/** @param ofSteps What the steps of the dispatch bind, each by itself. */
+function checkDispatch(
+  bindings: readonly Binding[],
+  ofSteps: readonly Binding[],
+  { maxStorageBuffers }: KernelTarget,
+): void {
   if (bindings.length > maxStorageBuffers) throw new Error(`${bindings.length} bindings`);
   const name = ({ buffer }: Binding) => buffer.kind === "slot" ? buffer.slot : buffer.variable;
   const written = new Set(bindings.filter(({ access }) => access === "read_write").map(name));
   if (bindings.some((each) => each.access === "read" && written.has(name(each)))) {
     throw new Error("a buffer is bound for reading and for writing");
+  }
+  for (const own of ofSteps) {
+    const shows = (each: Binding) =>
+      each.access === own.access && name(each) === name(own) && each.offsetBytes <= own.offsetBytes &&
+      each.offsetBytes + each.sizeBytes >= own.offsetBytes + own.sizeBytes;
+    if (!bindings.some(shows)) throw new Error("a step's tensor is not bound");
   }
 }
 

@@ -96,7 +96,8 @@ Deno.test("plan() refuses to read a variable after an effect has overwritten it"
   const late = scoped("report", () => scale(reshape(total.tensor, [8, 8]), { factor: 2 }));
   throws(() => plan({ outputs: { late }, effects: [effect] }), {
     name: "TypeError",
-    message: "Cannot plan: variable total is read by scale in report after accumulate has overwritten it",
+    message: "Cannot plan: scale in report reads variable total as it is when a run begins, " +
+      "but accumulate overwrites it before. Trace scale before accumulate, or let it read what accumulate gives",
   });
 });
 
