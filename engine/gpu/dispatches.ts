@@ -21,8 +21,14 @@ export interface Clear {
 }
 
 /**
+ * On a CPU adapter kernels stay apart whose joined text has more characters than this for each dispatch of the program that would run it. A character takes some
+ * 20 µs to compile there, and a dispatch costs as much: in so many steps a joined text has paid for itself.
+ */
+const charactersPerUse = 2000;
+
+/**
  * What a program's steps are on a given adapter, in order. Steps that are side by side run in one dispatch where they are alike and what each of them binds
- * lies in the same buffers; what is left is joined as far as that compiles fast.
+ * lies in the same buffers; what is left is joined as far as that compiles fast, and pays.
  */
 export function dispatchesOf(program: Program, target: KernelTarget): (Dispatch | Clear)[] {
   const times: (Dispatch[][] | Clear)[] = [];
@@ -42,11 +48,23 @@ export function dispatchesOf(program: Program, target: KernelTarget): (Dispatch 
   const texts = new Set(groups.flatMap(([{ kernel }, ...others]) => others.length > 0 ? [kernel.wgsl] : []));
   // On a CPU adapter, which takes long to compile, a kernel that is stacked elsewhere has that text here too.
   const isStacked = (parts: readonly Dispatch[]) => parts.length > 1 || target.cpu && texts.has(parts[0].kernel.wgsl);
-  return times.flatMap((time): (Dispatch | Clear)[] =>
+  const sets = times.map((time) =>
+    "clears" in time
+      ? time
+      : joinable(time.map((parts) => isStacked(parts) ? stacked(parts, target) : parts[0]), target)
+        .map((parts) => ({ parts, whole: finished(joined(parts, target), target) }))
+  );
+  const uses = new Map<string, number>();
+  for (const { whole: { kernel: { wgsl } } } of sets.flatMap((time) => "clears" in time ? [] : time)) {
+    uses.set(wgsl, (uses.get(wgsl) ?? 0) + 1);
+  }
+  const pays = ({ kernel: { wgsl } }: Dispatch) => !target.cpu || wgsl.length <= uses.get(wgsl)! * charactersPerUse;
+  return sets.flatMap((time): (Dispatch | Clear)[] =>
     "clears" in time
       ? [time]
-      : joined(time.map((parts) => isStacked(parts) ? stacked(parts, target) : parts[0]), target)
-        .map((each) => finished(each, target))
+      : time.flatMap(({ parts, whole }) =>
+        parts.length === 1 || pays(whole) ? [whole] : parts.map((part) => finished(part, target))
+      )
   );
 }
 
@@ -101,26 +119,31 @@ function stacked(parts: readonly Dispatch[], target: KernelTarget): Dispatch {
   };
 }
 
-/** Dispatches of one time, as few as they can be joined to. */
-function joined(dispatches: readonly Dispatch[], target: KernelTarget): Dispatch[] {
-  if (dispatches.length === 1) return [...dispatches];
-  const sets: (Dispatch & KernelPart)[][] = [];
+/** A dispatch with its text at hand. */
+type Part = Dispatch & KernelPart;
+
+/** Dispatches of one time, in as few sets as they can be joined to. */
+function joinable(dispatches: readonly Dispatch[], target: KernelTarget): Part[][] {
+  const sets: Part[][] = [];
   for (const dispatch of dispatches) {
     const { kernel, bindings } = dispatch, part = { ...dispatch, text: kernelText(kernel), shown: bindings.map(shown) };
     const room = sets.find((parts) => canJoin([...parts, part], target) && !writesWhatOthersRead([...parts, part]));
     if (room) room.push(part);
     else sets.push([part]);
   }
-  return sets.map((parts) => {
-    if (parts.length === 1) return parts[0];
-    const { kernel, bindings } = joinKernels(parts, target);
-    return {
-      steps: parts.flatMap(({ steps }) => steps),
-      label: parts.map(({ label }) => label).join(", "),
-      kernel,
-      bindings: bindings.map(({ part, place }) => parts[part].bindings[place]),
-    };
-  });
+  return sets;
+}
+
+/** What can be joined as one dispatch. */
+function joined(parts: readonly Part[], target: KernelTarget): Dispatch {
+  if (parts.length === 1) return parts[0];
+  const { kernel, bindings } = joinKernels(parts, target);
+  return {
+    steps: parts.flatMap(({ steps }) => steps),
+    label: parts.map(({ label }) => label).join(", "),
+    kernel,
+    bindings: bindings.map(({ part, place }) => parts[part].bindings[place]),
+  };
 }
 
 /** WebGPU binds no buffer for reading and for writing at once. */
