@@ -1,6 +1,6 @@
 import type { Kernel } from "../graph/kernel.ts";
 
-/** Smaller numbers are steps, lanes and vector places, which kernels of one structure have in common. */
+/** Smaller numbers are steps, lanes and vector places, which kernels of one structure have in common; how far is shifted is not one of these. */
 const smallestShared = 3;
 
 /** Tables are made as long as a multiple of this, so that the text does not tell how many runs they are for. */
@@ -38,10 +38,11 @@ export function shareSizes(kernel: Kernel): Kernel {
     return `size_${i}`;
   };
   const literal =
-    /(subgroupBroadcast\([^,()]*, |\/ |% |array<[^>]*, )?\b(\d+)u\b|(?<=\+ 0\.5\) \* )(\d+\.\d+(?:e-\d+)?)f/g;
+    /(subgroupBroadcast\([^,()]*, |\/ |% |array<[^>]*, |>> )?\b(\d+)u\b|(?<=\+ 0\.5\) \* )(\d+\.\d+(?:e-\d+)?)f/g;
   const shared = body.replace(literal, (text, kept, digits, factor) => {
     if (factor !== undefined) return share(bitsOf(Number(factor)), (word) => `bitcast<f32>(${word})`);
     const value = Number(digits);
+    if (kept === ">> ") return `>> ${share(value, (word) => word)}`;
     return kept !== undefined || value < smallestShared ? text : share(value, (word) => word);
   });
   if (sizes.length + tables.size === 0) return kernel;

@@ -5,6 +5,7 @@ import {
   Device,
   dispatchesOf,
   input,
+  linear,
   matmul,
   multiply,
   pack,
@@ -15,11 +16,12 @@ import {
   sqrt,
   square,
   type Tensor,
+  upsampleNearest,
   Variable,
   window,
 } from "../../engine/mod.ts";
 import { openAs } from "./op_check.ts";
-import { cpuTarget } from "./targets.ts";
+import { cardTarget, cpuTarget } from "./targets.ts";
 
 const ones = (count: number) => new Float32Array(count).fill(1);
 
@@ -96,6 +98,29 @@ Deno.test("on a CPU adapter kernels that are stacked for few runs have one text,
   const texts = [2, 3, 5, 8].map((count) => {
     const [dispatch] = dispatchesOf(plan({ outputs: { y: scattered(count) } }), cpuTarget);
     ok("kernel" in dispatch && dispatch.steps.length === count);
+    return dispatch.kernel.wgsl;
+  });
+  equal(new Set(texts).size, 1);
+});
+
+Deno.test("on a CPU adapter kernels are joined where their text pays for the time to compile it", () => {
+  /** Layers of two networks of which one has fewer rows, so that they cannot be stacked. */
+  const layers = (count: number) => {
+    const weight = input("weight", [64, 64]);
+    let x = input("x", [64, 64]), y = input("y", [32, 64]);
+    for (let i = 0; i < count; i++) [x, y] = [linear(x, weight), linear(y, weight)];
+    return plan({ outputs: { x, y } });
+  };
+  // One text for all layers, of between 2,000 and 8,000 characters.
+  deepEqual([1, 4].map((count) => countDispatches(layers(count), cpuTarget)), [2, 4]);
+  deepEqual([1, 4].map((count) => countDispatches(layers(count), cardTarget)), [1, 4]);
+});
+
+Deno.test("on a CPU adapter kernels that shift by different numbers have one text", () => {
+  const texts = [4, 8, 64].map((size) => {
+    const y = upsampleNearest(input("x", [1, size, size, 4]));
+    const [dispatch] = dispatchesOf(plan({ outputs: { y } }), cpuTarget);
+    ok("kernel" in dispatch);
     return dispatch.kernel.wgsl;
   });
   equal(new Set(texts).size, 1);
