@@ -68,10 +68,14 @@ export function hookAnswers(modules: readonly ModuleResponse[]): (readonly [stri
 
 /** What additivity comes to, in a sentence. */
 export function additivityText(additivity: Additivity | null): string {
-  if (additivity === null) return "Neither LoRA changes a prediction, so there is nothing to add up.";
+  if (additivity === null) {
+    return "Neither LoRA changes a prediction, so there is nothing to add up: zeros say nothing of how they get along.";
+  }
   const silent = additivity.change1 === 0 ? 1 : additivity.change2 === 0 ? 2 : null;
   if (silent !== null) {
-    return `LoRA ${silent} changes no prediction: the stack does what LoRA ${3 - silent} does alone.`;
+    return `LoRA ${silent} changes no prediction: the stack does what LoRA ${
+      3 - silent
+    } does alone, and zeros say nothing of how they get along.`;
   }
   const percent = `${(100 * additivity.error).toFixed(1)} %`;
   return `In the stack their changes of a prediction miss adding up by ${percent} of the changes' own squares.`;

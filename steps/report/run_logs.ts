@@ -26,9 +26,8 @@ export async function readRunLogs(folder: string): Promise<ReportTraining[]> {
       cause: error,
     });
   }
-  const kept = await keptTrainings(folder, names), known = new Set(kept.flatMap(keysOf));
-  const logged = await loggedTrainings(folder, names);
-  const found = [...kept, ...logged.filter((training) => !known.has(keysOf(training)[0]))];
+  const kept = await keptTrainings(folder, names), logged = await loggedTrainings(folder, names);
+  const found = [...kept, ...logged.filter((training) => !kept.some((other) => isSame(training, other)))];
   if (found.length > 0) return found;
   throw new Error(
     `Cannot read the logs of ${folder}: it has no finished training, and no ${figuresLogName} with figures; name the folder of a run, or the one of --logging_dir`,
@@ -74,24 +73,31 @@ async function loggedTrainings(folder: string, names: readonly string[]): Promis
     const start = basename(dirname(join(folder, name)));
     return { path: join(folder, name), start, order: logOrder(start) ?? "" };
   }).toSorted((a, b) => a.order < b.order ? -1 : Number(a.order > b.order));
-  // By how they begin: a training that goes on writes a new log, with all that was before in it.
-  const trained = new Map<string, ReportTraining>();
+  const trained: ReportTraining[] = [];
   for (const { path, start } of logs) {
     const log = await readFiguresLog(path);
     for (const number of [1, 2] as const) {
       const own = log.filter(({ values }) => `loss_${number}` in values);
       if (own.length === 0) continue;
-      const found = training(`${start}: network ${number}`, number, own, true), [first] = keysOf(found);
-      trained.delete(first);
-      trained.set(first, found);
+      const found = training(`${start}: network ${number}`, number, own, true);
+      // A training that goes on writes a new log, with all that was before in it.
+      const before = trained.findIndex((other) => isSame(found, other));
+      if (before >= 0) trained.splice(before, 1);
+      trained.push(found);
     }
   }
-  return [...trained.values()];
+  return trained;
 }
 
-/** What tells each step of a training from those of others, however much else is known of it. */
-function keysOf({ network, steps }: ReportTraining): string[] {
-  return steps.map(({ step, values }) => JSON.stringify([network, step, values[`loss_${network}`]]));
+/** Steps at a log's beginning by which it is told from others: trainings that differ in a coefficient alone have the same first loss, not the same ten. */
+const tellingSteps = 10;
+
+/** Whether two are of one training, as far as both go: starts of one begin with the same losses, to the bit. */
+function isSame(one: ReportTraining, other: ReportTraining): boolean {
+  if (one.network !== other.network) return false;
+  const loss = `loss_${one.network}`, others = new Map(other.steps.map(({ step, values }) => [step, values[loss]]));
+  const common = one.steps.slice(0, tellingSteps).filter(({ step }) => others.has(step));
+  return common.length > 0 && common.every(({ step, values }) => Object.is(values[loss], others.get(step)));
 }
 
 function training(name: string, network: 1 | 2, log: readonly StepFigures[], isOn: boolean): ReportTraining {

@@ -124,6 +124,27 @@ Deno.test("readRunLogs() shows of a run with logs what its networks keep, and be
     ]);
   }));
 
+Deno.test("readRunLogs() tells trainings apart whose first losses are the same, as with another coefficient, in logs and in what is kept", () =>
+  inNewFolder(async (folder) => {
+    const product = join(folder, "steps/07-train-network-2/product/network2");
+    await mkdir(product, { recursive: true });
+    const log = [2, 1].map((loss_2, step) => ({ step, epoch: 0, values: { loss_2 } }));
+    await writeFile(join(product, "network.json"), JSON.stringify({ options: {}, log, settings: {} }));
+    for (const [day, last] of [1, 0.5, 0.25].entries()) {
+      await writeLog(join(folder, `logs/2026010${day + 1}000000`), [{ loss_2: 2 }, { loss_2: last }]);
+    }
+    deepEqual((await readRunLogs(folder)).map(({ name }) => name), [
+      "train-network-2: network2",
+      "20260102000000: network 2",
+      "20260103000000: network 2",
+    ]);
+    // Without a step in common nothing says that they are one.
+    const later = join(folder, "logs/20260104000000");
+    await writeLog(later, []);
+    await writeFile(join(later, "figures.jsonl"), `${JSON.stringify({ step: 9, epoch: 2, loss_2: 1 })}\n`);
+    equal((await readRunLogs(folder)).length, 4);
+  }));
+
 Deno.test("readRunLogs() shows of a network that goes on, or is handed on, what each step added", () =>
   inNewFolder(async (folder) => {
     const rows = (...losses: number[]) => losses.map((loss_1, step) => ({ step, epoch: 0, values: { loss_1 } }));
@@ -167,7 +188,7 @@ Deno.test("a measurement in a base says which LoRA changes nothing, and nothing 
   const one = { ...report, modules: zero(0), onBase: { ...report.onBase!, additivity } };
   match(
     await shown(one),
-    /^File 1 changes nothing .* LoRA 1 changes no prediction: the stack does what LoRA 2 does alone\./,
+    /^File 1 changes nothing .* LoRA 1 changes no prediction: the stack does what LoRA 2 does alone, and zeros say nothing/,
   );
   match(await shown(one), /^LoRA 1 changes no prediction/m);
   doesNotMatch(await shown(one), /miss adding up|overlaps by/);
@@ -176,9 +197,12 @@ Deno.test("a measurement in a base says which LoRA changes nothing, and nothing 
     modules: zero(1),
     onBase: { ...one.onBase, additivity: { ...additivity, change1: 1, change2: 0 } },
   };
-  match(await shown(two), /^File 2 .* LoRA 2 changes no prediction: the stack does what LoRA 1 does alone\./);
+  match(
+    await shown(two),
+    /^File 2 .* LoRA 2 changes no prediction: the stack does what LoRA 1 does alone, and zeros say nothing/,
+  );
   const none = { ...one, modules: zero(0), onBase: { ...one.onBase, additivity: null } };
-  match(await shown(none), /Neither LoRA changes a prediction, so there is nothing to add up\./);
+  match(await shown(none), /Neither LoRA changes a prediction, so there is nothing to add up: zeros say nothing/);
 });
 
 /** Two modules, measured in a base. */
