@@ -136,6 +136,9 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
 
   /** Products of the own rows and the block's rows; of a team's members each has those of its channels, as `partial`. */
   function multiply(): string[] {
+    const add = (sum: string) =>
+      unit === 4 ? `(${sum}.x + ${sum}.y) + (${sum}.z + ${sum}.w)` : unit === 2 ? `${sum}.x + ${sum}.y` : sum;
+    // A streamed row is done before the next begins: only its sums take registers.
     const sums = names.flatMap((name, p) => {
       const [own, streamed] = parts.products[p];
       return range(block).flatMap((j) => [
@@ -146,19 +149,13 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
             `${name}Sum${r}_${j} = fma(${own}${r}_${e}, ${name}Passing_${j}_${e}, ${name}Sum${r}_${j});`
           ),
         ]),
+        ...range(rows).map((r) => {
+          const sum = add(`${name}Sum${r}_${j}`), place = (p * pairs.length + r * block + j) * pitch;
+          return team === 1 ? `let ${name}${r}_${j} = ${sum};` : `partial[${place}u + local] = ${sum};`;
+        }),
       ]);
     });
-    const add = (sum: string) =>
-      unit === 4 ? `(${sum}.x + ${sum}.y) + (${sum}.z + ${sum}.w)` : unit === 2 ? `${sum}.x + ${sum}.y` : sum;
-    const added = names.flatMap((name, p) =>
-      pairs.map(({ r, j }, i) => {
-        const sum = add(`${name}Sum${r}_${j}`);
-        return team === 1
-          ? `let ${name}${r}_${j} = ${sum};`
-          : `partial[${(p * pairs.length + i) * pitch}u + local] = ${sum};`;
-      })
-    );
-    return [...sums, ...added, team > 1 ? "workgroupBarrier();\nlet firstOfTeam = local - part;" : ""];
+    return [...sums, team > 1 ? "workgroupBarrier();\nlet firstOfTeam = local - part;" : ""];
   }
 
   /** The sum over a team of what its members have at a place of \`partial\`. */
