@@ -11,10 +11,20 @@ import { isDeepStrictEqual } from "node:util";
 import { taskCommand } from "../../cli/task_command.ts";
 import { projectFolder } from "../project_files.ts";
 import { launchEnvironment } from "../launch_environment.ts";
-import { differingFigures, type Figure, figuresIn, figuresOf, notebookNames, notebooksFolder } from "./notebook.ts";
+import {
+  differingFigures,
+  type Figure,
+  figuresIn,
+  figuresOf,
+  machineOfRuns,
+  notebookNames,
+  notebooksFolder,
+  type RecordedFigures,
+  whyNotSameBits,
+} from "./notebook.ts";
 
 /** Recorded figures: of each notebook, run in full and quickly. */
-type Recorded = Record<string, Record<"full" | "quick", Record<string, number>>>;
+type Recorded = Record<string, { full?: RecordedFigures; quick?: RecordedFigures }>;
 
 const recordedPath = join(notebooksFolder, "figures.json");
 const work = join(projectFolder, "out", "notebooks");
@@ -47,9 +57,9 @@ async function execute(name: string): Promise<string[]> {
   // What somebody computed in a notebook of their own lies beside it, and is let alone.
   const folder = join(work, "executed", mode), executed = join(folder, `${name}.ipynb`);
   await mkdir(folder, { recursive: true });
-  const figures = join(folder, `${name}.txt`);
-  for (const made of [figures, join(folder, name)]) await rm(made, { recursive: true, force: true });
-  await writeFile(figures, "");
+  const figuresFile = join(folder, `${name}.txt`);
+  for (const made of [figuresFile, join(folder, name)]) await rm(made, { recursive: true, force: true });
+  await writeFile(figuresFile, "");
   console.log(`${name}, ${mode}`);
   const started = performance.now();
   const script = fileURLToPath(new URL("execute.py", import.meta.url));
@@ -60,7 +70,7 @@ async function execute(name: string): Promise<string[]> {
       JUPYTER_PATH: await writeKernel(),
       DUALORA_NOTEBOOK: mode,
       DUALORA_NOTEBOOK_FOLDER: folder,
-      DUALORA_NOTEBOOK_FIGURES: figures,
+      DUALORA_NOTEBOOK_FIGURES: figuresFile,
     },
     stdin: "null",
     stdout: "inherit",
@@ -68,19 +78,35 @@ async function execute(name: string): Promise<string[]> {
   }).output();
   if (!success) return [`${name}: a cell failed; the notebook as far as it came is ${executed}`];
   console.log(`${name}: ${((performance.now() - started) / 1000).toFixed(0)} s, ${executed}`);
-  const text = await readFile(executed, "utf8"), found = figuresIn(await readFile(figures, "utf8"));
-  for (const [figure, { value }] of found) console.log(`  ${figure} = ${value}`);
-  if (!values.record) return differingFigures(found, recorded[name]?.[mode] ?? {}).map((text) => `${name}: ${text}`);
+  const text = await readFile(executed, "utf8"), found = figuresIn(await readFile(figuresFile, "utf8"));
+  for (const [figure, { value, within }] of found) console.log(`  ${figure} = ${value} ± ${within}`);
+  const machine = await machineOfRuns(join(folder, name));
+  if (!values.record) return compare(found, recorded[name]?.[mode], machine).map((text) => `${name}: ${text}`);
   const problem = values.quick ? null : whyNotCommitted(text, found);
   if (problem !== null) return [`${name}: ${problem}`];
-  recorded[name] = {
-    ...{ full: {}, quick: {} },
-    ...recorded[name],
-    [mode]: Object.fromEntries([...found].map(([figure, { value }]) => [figure, value])),
-  };
+  const figures = Object.fromEntries([...found].map(([figure, { value }]) => [figure, value]));
+  recorded[name] = { ...recorded[name], [mode]: { machine, figures } };
   await writeFile(recordedPath, `${JSON.stringify(recorded, null, 2)}\n`);
   if (!values.quick) await cp(executed, join(notebooksFolder, `${name}.ipynb`));
   return [];
+}
+
+/** Compares figures with recorded ones, and says how; what differs, in sentences. */
+function compare(
+  found: ReadonlyMap<string, Figure>,
+  before: RecordedFigures | undefined,
+  machine: RecordedFigures["machine"],
+): string[] {
+  if (before === undefined) return ["no figures are recorded; --record takes these"];
+  const reasons = whyNotSameBits(before.machine, machine);
+  console.log(
+    reasons.length === 0
+      ? "  compared bit by bit: they were recorded with this adapter, driver and versions"
+      : `  compared within the distances behind them, not bit by bit:\n${
+        reasons.map((reason) => `    ${reason}`).join("\n")
+      }`,
+  );
+  return differingFigures(found, before.figures, reasons.length === 0);
 }
 
 /** Why an executed notebook cannot be committed as it is; null if it can. */

@@ -1,5 +1,8 @@
 import { readdir, readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { isDeepStrictEqual } from "node:util";
+import { readRunRecord, runRecordName } from "../../pipeline/mod.ts";
 
 /** A cell's output as a notebook keeps it. */
 export interface CellOutput {
@@ -63,19 +66,69 @@ export function figuresOf({ cells }: Notebook): Map<string, Figure> {
   return figuresIn(texts.join("\n"));
 }
 
-/** Figures that are not the recorded ones, as sentences; the distance that counts is the one that the notebook names now. */
+/** What of a machine decides the bits, as runs record it: versions, adapter, driver. */
+export type Machine = Readonly<Record<string, unknown>>;
+
+/** Figures that were found once, and on what machine. */
+export interface RecordedFigures {
+  readonly machine: Machine;
+  readonly figures: Readonly<Record<string, number>>;
+}
+
+/**
+ * The machine that a notebook's runs ran on, by their records.
+ *
+ * @param folder What the notebook wrote; runs may lie anywhere in it.
+ * @throws {Error} If there is no record, or they are of several machines.
+ */
+export async function machineOfRuns(folder: string): Promise<Machine> {
+  const paths = (await readdir(folder, { recursive: true })).filter((path) => basename(path) === runRecordName);
+  if (paths.length === 0) throw new Error(`No run in ${folder} says what machine it ran on: there is no run.json`);
+  const machine: Record<string, unknown> = {};
+  for (const path of paths) {
+    for (const start of (await readRunRecord(join(folder, path))).starts) {
+      for (const [name, fact] of Object.entries(start.machine)) {
+        if (Object.hasOwn(machine, name) && !isDeepStrictEqual(machine[name], fact)) {
+          throw new Error(`The runs in ${folder} ran on several machines: ${changeText(name, machine[name], fact)}`);
+        }
+        machine[name] = fact;
+      }
+    }
+  }
+  return machine;
+}
+
+/** Why equal bits cannot be asked of a machine, by what figures were recorded on; empty where they can. */
+export function whyNotSameBits(recorded: Machine, now: Machine): string[] {
+  const names = new Set([...Object.keys(recorded), ...Object.keys(now)]);
+  const changed = [...names].filter((name) => !isDeepStrictEqual(recorded[name], now[name]))
+    .map((name) => changeText(name, recorded[name], now[name]));
+  return changed.length === 0 && typeof now.driver !== "string" ? ["the driver's version is not known"] : changed;
+}
+
+function changeText(name: string, before: unknown, now: unknown): string {
+  const [was, is] = [before, now].map((value) => typeof value === "string" ? value : JSON.stringify(value));
+  return `${name} was ${was}, is ${is}`;
+}
+
+/**
+ * Figures that are not the recorded ones, as sentences. On the machine that they were recorded on they have to be equal to the last bit; on another one the distance
+ * counts that the notebook names now.
+ */
 export function differingFigures(
   found: ReadonlyMap<string, Figure>,
-  recorded: Readonly<Record<string, number>>,
+  recorded: RecordedFigures["figures"],
+  isSameMachine: boolean,
 ): string[] {
   const names = new Set([...found.keys(), ...Object.keys(recorded)]);
   return [...names].flatMap((name) => {
     const figure = found.get(name), before = Object.hasOwn(recorded, name) ? recorded[name] : undefined;
     if (!figure) return [`${name} is recorded, and was not shown`];
     if (before === undefined) return [`${name} is ${figure.value}, and was never recorded`];
+    const within = isSameMachine ? 0 : figure.within;
     // A NaN is near nothing.
-    return Math.abs(figure.value - before) <= figure.within
-      ? []
-      : [`${name} is ${figure.value}, was recorded as ${before}: further apart than ${figure.within}`];
+    if (Math.abs(figure.value - before) <= within) return [];
+    const problem = isSameMachine ? "the same machine has to give the same bits" : `further apart than ${within}`;
+    return [`${name} is ${figure.value}, was recorded as ${before}: ${problem}`];
   });
 }
