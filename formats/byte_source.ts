@@ -1,5 +1,5 @@
 import { type FileHandle, open } from "node:fs/promises";
-import { statPlainFile } from "./plain_file.ts";
+import { checkPlainFile } from "./plain_file.ts";
 import { TensorFileError } from "./tensor_file.ts";
 
 /** Somewhere to read bytes from, at any place; fails rather than giving fewer. */
@@ -13,10 +13,11 @@ export interface ByteSource {
 /**
  * A file on the disk as a source of bytes.
  *
+ * @throws {SpecialFileError} If it is a folder, a named pipe, a socket or a device.
  * @throws What the file system throws where it cannot be opened.
  */
 export async function openFileSource(path: string): Promise<ByteSource> {
-  await statPlainFile(path);
+  await checkPlainFile(path);
   const handle = await open(path, "r");
   try {
     return new FileSource(path, handle, (await handle.stat()).size);

@@ -1,12 +1,15 @@
 import type { Stats } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 
-/** A path that was named as a file's leads to something that may wait for ever, or never end. */
+/** A path that was named as a file's leads to something that may wait for ever, or never end, or to a folder. */
 export class SpecialFileError extends Error {
   override name = "SpecialFileError";
+  /** The file system's word for a folder; of the others it says nothing. */
+  readonly code?: "EISDIR";
 
   constructor(readonly path: string, readonly kind: string) {
     super(`Cannot read ${path}: it is a ${kind}, must be a file`);
+    if (kind === "folder") this.code = "EISDIR";
   }
 }
 
@@ -24,19 +27,30 @@ export async function statPlainFile(path: string): Promise<Stats> {
 }
 
 /**
+ * As {@linkcode statPlainFile}, and refuses folders too: what is about to be read says then of which path that is.
+ *
+ * @throws {SpecialFileError} If it is no file.
+ */
+export async function checkPlainFile(path: string): Promise<Stats> {
+  const found = await statPlainFile(path);
+  if (found.isDirectory()) throw new SpecialFileError(path, "folder");
+  return found;
+}
+
+/**
  * Reads a whole file that somebody has named.
  *
- * @throws {SpecialFileError} If it is a named pipe, a socket or a device.
+ * @throws {SpecialFileError} If it is a folder, a named pipe, a socket or a device.
  * @throws What the file system throws where it cannot be read.
  */
 export async function readPlainFile(path: string): Promise<Uint8Array> {
-  await statPlainFile(path);
+  await checkPlainFile(path);
   return await readFile(path);
 }
 
 /** The same as UTF-8 text. */
 export async function readPlainText(path: string): Promise<string> {
-  await statPlainFile(path);
+  await checkPlainFile(path);
   return await readFile(path, "utf8");
 }
 

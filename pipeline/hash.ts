@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join, relative, sep } from "node:path";
-import { statPlainFile } from "../formats/plain_file.ts";
+import { checkPlainFile } from "../formats/plain_file.ts";
 import { noteRead } from "./reads.ts";
 
 /** One file as a manifest records it. */
@@ -68,7 +68,7 @@ const readAtOnceBytes = 2 ** 22;
  * record names.
  */
 export async function hashFile(path: string): Promise<string> {
-  const hash = createHash("sha256"), { size: sizeBytes } = await statPlainFile(path);
+  const hash = createHash("sha256"), { size: sizeBytes } = await checkPlainFile(path);
   if (sizeBytes <= readAtOnceBytes) hash.update(await Deno.readFile(path));
   else for await (const chunk of createReadStream(path)) hash.update(chunk);
   const sha256 = hash.digest("hex");

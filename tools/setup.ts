@@ -26,7 +26,7 @@ export class SetupError extends Error {
  * @returns Name and version of the driver, where the adapter itself does not tell; null where neither does.
  * @throws {SetupError} If there is no adapter and the user has to install a driver.
  */
-export async function setUp(): Promise<string | null> {
+async function setUp(): Promise<string | null> {
   const facts = await gatherFacts();
   const decision = decideDriver(facts);
   if (decision.kind === "ready") return driverName(facts);

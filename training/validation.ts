@@ -7,7 +7,7 @@ import type { LossOptions } from "./loss.ts";
 import type { TrainerNetwork } from "./trainer.ts";
 
 /** Timesteps at which held-out pictures are tried: sd-scripts' four, evenly spread over the schedule. */
-export const validationTimesteps = 4;
+const validationTimesteps = 4;
 
 /** The loss that is validated: the kind of the network's own, without what weighs or widens it in training. */
 function validatedLoss({ type, huberC, huberSchedule }: LossOptions = {}): LossOptions {

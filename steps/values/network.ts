@@ -125,7 +125,7 @@ export async function saveNetwork(network: Network, folder: string): Promise<voi
 }
 
 /** Reads what `saveNetwork` wrote. */
-export async function loadNetwork(folder: string): Promise<Network> {
+async function loadNetwork(folder: string): Promise<Network> {
   await using file = await SafetensorsFile.open(join(folder, "weights.safetensors"));
   const facts: Omit<Network, "weights"> = JSON.parse(await readFile(join(folder, "network.json"), "utf8"));
   return { ...facts, weights: await file.float32("weights") };

@@ -70,7 +70,7 @@ const mostTimes = 500;
 const timesFile = () => join(cacheFolder(), "step_times.json");
 
 /** Times that were measured before, by `stepTimeKeys`; none where the file is not there, or no longer what was written. */
-export async function knownStepTimes(): Promise<Map<string, StepTime>> {
+async function knownStepTimes(): Promise<Map<string, StepTime>> {
   const text = await readFile(timesFile(), "utf8").catch((error) => {
     if (error.code === "ENOENT") return "[]";
     throw error;

@@ -59,7 +59,7 @@ export function stranger(name: string, shape: readonly number[] = [2], type: Ten
 }
 
 /** What a training run leaves in its checkpoint beside the models. */
-export const trainingExtras: readonly TensorData[] = [
+const trainingExtras: readonly TensorData[] = [
   stranger("model_ema.decay", []),
   stranger("model_ema.num_updates", [], "I64"),
   stranger("model_ema.diffusion_modelinput_blocks00weight", [32, 4, 3, 3]),

@@ -67,6 +67,17 @@ Deno.test({
     }),
 });
 
+Deno.test("a folder in the place of a file is refused by its name, by every reader of what users name", () =>
+  inNewFolder(async (folder) => {
+    for (const [name, read] of Object.entries(readers)) {
+      const path = join(folder, name);
+      await mkdir(path, { recursive: true });
+      const said = await saidWithin(5, read(path));
+      match(said, /it is a folder/, `${name}: ${said}`);
+      ok(said.includes(path), said);
+    }
+  }));
+
 Deno.test({
   name:
     "a named pipe among the pictures or captions of a data folder is refused by its name before a run; a hidden one is passed over",
