@@ -70,7 +70,7 @@ class Comparison {
     const cells = { name: "cells", options: {}, needs: [], gives: [], replaces: [], releases: [], disk: [] };
     return {
       name: "comparison",
-      steps: [{ ...cells, stored: true, figures: {}, lines }, ...await planComparison(this.options)],
+      steps: [{ ...cells, stored: false, figures: {}, lines }, ...await planComparison(this.options)],
     };
   }
 
@@ -78,7 +78,9 @@ class Comparison {
     const { done, missing } = await this.cells(), total = this.asked.length;
     // Hours of training are before the last variant: what is wrong with it is found now.
     if (missing.length > 0) {
-      await planComparison(this.options, [...new Set(missing.map(({ variant }) => variant))]);
+      const variants = [...new Set(missing.map(({ variant }) => variant))];
+      this.say(`planning ${variants.length} ${variants.length === 1 ? "variant" : "variants"}`);
+      await planComparison(this.options, variants);
       await mkdir(this.options.folder, { recursive: true });
       // As the data are now, not after a training.
       await this.settingsOf();

@@ -11,8 +11,8 @@ import { comparisonRows, tableText } from "./table.ts";
 import type { ComparisonOptions } from "./variant.ts";
 
 /**
- * Writes what the cells so far say: `results.json` (all cells and the table's rows), `results.md` (the table, and what has to be known to read it), plots as `<figure>.svg`, and `best.png`, of each variant the
- * stack of its best seed.
+ * Writes what the cells so far say: `results.json` (all cells and the table's rows), `results.md` (the table, and what has to be known to read it), plots as
+ * `<figure>.svg`, and `best.png`, of each variant the stack of its best seed.
  */
 export async function writeResults(options: ComparisonOptions, cells: readonly Cell[]): Promise<void> {
   const { folder, variants } = options, rows = comparisonRows(variants, cells);
@@ -30,17 +30,17 @@ const additivityNote =
   "of what each network changes of a prediction. `best.png` shows of each variant the seed with the smallest error.";
 
 /** What of the concepts is left in the stack, where it can be read off it. */
-function retentionOf({ figures: { identity_stack: identity, outfit_stack: outfit } }: Cell): number[] {
+function leftInStack({ figures: { identity_stack: identity, outfit_stack: outfit } }: Cell): number[] {
   return [identity, outfit].filter((figure) => figure !== undefined);
 }
 
 function showsRetention(cell: Cell): boolean {
-  return retentionOf(cell).length > 0;
+  return leftInStack(cell).length > 0;
 }
 
 /** The better the higher: what is left in the stack of the concept that has lost more, or how well changes add up. */
 function scoreOf(cell: Cell): number {
-  return showsRetention(cell) ? Math.min(...retentionOf(cell)) : -cell.figures.additivity;
+  return showsRetention(cell) ? Math.min(...leftInStack(cell)) : -cell.figures.additivity;
 }
 
 async function drawBest(options: ComparisonOptions, cells: readonly Cell[]) {

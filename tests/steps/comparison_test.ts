@@ -191,7 +191,7 @@ Deno.test("what a base lacks for one of the variants is told with its name befor
     await rejects(d.comparison({ ...options, variants: hooked }).describe(), {
       message: /^Cannot compare with "hooked": .*Cannot hook lora_unet_x: network 1 has no such module$/,
     });
-    deepEqual(said, []);
+    deepEqual(said, ["planning 2 variants"]);
     deepEqual(await readdir(folder), ["character", "outfit"]);
   }));
 
