@@ -7,7 +7,7 @@ import { argparseWords } from "../settings/argparse_words.ts";
 import { changedValues, readSettings } from "../settings/settings.ts";
 import { writeSettingsFile } from "../settings/settings_file.ts";
 import { makeTrainCommand } from "../settings/train_command.ts";
-import { writeForUser } from "../write_new_file.ts";
+import { writeForUser } from "../write_for_user.ts";
 
 /** What somebody answered to the questions of `new`. */
 export interface Answers {

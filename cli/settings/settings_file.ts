@@ -3,7 +3,7 @@ import { nearestName } from "../../steps/values/nearest_name.ts";
 import { commandFlags } from "../flags/command.ts";
 import type { Flag } from "../flags/flag.ts";
 import { UsageError } from "../usage_error.ts";
-import { writeForUser } from "../write_new_file.ts";
+import { writeForUser } from "../write_for_user.ts";
 import { isTable, readTomlFile } from "./read_toml.ts";
 import { readTomlValue } from "./read_value.ts";
 
