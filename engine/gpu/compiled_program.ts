@@ -96,11 +96,15 @@ export class CompiledProgram {
         );
       }
     }
-    for (const [name, { type, location }] of this.program.inputs) {
+    const uploads = [...this.program.inputs].map(([name, { type, location }]) => {
       if (!(name in feeds)) throw new TypeError(`Cannot run: input ${name} is missing`);
-      gpu.queue.writeBuffer(this.bufferOf(location), location.offsetBytes, uploadBytes(name, type, feeds[name]));
-    }
+      return { location, bytes: uploadBytes(name, type, feeds[name]) };
+    });
+    // From here on the pool's buffers hold what this run makes of them; what is refused above leaves another program's outputs as they are.
     this.pool.claim(this);
+    for (const { location, bytes } of uploads) {
+      gpu.queue.writeBuffer(this.bufferOf(location), location.offsetBytes, bytes);
+    }
     const encoder = gpu.createCommandEncoder();
     const clock = profiler?.begin(gpu, this.program, this.dispatches) ?? null;
     let pass: GPUComputePassEncoder | null = null, last: GPUComputePipeline | null = null, dispatch = 0;
@@ -167,12 +171,18 @@ export class CompiledProgram {
   /**
    * Reads outputs back, after all runs queued so far.
    *
-   * @throws {Error} If the program has not run, or another of its pool has since.
+   * @throws {Error} If the program has not run, or another of its pool has since, or was compiled and needed larger buffers.
    */
   async read(...names: string[]): Promise<Record<string, HostArray>> {
+    if (this.destroyed) throw new Error(`Cannot read ${names.join(", ")}: the program was released`);
     const ports = names.map((name) => this.output(name));
     if (!this.pool.isHeldBy(this)) {
-      throw new Error(`Cannot read ${names.join(", ")}: the program has not run, or another of its pool has since`);
+      throw new Error(
+        `Cannot read ${
+          names.join(", ")
+        }: the program has not run, or another of its pool has since, or was compiled and ` +
+          "needed larger buffers. Run it again, or read before that",
+      );
     }
     const bytes = await this.device.readBuffers(ports.map(({ location }) => ({
       buffer: this.bufferOf(location),

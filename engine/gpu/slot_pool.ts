@@ -5,7 +5,8 @@ import type { Device } from "./device.ts";
  * Buffers for the slots of programs that never run at the same time: a full batch's step and the shorter last one's, or the stages of a sampler.
  *
  * Each program's largest slot lies in the pool's largest buffer, and so on, so the pool takes what `pooledBytes` says, not what the programs take
- * together. What a run left in its outputs is there until another program of the pool runs.
+ * together. What a run left in its outputs is there until another program of the pool runs, or is compiled
+ * and needs larger buffers.
  */
 export class SlotPool {
   /** Largest first. */
@@ -29,6 +30,7 @@ export class SlotPool {
         if (known) {
           this.device.destroyBuffer(known);
           this.changes++;
+          this.holder = null;
         }
         this.buffers[rank] = this.device.makeBuffer(`slot ${rank}`, slots[slot]);
       }

@@ -1,4 +1,4 @@
-import { deepEqual, equal, ok, rejects } from "node:assert/strict";
+import { deepEqual, equal, ok, rejects, throws } from "node:assert/strict";
 import {
   add,
   attention,
@@ -76,6 +76,13 @@ Deno.test("a device allocates as many bytes as the plan says", async () => {
   }
 });
 
+/** Of reading what the pool's buffers no longer hold. */
+const lost = (name: string) => ({
+  message:
+    `Cannot read ${name}: the program has not run, or another of its pool has since, or was compiled and needed ` +
+    "larger buffers. Run it again, or read before that",
+});
+
 Deno.test("programs of a pool take together what pooledBytes() says, and each computes what it does alone", async () => {
   const steps = [1, 3, 2].map((batch) => {
     const x = input("x", [batch, 64]), w = new Variable(`w${batch}`, { shape: [64, 64], dtype: "f32" });
@@ -110,12 +117,42 @@ Deno.test("programs of a pool take together what pooledBytes() says, and each co
       deepEqual(await pooled[i].read("y", "mean"), alone[i], `round ${round}, program ${i}`);
     }
   }
-  await rejects(pooled[0].read("y"), {
-    message: "Cannot read y: the program has not run, or another of its pool has since",
-  });
+  await rejects(pooled[0].read("y"), lost("y"));
   for (const compiled of pooled) device.release(compiled);
   pool.dispose();
   equal(device.statistics.bytes, variables);
+});
+
+Deno.test("a run that is refused leaves what another program of its pool made", async () => {
+  using device = await Device.open();
+  const pool = new SlotPool(device), [a, b, c] = ["a", "b", "c"].map((name) => input(name, [64]));
+  const first = await device.compile(plan({ outputs: { y: scale(a, { factor: 2 }) } }), { pool });
+  const second = await device.compile(plan({ outputs: { sum: add(add(a, b), c) } }), { pool });
+  const long = new Float32Array(64).fill(7), feeds = { a: long, b: long, c: long };
+  first.run({ a: new Float32Array(64).fill(3) });
+  // Two inputs are in order, and one of them would be written where the first program's output lies.
+  for (const name of ["a", "b", "c"]) {
+    throws(() => second.run({ ...feeds, [name]: long.slice(1) }), {
+      message: `Cannot upload ${name}: 63 elements, f32 [64] wants 64`,
+    });
+  }
+  throws(() => second.run({ a: long, b: long }), { message: "Cannot run: input c is missing" });
+  deepEqual((await first.read("y")).y, new Float32Array(64).fill(6));
+});
+
+Deno.test("what a pool's replaced buffers held is refused by name, and the device goes on", async () => {
+  using device = await Device.open();
+  const pool = new SlotPool(device), program = (count: number) => plan({ outputs: { y: square(input("x", [count])) } });
+  const small = await device.compile(program(64), { pool });
+  small.run({ x: new Float32Array(64).fill(3) });
+  const large = await device.compile(program(6400), { pool });
+  await rejects(small.read("y"), lost("y"));
+  small.run({ x: new Float32Array(64).fill(3) });
+  deepEqual((await small.read("y")).y, new Float32Array(64).fill(9));
+  device.release(small);
+  await rejects(small.read("y"), { message: "Cannot read y: the program was released" });
+  large.run({ x: new Float32Array(6400).fill(2) });
+  deepEqual((await large.read("y")).y, new Float32Array(6400).fill(4));
 });
 
 Deno.test("pooledBytes() is the larger of two plans' slots, rank by rank, and every variable once", () => {
