@@ -32,7 +32,7 @@ export const networkFlags = flagGroup("The LoRA networks", [
     second: true,
     from: "both",
     status: "works",
-    does: "the network's effect is scaled by alpha / rank",
+    does: "the network's effect is scaled by alpha / rank; 0: alpha is the rank",
     counts: "without --dim_from_weights: then the file's alphas count",
   },
   {

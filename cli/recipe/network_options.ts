@@ -82,13 +82,13 @@ export function networkOptions(values: FlagValues, network: 1 | 2): NetworkStart
     convRanks: found.conv_block_dims,
     convAlphas: found.conv_block_alphas,
   });
-  const file = network === 1 ? values.network_weights : values.network_weights_2;
+  const file = network === 1 ? values.network_weights : values.network_weights_2, rank = network_dim ?? rankOfUnset;
   return {
-    rank: network_dim ?? rankOfUnset,
-    alpha: network_alpha,
+    rank,
+    alpha: alphaOf(network_alpha, rank),
     ...given({
       convRank: found.conv_dim,
-      convAlpha: found.conv_alpha,
+      convAlpha: found.conv_alpha === undefined ? undefined : alphaOf(found.conv_alpha, found.conv_dim),
       rankDropout: found.rank_dropout,
       moduleDropout: found.module_dropout,
     }),
@@ -97,6 +97,11 @@ export function networkOptions(values: FlagValues, network: 1 | 2): NetworkStart
     ...(unetOnly ? { parts: ["unet"] } : textOnly ? { parts: ["text_encoder"] } : {}),
     ...(file ? { weights: file, ...changed({ ranksFromWeights: [values.dim_from_weights, false] }) } : {}),
   };
+}
+
+/** An alpha of 0 is the rank, as in sd-scripts: the network's effect is then scaled by 1. */
+function alphaOf<Rank extends number | undefined>(alpha: number, rank: Rank): number | Rank {
+  return alpha === 0 ? rank : alpha;
 }
 
 /** Whether a flag is network 2's own. */

@@ -77,6 +77,8 @@ const cases: readonly Case[] = [
   [["--freeze_network_1", "--network_dim_2=8"], "pretrainNetwork1", { rank: 64 }],
   [["--freeze_network_1", "--network_alpha=3", "--network_alpha_2=2"], "trainNetwork2", { alpha: 2 }],
   [["--freeze_network_1", "--network_alpha=3"], "trainNetwork2", { alpha: 3 }],
+  // In sd-scripts' LoRAModule an alpha of 0 is the rank.
+  [["--freeze_network_1", "--network_dim=8", "--network_alpha=0"], "trainNetwork2", { alpha: 8 }],
   [["--network_args", "conv_dim=4", "conv_alpha=2"], "trainBoth", { convRank: 4, convAlpha: 2 }],
   [["--freeze_network_1", "--network_args_2", "conv_dim=4"], "trainNetwork2", { convRank: 4 }],
   [["--network_args", "dropout=0.1"], "trainBoth", { dropout: 0.1 }],
