@@ -25,8 +25,8 @@ const semi = { mode: "semi", annealEpoch: 1 } as const;
 const variants: d.Variant[] = [
   { name: "sequential" },
   { name: "two hooks 1", orthogonality: both(1) },
-  { name: "two hooks 100", orthogonality: both(100) },
   { name: "two hooks 10", orthogonality: both(10) },
+  { name: "two hooks 100", orthogonality: both(100) },
   { name: "two hooks 1 mask I", orthogonality: { ...both(1), textMask: "I" } },
   { name: "two hooks 1 original", orthogonality: { ...both(1), form: "original" } },
   { name: "two hooks 1 mask I original", orthogonality: { ...both(1), textMask: "I", form: "original" } },
