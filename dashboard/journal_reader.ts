@@ -85,7 +85,7 @@ export class JournalReader {
 }
 
 /** A line of a journal; null for what a run that was killed has left of one. */
-export function parseLine(text: string): JournalLine | null {
+function parseLine(text: string): JournalLine | null {
   try {
     const line = JSON.parse(text);
     return typeof line?.type === "string" && typeof line.time === "number" ? line : null;

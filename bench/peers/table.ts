@@ -45,7 +45,7 @@ export function compareLines(lines: readonly Line[]): ComparedRow {
 }
 
 /** The milliseconds that count. */
-export function comparedMs(line: Line): number {
+function comparedMs(line: Line): number {
   return Number(line.compared_by === "cpu_ms" ? line.cpu_ms : line.ms_median);
 }
 

@@ -66,7 +66,7 @@ interface PictureRow {
 }
 
 /** Rows of pictures in the order in which they began, so that none moves; what has no prompt comes last. */
-export function pictureRows(pictures: readonly PictureView[]): PictureRow[] {
+function pictureRows(pictures: readonly PictureView[]): PictureRow[] {
   const rest = "Other pictures";
   const titleOf = ({ shows: { networks, prompt } }: PictureView) =>
     prompt === undefined ? rest : [networks, `“${prompt}”`].filter(Boolean).join(": ");

@@ -2,7 +2,7 @@ import { readPlainText } from "../../formats/plain_file.ts";
 import type { RgbImage } from "../../data/image.ts";
 
 /** Cells per side of the grid that pictures are reduced to. */
-export const regionGridSize = 16;
+const regionGridSize = 16;
 
 /** One cell of the 16×16 grid and the colour that a concept gives it. */
 export interface RegionCell {
