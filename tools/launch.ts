@@ -18,15 +18,16 @@ if (import.meta.main) {
     Deno.exit(2);
   }
   const [script, ...args] = Deno.args.slice(scriptAt);
-  const driver = needsDevice(script, args) ? await setUpOrExit() : null;
-  const flags = Deno.args.slice(0, scriptAt);
-  // A script that lies elsewhere finds the project's packages by it.
-  const config = flags.some((flag) => /^(--config|-c)\b/.test(flag)) ? [] : [`--config=${projectFolder}deno.json`];
+  // Before the machine is set up, which may take minutes.
   const permissions = await permissionFlags(script, args).catch((error) => {
     if (!(error instanceof UnsayablePathError)) throw error;
     console.error(error.message);
     Deno.exit(2);
   });
+  const driver = needsDevice(script, args) ? await setUpOrExit() : null;
+  const flags = Deno.args.slice(0, scriptAt);
+  // A script that lies elsewhere finds the project's packages by it.
+  const config = flags.some((flag) => /^(--config|-c)\b/.test(flag)) ? [] : [`--config=${projectFolder}deno.json`];
   const code = await runProgram(Deno.execPath(), {
     args: ["run", ...config, ...permissions, ...Deno.args],
     env: {

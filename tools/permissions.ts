@@ -115,15 +115,19 @@ function sweepProgram(args: readonly string[]): Program {
   return { set: "sweep", places, runs: deno };
 }
 
-/** Values of an option, behind a blank or a `=`. */
+/**
+ * Values of an option, behind a blank or a `=`: paths.
+ *
+ * @throws {UnsayablePathError} If there is none, or an empty one.
+ */
 function valuesOf(name: string, args: readonly string[]): string[] {
-  return args.flatMap((word, at) =>
-    word === `--${name}`
-      ? args.slice(at + 1, at + 2)
-      : word.startsWith(`--${name}=`)
-      ? [word.slice(name.length + 3)]
-      : []
+  const values = args.flatMap((word, at) =>
+    word === `--${name}` ? [args[at + 1] ?? ""] : word.startsWith(`--${name}=`) ? [word.slice(name.length + 3)] : []
   );
+  if (values.includes("")) {
+    throw new UnsayablePathError(`--${name} names nothing, must name a path; give one, or leave the flag out`);
+  }
+  return values;
 }
 
 /** The folder whose runs the dashboard shows. */

@@ -133,6 +133,15 @@ Deno.test("The network is given for names of models alone that are no paths here
   deepEqual(await isOnline(`examples/demo.ts ${base}=owner/name`), false);
 });
 
+Deno.test("A flag that names no folder is refused by its name before a program starts", async () => {
+  for (const args of ["--output_dir=", "--quick --output_dir"]) {
+    await rejects(given(`examples/demo.ts ${args}`), {
+      name: "UnsayablePathError",
+      message: "--output_dir names nothing, must name a path; give one, or leave the flag out",
+    });
+  }
+});
+
 Deno.test("What a settings file names counts as what the command line names", async () => {
   const folder = await Deno.makeTempDir();
   try {
