@@ -66,7 +66,11 @@ Deno.test("the command of the method's description trains two networks; rerun an
 
     const repeated = await runCommand(["rerun", "out/clothes_run/run.json"], folder);
     equal(repeated.code, 0, repeated.stdout + repeated.stderr);
-    match(repeated.stdout, /\n {2}clothes_2\.safetensors: ss_training_finished_at, ss_training_started_at\n/);
+    // The legacy hash reads bytes from a place on, which times of other lengths move.
+    match(
+      repeated.stdout,
+      /\n {2}clothes_2\.safetensors: ss_training_finished_at, ss_training_started_at(, sshs_legacy_hash)?\n/,
+    );
     match(repeated.stdout, /\nThe outputs are bit-equal, but for times: 6 files compared; 2 were not compared\n$/);
 
     const printed = await runCommand([...line, "--print_recipe"], folder);
