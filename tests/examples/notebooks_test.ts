@@ -38,10 +38,8 @@ Deno.test("the cells of notebook 1 run one after another, quickly, to the record
     }).output();
     const text = new TextDecoder().decode(stdout);
     equal(code, 0, text + new TextDecoder().decode(stderr));
-    const { machine, figures } = recorded[name].quick;
-    const reasons = whyNotSameBits(machine, await machineOfRuns(join(folder, name)));
-    if (reasons.length > 0) console.log(`compared within the notebook's distances: ${reasons.join("; ")}`);
-    deepEqual(differingFigures(figuresIn(text), figures, reasons.length === 0), []);
+    // Equal bits are what `deno task notebooks` asks for, where figures were recorded: no run says on which processor that was.
+    deepEqual(differingFigures(figuresIn(text), recorded[name].quick.figures, false), []);
   }));
 
 Deno.test("committed notebooks are executed, show the recorded figures, are small, and say nothing of where they ran", async () => {
