@@ -54,6 +54,11 @@ export async function readPlainText(path: string): Promise<string> {
   return await readFile(path, "utf8");
 }
 
+/** Whether anything is at a path that can be seen from here. */
+export function isThere(path: string): Promise<boolean> {
+  return stat(path).then(() => true, () => false);
+}
+
 /** Whether an error says that nothing is at a path. Below a file there is nothing either: what is to write there says so. */
 export function isMissing({ code }: NodeJS.ErrnoException): boolean {
   return code === "ENOENT" || code === "ENOTDIR";

@@ -1,5 +1,6 @@
-import { mkdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { isThere } from "../../formats/plain_file.ts";
 import { type Description, type RunEvent, runRecordName } from "../../pipeline/mod.ts";
 import { readRegions } from "../report/regions.ts";
 import type { SampleSheet } from "../values/sample_sheet.ts";
@@ -203,8 +204,4 @@ class Comparison {
   private say(text: string): void {
     this.run.onCell?.(text);
   }
-}
-
-function isThere(path: string): Promise<boolean> {
-  return stat(path).then(() => true, () => false);
 }

@@ -1,4 +1,3 @@
-import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import type { Dataset } from "../../data/dataset.ts";
 import { describeDataset, type PartDescription, tagFrequency } from "../../data/describe_dataset.ts";
@@ -11,6 +10,7 @@ import type {
   SubsetFacts,
   TrainingFacts,
 } from "../../formats/kohya_metadata.ts";
+import { isThere } from "../../formats/plain_file.ts";
 import { PythonFloat, pythonStr, PythonTuple, type PythonValue } from "../../formats/python_text.ts";
 import type { Checkpoint } from "../../models/checkpoint/checkpoint.ts";
 import { ArgumentReader } from "../../training/optimizers/arguments.ts";
@@ -123,8 +123,7 @@ export async function vaeFacts({ name, vae }: Checkpoint): Promise<ModelFacts | 
 }
 
 async function modelFacts(path: string): Promise<ModelFacts> {
-  const isThere = await stat(path).then(() => true, () => false);
-  if (!isThere) return { name: path, legacy: null, sha256: null };
+  if (!await isThere(path)) return { name: path, legacy: null, sha256: null };
   return { name: basename(path), ...await kohyaModelHashes(path) };
 }
 

@@ -1,5 +1,5 @@
-import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
+import { isThere } from "../../formats/plain_file.ts";
 import { writeTextFile } from "./text_file.ts";
 
 /**
@@ -20,7 +20,6 @@ export async function writeNewFile(path: string, what: string, text: string): Pr
  * @throws {Error} If the file is there, or its folder is not.
  */
 export async function checkNewFile(path: string, what: string): Promise<void> {
-  const isThere = (path: string) => stat(path).then(() => true, () => false);
   if (await isThere(path)) {
     throw new Error(`Cannot write ${what} to ${path}: it is there already; take it away or name another file`);
   }

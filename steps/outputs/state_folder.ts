@@ -1,6 +1,6 @@
 import { readdir, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { readPlainText, SpecialFileError } from "../../formats/plain_file.ts";
+import { isThere, readPlainText, SpecialFileError } from "../../formats/plain_file.ts";
 import { writeFileAtomically } from "../../formats/atomic_file.ts";
 import { removeAtomically, removeLeftovers, writeFolderAtomically } from "../../formats/atomic_folder.ts";
 import { SafetensorsFile, writeSafetensors } from "../../formats/safetensors.ts";
@@ -155,8 +155,8 @@ export async function newestState(
       if (error instanceof StateError) return null;
       throw error;
     });
-  const isThere = await stat(parent).then((found) => found.isDirectory(), () => false);
-  for (const name of isThere ? (await readdir(parent)).sort() : []) {
+  const isFolder = await stat(parent).then((found) => found.isDirectory(), () => false);
+  for (const name of isFolder ? (await readdir(parent)).sort() : []) {
     const path = join(parent, name);
     if (!name.endsWith("-state") || name.startsWith(".")) continue;
     const manifest = await unlessBroken(readManifest(path));
@@ -179,10 +179,9 @@ async function readManifest(folder: string): Promise<StateManifest> {
     manifest = JSON.parse(await readPlainText(path));
   } catch (error) {
     if (error instanceof SyntaxError) throw new DamagedStateError(folder, `${path} is damaged: it is no JSON`);
-    const isThere = await stat(folder).then(() => true, () => false);
     const problem = error instanceof SpecialFileError
       ? error.message
-      : isThere
+      : await isThere(folder)
       ? `it has no ${manifestName}; wanted a folder that --save_state wrote, such as name-state`
       : "there is no such folder";
     throw new StateError(folder, problem, { cause: error });
