@@ -205,7 +205,7 @@ export function setFlags(set: string, written: readonly string[] = []): string[]
   ];
 }
 
-/** A path that cannot be opened to a program alone. */
+/** A path that cannot be opened to a program alone, or none where a flag has to name one. */
 export class UnsayablePathError extends Error {
   override name = "UnsayablePathError";
 }

@@ -44,7 +44,9 @@ export function cellFigures(
     const { one, two, stack } = columns;
     const found = retentionOf(sheet, regions, { identity: [one, stack], outfit: [two, stack] });
     const column = (name: string) => found.find((each) => each.name === name)!;
-    const add = (name: string, figure: number | null) => figure === null ? {} : figures[name] = figure;
+    const add = (name: string, figure: number | null) => {
+      if (figure !== null) figures[name] = figure;
+    };
     for (
       const [concept, own, share] of [["identity", one, "identityKept"], ["outfit", two, "outfitTaken"]] as const
     ) {
