@@ -32,12 +32,7 @@ async function runTests(args: readonly string[]): Promise<{ passed: number; fail
   const child = new Deno.Command(Deno.execPath(), {
     args: ["test", "--no-prompt", "--permission-set=test", `--allow-run=${Deno.execPath()}`, ...args],
     // Tests leave nothing in the user's own.
-    env: {
-      DUALORA_CACHE: cache,
-      ...driver === null ? {} : { DUALORA_DRIVER: driver },
-      ...launchEnvironment(),
-      ...Deno.stdout.isTerminal() ? { FORCE_COLOR: "1" } : {},
-    },
+    env: { DUALORA_CACHE: cache, ...launchEnvironment(), ...Deno.stdout.isTerminal() ? { FORCE_COLOR: "1" } : {} },
     stdin: "null",
     stdout: "piped",
   }).spawn();
@@ -61,7 +56,7 @@ if (Deno.args.some((word) => word === "--help" || word === "-h")) {
   );
   Deno.exit(0);
 }
-const driver = await setUpOrExit();
+await setUpOrExit();
 const madeHere = join(projectFolder, "out");
 await mkdir(madeHere, { recursive: true });
 const cache = await Deno.makeTempDir({ dir: madeHere, prefix: "test-cache-" });

@@ -75,13 +75,7 @@ const reviewed = {
   notebook: {
     read: projectAndLdd,
     env: {
-      allow: [
-        "DUALORA_CACHE",
-        "DUALORA_DRIVER",
-        "DUALORA_NOTEBOOK",
-        "DUALORA_NOTEBOOK_FIGURES",
-        "DUALORA_NOTEBOOK_FOLDER",
-      ],
+      allow: ["DUALORA_CACHE", "DUALORA_NOTEBOOK", "DUALORA_NOTEBOOK_FIGURES", "DUALORA_NOTEBOOK_FOLDER"],
       ignore: true,
     },
     sys: ["hostname", "statfs", "systemMemoryInfo"],
