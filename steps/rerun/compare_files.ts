@@ -13,8 +13,11 @@ export interface FileDifference {
 /** Metadata that say when a LoRA file was trained, and the hash over the metadata that say it. */
 const timesOfLoras = ["ss_training_started_at", "ss_training_finished_at", "sshs_legacy_hash"];
 
-/** Members of JSON that say when or how long, or that are hashes of files, which are compared themselves. */
-const timesOfJson = ["created", "seconds", "sha256"];
+/**
+ * Members of JSON that say when or how long, or that are hashes or sizes of listed files, which are compared themselves: the times in a LoRA file's metadata are now a
+ * digit longer, now shorter.
+ */
+const timesOfJson = /(^|\.)(created|seconds|sha256)$|(^|\.)files\.\d+\.bytes$/;
 
 /** Most names that are told. */
 const mostNames = 5;
@@ -64,7 +67,7 @@ function largestDistance(one: Float32Array, other: Float32Array): number {
 
 async function jsonDifference(before: string, after: string): Promise<FileDifference> {
   const [one, other] = await Promise.all([before, after].map(async (path) => JSON.parse(await readFile(path, "utf8"))));
-  const keys = differingKeys(one, other), others = keys.filter((key) => !timesOfJson.includes(key.split(".").at(-1)!));
+  const keys = differingKeys(one, other), others = keys.filter((key) => !timesOfJson.test(key));
   return others.length > 0 ? { verdict: "differs", what: some(others) } : { verdict: "times", what: some(keys) };
 }
 

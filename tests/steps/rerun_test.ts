@@ -89,14 +89,18 @@ Deno.test("a repetition with the same tensors is bit-equal, whatever times its f
       "run/steps/01-make/product/product.json": "{}",
       "grid.png": "pixels",
     };
-    const report = (time: string) => JSON.stringify({ created: time, stages: [{ seconds: time }], loss: 0.5 });
-    const before = { ...files, "sample/x_20260102030405_e1.png": "p", "report.json": report("1"), "report.html": "1" };
-    const after = { ...files, "sample/x_20270102030405_e1.png": "p", "report.json": report("2"), "report.html": "2" };
+    const report = (time: number) =>
+      JSON.stringify({
+        ...{ created: `${time}`, stages: [{ seconds: time }], loss: 0.5 },
+        files: [{ name: "a.safetensors", bytes: 100 + time, sha256: `${time}` }],
+      });
+    const before = { ...files, "sample/x_20260102030405_e1.png": "p", "report.json": report(1), "report.html": "1" };
+    const after = { ...files, "sample/x_20270102030405_e1.png": "p", "report.json": report(2), "report.html": "2" };
     deepEqual(await verdicts(folder, before, after), {
       "a.safetensors": "times: ss_training_started_at, sshs_legacy_hash",
       "grid.png": "equal: ",
       "report.html": "not compared: a page that shows times; its data are compared",
-      "report.json": "times: created, stages.0.seconds",
+      "report.json": "times: created, stages.0.seconds, files.0.bytes, files.0.sha256",
       "run/steps/01-make/product/product.json": "equal: ",
       "sample/x_<time>_e1.png": "equal: ",
     });
