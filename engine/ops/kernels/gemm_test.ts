@@ -102,6 +102,17 @@ Deno.test("gemm() for GPUs agrees with its definition in tiles of 128 rows, and 
   }
 });
 
+Deno.test("gemm() for GPUs stores whole vectors in workgroup memory, in all four layouts", () => {
+  // A store to a component may write the vector: WGSL, "Component Reference from Vector Memory View".
+  for (const [transposeA, transposeB] of layouts) {
+    for (const [m, n, k] of [[4096, 512, 64], [16, 16, 4096], [128, 32, 64]]) {
+      const { wgsl } = gemm({ m, n, k, transposeA, transposeB }, card);
+      const stored = [...wgsl.matchAll(/^ *(tile\[.*\S) = /gm)].map(([, place]) => place);
+      ok(stored.length > 0 && !stored.some((place) => /\]\[|\]\.[xyzw]/.test(place)), stored.join("\n"));
+    }
+  }
+});
+
 const card = {
   cpu: false,
   subgroupSize: 32,

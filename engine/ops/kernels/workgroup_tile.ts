@@ -167,6 +167,12 @@ workgroupBarrier();`
       ${[...reads, ...sums].join("\n      ")}
     }`;
   };
+  // No `return` for other parts: behind one in some invocations no barrier may follow, such as that of a kernel beside this one.
+  const stores = range(rowsEach).flatMap((r) =>
+    range(quads).map((q) =>
+      store(`firstRow + rowInTile + ${r}u`, `firstColumn + columnInTile + ${q * across * 4}u`, `sum${r}_${q}`)
+    )
+  ).join("\n");
   return `let part = ${divide("local", each)};
 let within = ${modulo("local", each)};
 let rowInTile = ${divide("within", across)} * ${rowsEach}u;
@@ -192,14 +198,7 @@ for (var first = 0u; first <= ${span}u; first += ${depth}u) {
   workgroupBarrier();
 }
 ${reduction}
-${splits > 1 ? "if (part != 0u) { return; }" : ""}
-${
-    range(rowsEach).flatMap((r) =>
-      range(quads).map((q) =>
-        store(`firstRow + rowInTile + ${r}u`, `firstColumn + columnInTile + ${q * across * 4}u`, `sum${r}_${q}`)
-      )
-    ).join("\n")
-  }`;
+${splits > 1 ? `if (part == 0u) {\n${stores}\n}` : stores}`;
 }
 
 /** Steps of the sum that one split does. */
@@ -207,7 +206,14 @@ export function splitLength({ splits, depth }: WorkgroupTileShape, sumLength: nu
   return Math.ceil(Math.ceil(sumLength / splits) / depth) * depth;
 }
 
-/** WGSL by which an invocation brings its part of an operand to workgroup memory: a few four-vectors, first to registers. */
+/**
+ * WGSL by which an invocation brings its part of an operand to workgroup memory: a few four-vectors, first to registers.
+ *
+ * What lies along the sum comes as blocks of four by four, so that each vector is stored by one invocation: Metal and Direct3D store a vector's component by
+ * storing all of it, and one of two invocations that store its `x` and its `y` would undo what the other did.
+ *
+ * @see https://github.com/gpuweb/gpuweb/issues/2112
+ */
 function filling(
   name: string,
   size: number,
@@ -217,27 +223,39 @@ function filling(
   base: number,
 ) {
   const { depth } = shape, each = invocationsEach(shape), places = size / 4;
-  // Both axes are powers of two, so what an invocation loads lies evenly spaced along one of them.
-  const perTurn = along === "tile" ? each / places : each / (depth / 4);
-  const turns = range(depth * places / each).map((turn) =>
-    along === "tile"
-      ? { step: `${divide("within", places)} + ${turn * perTurn}u`, at: `${modulo("within", places)} * 4u` }
-      : { step: `${modulo("within", depth / 4)} * 4u`, at: `${divide("within", depth / 4)} + ${turn * perTurn}u` }
-  );
+  // Vectors of one part, and parts side by side: along the tile, or along the sum.
+  const [vectors, across] = along === "tile" ? [1, places] : [4, depth / 4], parts = depth * places / vectors;
   const row = (step: string) => `${base}u + (part * ${depth}u + ${step}) * ${pitch(size)}u`;
+  // Where there are fewer parts than invocations, those of one operand are left to the first ones, and the other's to the last ones.
+  const from = name === "A" ? 0 : Math.max(0, each - parts), member = from > 0 ? `(within - ${from}u)` : "within";
+  // All of these are powers of two, so an invocation's parts lie evenly spaced.
+  const turns = range(Math.ceil(parts / each)).map((turn) => {
+    const next = range(vectors).map((i) => `next${name}${turn * vectors + i}`);
+    const inner = modulo(member, across), outer = `(${divide(member, across)} + ${turn * each / across}u)`;
+    if (along === "tile") {
+      return {
+        next,
+        loads: [`${next[0]} = ${load}(${first} + ${inner} * 4u, begin + ${outer});`],
+        stores: [`tile[${row(outer)} + ${inner}] = ${next[0]};`],
+      };
+    }
+    return {
+      next,
+      loads: next.map((vector, i) => `${vector} = ${load}(${first} + ${outer} * 4u + ${i}u, begin + ${inner} * 4u);`),
+      stores: range(4).map((step) =>
+        `tile[${row(`${inner} * 4u + ${step}u`)} + ${outer}] = vec4f(${
+          next.map((vector) => `${vector}.${"xyzw"[step]}`).join(", ")
+        });`
+      ),
+    };
+  });
+  const isBusy = from > 0 ? `within >= ${from}u` : `within < ${parts}u`;
+  const guarded = (lines: string[]) => each <= parts ? lines : [`if (${isBusy}) {`, ...lines, "}"];
   return {
     base,
-    declared: turns.map((_, turn) => `var next${name}${turn} = vec4f();`),
-    loads: turns.map(({ step, at }, turn) => `next${name}${turn} = ${load}(${first} + ${at}, begin + ${step});`),
-    stores: turns.flatMap(({ step, at }, turn) =>
-      along === "tile"
-        ? [`tile[${row(step)} + ${modulo("within", places)}] = next${name}${turn};`]
-        : range(4).map((c) =>
-          `tile[${row(`${step} + ${c}u`)} + ${divide(`(${at})`, 4)}][${modulo(`(${at})`, 4)}] = next${name}${turn}.${
-            "xyzw"[c]
-          };`
-        )
-    ),
+    declared: turns.flatMap(({ next }) => next.map((vector) => `var ${vector} = vec4f();`)),
+    loads: guarded(turns.flatMap(({ loads }) => loads)),
+    stores: guarded(turns.flatMap(({ stores }) => stores)),
   };
 }
 
