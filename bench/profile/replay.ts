@@ -27,7 +27,8 @@ export async function replayTimes(program: Program, known: KnownTimes = new Map(
   if ([...groups.keys()].some((work) => !known.has(work))) await timeGroups(device, program, groups, known);
   for (const [work, group] of groups) {
     for (const dispatch of group) {
-      for (const step of dispatches[dispatch]) times[step] = known.get(work)! / dispatches[dispatch].length;
+      // A step whose kernel has two dispatches is in both; the group's time is their mean.
+      for (const step of dispatches[dispatch]) times[step] += known.get(work)! / dispatches[dispatch].length;
     }
   }
   return times;

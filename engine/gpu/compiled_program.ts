@@ -2,7 +2,7 @@ import { bindingAlignmentBytes } from "../graph/tensor.ts";
 import { elementCount } from "../graph/types.ts";
 import type { Location, Port, Program } from "../plan/plan.ts";
 import { type Device, type HostArray, hostArray, uploadBytes } from "./device.ts";
-import { dispatchesOf } from "./dispatches.ts";
+import { type BoundLocation, dispatchesOf } from "./dispatches.ts";
 import { activeProfiler } from "./profiler.ts";
 import { SlotPool } from "./slot_pool.ts";
 
@@ -15,7 +15,7 @@ type Command =
     readonly label: string;
     readonly pipeline: GPUComputePipeline;
     readonly accesses: string;
-    readonly bindings: readonly Location[];
+    readonly bindings: readonly BoundLocation[];
     readonly sizes: { readonly offset: number; readonly size: number } | null;
     readonly workgroups: readonly [number, number, number];
   }
@@ -26,6 +26,7 @@ export class CompiledProgram {
   private readonly commands: Command[] = [];
   private bindGroups: (GPUBindGroup | null)[] = [];
   private slots: GPUBuffer[] = [];
+  private scratch: GPUBuffer | null = null;
   private version = -1;
   private sizes: GPUBuffer | null = null;
   private destroyed = false;
@@ -74,6 +75,14 @@ export class CompiledProgram {
   /** Bytes of the uniforms that a CPU adapter's kernels read their sizes from (0 on a GPU): what the program takes beside its slots and variables. */
   get sizesBytes(): number {
     return this.sizes?.size ?? 0;
+  }
+
+  /** Bytes that kernels of two dispatches need of the scratch buffer of the program's pool: what the program takes beside its slots and variables. */
+  get scratchBytes(): number {
+    const ends = this.commands.flatMap((command) => command.kind === "dispatch" ? command.bindings : []).map(
+      ({ buffer, offsetBytes, sizeBytes }) => buffer.kind === "scratch" ? offsetBytes + sizeBytes : 0,
+    );
+    return ends.reduce((most, end) => Math.max(most, end), 0);
   }
 
   /**
@@ -163,7 +172,7 @@ export class CompiledProgram {
     this.device.gpu.queue.submit([encoder.finish()]);
   }
 
-  /** Of each dispatch, in order, the places of the program's steps that it does. */
+  /** Of each dispatch, in order, the places of the program's steps that it does; both dispatches of a kernel that has two. */
   get dispatches(): (readonly number[])[] {
     return this.commands.flatMap((command) => command.kind === "dispatch" ? [command.steps] : []);
   }
@@ -212,6 +221,7 @@ export class CompiledProgram {
   private bind(): void {
     if (this.version === this.pool.version) return;
     this.slots = this.pool.place(this.program.slots);
+    this.scratch = this.pool.scratch(this.scratchBytes);
     this.version = this.pool.version;
     this.bindGroups = this.commands.map((command) => {
       if (command.kind === "clear") return null;
@@ -238,7 +248,8 @@ export class CompiledProgram {
     return port;
   }
 
-  private bufferOf({ buffer }: Location): GPUBuffer {
+  private bufferOf({ buffer }: BoundLocation): GPUBuffer {
+    if (buffer.kind === "scratch") return this.scratch!;
     return buffer.kind === "slot" ? this.slots[buffer.slot] : this.device.bufferOf(buffer.variable);
   }
 }

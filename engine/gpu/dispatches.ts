@@ -1,4 +1,4 @@
-import type { Kernel, KernelTarget } from "../graph/kernel.ts";
+import { type FinishingKernel, type Kernel, type KernelTarget, mostScratchBytes } from "../graph/kernel.ts";
 import { guaranteedBindingBytes, type Variable } from "../graph/tensor.ts";
 import { byName, inputNames } from "../graph/op.ts";
 import { canJoin, joinKernels, type KernelPart, kernelText } from "../plan/joined_kernel.ts";
@@ -6,13 +6,23 @@ import { canStack, elementBytes, stackKernel } from "../plan/stacked_kernel.ts";
 import type { Binding, BufferReference, Location, Program, Step } from "../plan/plan.ts";
 import { shareSizes } from "./share_sizes.ts";
 
+/** Where a dispatch's bytes are: where the plan has placed a tensor, or in scratch memory. */
+export interface BoundLocation extends Omit<Location, "buffer"> {
+  readonly buffer: BufferReference | { readonly kind: "scratch" };
+}
+
+/** What a dispatch binds, in the kernel's order. */
+export type DispatchBinding = BoundLocation & Pick<Binding, "access">;
+
 /** What a run does at once: one kernel for one step of the program, or for several that are side by side. */
 export interface Dispatch {
   /** Places of the steps in the program. */
   readonly steps: readonly number[];
   readonly label: string;
   readonly kernel: Kernel;
-  readonly bindings: readonly Binding[];
+  readonly bindings: readonly DispatchBinding[];
+  /** It leaves what the dispatch behind it makes the steps' results of. */
+  readonly isUnfinished?: boolean;
 }
 
 /** A pack's buffer that is cleared between dispatches. */
@@ -48,12 +58,18 @@ export function dispatchesOf(program: Program, target: KernelTarget): (Dispatch 
   const texts = new Set(groups.flatMap(([{ kernel }, ...others]) => others.length > 0 ? [kernel.wgsl] : []));
   // On a CPU adapter, which takes long to compile, a kernel that is stacked elsewhere has that text here too.
   const isStacked = (parts: readonly Dispatch[]) => parts.length > 1 || target.cpu && texts.has(parts[0].kernel.wgsl);
-  const sets = times.map((time) =>
-    "clears" in time
-      ? time
-      : joinable(time.map((parts) => isStacked(parts) ? stacked(parts, target) : parts[0]), target)
-        .map((parts) => ({ parts, whole: finished(joined(parts, target), target) }))
-  );
+  const sets = times.map((time) => {
+    if ("clears" in time) return time;
+    const [inTwo, inOne] = [true, false].map((has) => time.filter(([{ kernel }]) => !!kernel.finish === has));
+    return [
+      ...inTwo.flatMap((parts) => bothDispatches(parts, target)).map((part) => ({
+        parts: [part],
+        whole: finished(part, target),
+      })),
+      ...joinable(inOne.map((parts) => isStacked(parts) ? stacked(parts, target) : parts[0]), target)
+        .map((parts) => ({ parts, whole: finished(joined(parts, target), target) })),
+    ];
+  });
   const uses = new Map<string, number>();
   for (const { whole: { kernel: { wgsl } } } of sets.flatMap((time) => "clears" in time ? [] : time)) {
     uses.set(wgsl, (uses.get(wgsl) ?? 0) + 1);
@@ -85,33 +101,71 @@ function fits(parts: readonly Dispatch[], { kernel, bindings }: Dispatch, target
     kernel.workgroups.every((count, i) => count === first.kernel.workgroups[i]) &&
     canStack(kernel) &&
     kernel.workgroups[2] * (parts.length + 1) <= target.maxWorkgroupsPerDimension &&
+    (!kernel.finish || fitsFinish(kernel.finish, parts, target)) &&
     bindings.every((binding, place) =>
       sameBuffer(binding.buffer, first.bindings[place].buffer) &&
       around([binding, ...parts.map((part) => part.bindings[place])]).sizeBytes <= guaranteedBindingBytes
     );
 }
 
+/** Whether a step's second dispatch can be stacked on others'. Kernels with the same first dispatch differ in how they finish, such as by a bias. */
+function fitsFinish(finish: FinishingKernel, parts: readonly Dispatch[], target: KernelTarget): boolean {
+  const { finish: other } = parts[0].kernel;
+  return finish.wgsl === other?.wgsl && finish.workgroups.every((count, i) => count === other.workgroups[i]) &&
+    canStack(finish) &&
+    finish.workgroups[2] * (parts.length + 1) <= target.maxWorkgroupsPerDimension &&
+    finish.scratchBytes * (parts.length + 1) <= mostScratchBytes;
+}
+
+/** Both dispatches of alike steps whose kernel has two. What one step's first leaves lies in scratch memory behind another's. */
+function bothDispatches(parts: readonly Dispatch[], target: KernelTarget): Dispatch[] {
+  const ofSteps = parts.map((part, run): [Dispatch, Dispatch] => {
+    const { finish, ...first } = part.kernel, { scratchBytes, firstBinds, binds, ...second } = finish!;
+    if (scratchBytes > mostScratchBytes) {
+      throw new RangeError(
+        `${part.label} wants ${scratchBytes} bytes of scratch memory, the most is ${mostScratchBytes}`,
+      );
+    }
+    const at = (places: readonly number[]) => places.map((place) => part.bindings[place]);
+    const scratch = (access: Binding["access"]): DispatchBinding => ({
+      buffer: { kind: "scratch" },
+      offsetBytes: run * scratchBytes,
+      sizeBytes: scratchBytes,
+      access,
+    });
+    return [
+      { ...part, kernel: first, bindings: [...at(firstBinds), scratch("read_write")], isUnfinished: true },
+      { ...part, kernel: second, bindings: [scratch("read"), ...at(binds)] },
+    ];
+  });
+  return [0, 1].map((place) => {
+    const alike = ofSteps.map((both) => both[place]);
+    return alike.length > 1 ? stacked(alike, target) : alike[0];
+  });
+}
+
 /** What shows several parts of a buffer. */
-function around(bindings: readonly Binding[]): Binding {
+function around(bindings: readonly DispatchBinding[]): DispatchBinding {
   const offsetBytes = Math.min(...bindings.map((each) => each.offsetBytes));
   const end = Math.max(...bindings.map((each) => each.offsetBytes + each.sizeBytes));
   return { ...bindings[0], offsetBytes, sizeBytes: end - offsetBytes };
 }
 
-function sameBuffer(a: BufferReference, b: BufferReference): boolean {
-  return a.kind === "slot"
-    ? b.kind === "slot" && a.slot === b.slot
-    : b.kind === "variable" && a.variable === b.variable;
+function sameBuffer(a: BoundLocation["buffer"], b: BoundLocation["buffer"]): boolean {
+  if (a.kind === "slot") return b.kind === "slot" && a.slot === b.slot;
+  if (a.kind === "variable") return b.kind === "variable" && a.variable === b.variable;
+  return b.kind === "scratch";
 }
 
 /** Alike steps as one dispatch. */
 function stacked(parts: readonly Dispatch[], target: KernelTarget): Dispatch {
-  const [{ label, kernel, bindings }] = parts, sizes = elementBytes(kernel);
+  const [first] = parts, { label, kernel, bindings } = first, sizes = elementBytes(kernel);
   const whole = bindings.map((_, place) => around(parts.map((part) => part.bindings[place])));
   const offsets = whole.map(({ offsetBytes }, place) =>
     parts.map((part) => (part.bindings[place].offsetBytes - offsetBytes) / sizes[place])
   );
   return {
+    ...first,
     steps: parts.flatMap(({ steps }) => steps),
     label: parts.length > 1 ? `${label} and ${parts.length - 1} beside it` : label,
     kernel: stackKernel(kernel, offsets, target),
@@ -153,10 +207,13 @@ function writesWhatOthersRead(parts: readonly Dispatch[]): boolean {
 }
 
 /** What a binding shows, as a name. Variables may have equal names, so theirs are numbers. */
-function shown({ buffer, offsetBytes, sizeBytes }: Location): string {
-  return `${
-    buffer.kind === "slot" ? buffer.slot : `variable ${numberOf(buffer.variable)}`
-  } ${offsetBytes} ${sizeBytes}`;
+function shown({ buffer, offsetBytes, sizeBytes }: BoundLocation): string {
+  const name = buffer.kind === "variable"
+    ? `variable ${numberOf(buffer.variable)}`
+    : buffer.kind === "slot"
+    ? buffer.slot
+    : "scratch";
+  return `${name} ${offsetBytes} ${sizeBytes}`;
 }
 
 const numbers = new WeakMap<Variable, number>();

@@ -11,6 +11,7 @@ import type { Device } from "./device.ts";
 export class SlotPool {
   /** Largest first. */
   private readonly buffers: GPUBuffer[] = [];
+  private scratchBuffer: GPUBuffer | null = null;
   private changes = 0;
   private holder: object | null = null;
 
@@ -39,6 +40,18 @@ export class SlotPool {
     return placed;
   }
 
+  /** The buffer for what a kernel's first dispatch leaves to its second, made or made larger where it is too small; null where nothing is wanted. */
+  scratch(sizeBytes: number): GPUBuffer | null {
+    if (sizeBytes > (this.scratchBuffer?.size ?? 0)) {
+      if (this.scratchBuffer) {
+        this.device.destroyBuffer(this.scratchBuffer);
+        this.changes++;
+      }
+      this.scratchBuffer = this.device.makeBuffer("scratch", sizeBytes);
+    }
+    return this.scratchBuffer;
+  }
+
   /** Notes who runs. */
   claim(program: object): void {
     this.holder = program;
@@ -52,6 +65,8 @@ export class SlotPool {
   /** Frees the buffers; no program of the pool may run after that. */
   dispose(): void {
     for (const buffer of this.buffers.splice(0)) this.device.destroyBuffer(buffer);
+    if (this.scratchBuffer) this.device.destroyBuffer(this.scratchBuffer);
+    this.scratchBuffer = null;
     this.changes++;
   }
 }

@@ -16,8 +16,11 @@ export interface KernelTarget {
   readonly maxStorageBuffers: number;
 }
 
+/** Most bytes of scratch memory that the steps of one dispatch may take together. A GPU holds one such buffer for all programs of a pool, beside what their plans say. */
+export const mostScratchBytes = 2 ** 24;
+
 /**
- * One dispatch: WGSL with an entry point `main`, and how many workgroups run it.
+ * One dispatch, or two: WGSL with an entry point `main`, and how many workgroups run it.
  *
  * Bindings are in group 0, in this order: the op's inputs that are present, then its outputs, then the sizes if there are any. The WGSL's text is
  * the key under which the compiled pipeline is cached: sizes that differ from layer to layer belong into `sizes`, or every layer is compiled anew.
@@ -27,4 +30,24 @@ export interface Kernel {
   readonly workgroups: readonly [number, number, number];
   /** u32 values behind `var<uniform> sizes: array<vec4u, n>`; rounded up to whole vectors with zeros. */
   readonly sizes?: readonly number[];
+  /** A second dispatch, which makes the results of what this one leaves in scratch memory. */
+  readonly finish?: FinishingKernel;
+}
+
+/**
+ * The second of a kernel's two dispatches. A long sum for few results keeps few workgroups busy: many can sum parts of it, and lay them down in scratch memory for this
+ * dispatch to add, in a fixed order. In one dispatch no workgroup knows when the others are done: WGSL has no fence between them.
+ *
+ * Dispatches of two kernels never run at the same time, so all of a program's share one scratch buffer. Whether a kernel has a second dispatch must not depend on what runs
+ * beside it: results have the same bits alone and side by side.
+ */
+export interface FinishingKernel {
+  readonly wgsl: string;
+  readonly workgroups: readonly [number, number, number];
+  /** Bytes of scratch memory, a multiple of 16 and at most `mostScratchBytes`. What they hold at first means nothing. */
+  readonly scratchBytes: number;
+  /** What the first dispatch binds, in its order: places among the op's bindings. The scratch memory comes behind them, as read_write. */
+  readonly firstBinds: readonly number[];
+  /** What the second binds, behind the scratch memory, which it reads. */
+  readonly binds: readonly number[];
 }

@@ -5,6 +5,7 @@
  */
 import type { Node, Program, Tensor, Variable } from "../../engine/mod.ts";
 import { dispatchesOf, elementCount, type KernelTarget } from "../../engine/mod.ts";
+import type { DispatchBinding } from "../../engine/gpu/dispatches.ts";
 import type { Binding, Location } from "../../engine/plan/plan.ts";
 
 type Numbers = Float64Array;
@@ -65,19 +66,25 @@ export function runProgram(program: Program, target: KernelTarget, feeds: Named,
     return whole.subarray(offsetBytes / 4, (offsetBytes + sizeBytes) / 4);
   };
   for (const [name, { location }] of program.inputs) at(location).set(feeds[name]);
+  /** What the first dispatch of a kernel that has two bound: its steps run with the second. */
+  let boundBefore: readonly DispatchBinding[] = [];
   for (const dispatch of dispatchesOf(program, target)) {
     if ("clears" in dispatch) {
       at(dispatch.clears).fill(0);
       continue;
     }
-    checkDispatch(dispatch.bindings, dispatch.steps.flatMap((place) => program.steps[place].bindings), target);
+    checkDispatch(dispatch.bindings, target);
+    const bound = [...boundBefore, ...dispatch.bindings];
+    boundBefore = dispatch.isUnfinished ? bound : [];
+    if (dispatch.isUnfinished) continue;
+    checkBound(bound, dispatch.steps.flatMap((place) => program.steps[place].bindings));
     const results = dispatch.steps.flatMap((place) => {
       const step = program.steps[place];
       if (step.kind === "clear") throw new Error("a clear is no dispatch");
       if (step.kind === "copy") return [{ to: at(step.bindings[1]), result: at(step.bindings[0]).slice() }];
       let next = 0;
-      const bound = step.node.inputs.map((tensor) => tensor && at(step.bindings[next++]));
-      return [{ to: step.node.op.overwrites ? bound[0]! : at(step.bindings[next]), result: compute(step.node, bound) }];
+      const given = step.node.inputs.map((tensor) => tensor && at(step.bindings[next++]));
+      return [{ to: step.node.op.overwrites ? given[0]! : at(step.bindings[next]), result: compute(step.node, given) }];
     });
     for (const [i, { to, result }] of results.entries()) {
       if (to.length !== result.length) throw new Error("a result has another size than its place");
@@ -93,21 +100,22 @@ function meet(a: Numbers, b: Numbers): boolean {
     b.byteOffset < a.byteOffset + a.byteLength;
 }
 
-/** @param ofSteps What the steps of the dispatch bind, each by itself. */
-function checkDispatch(
-  bindings: readonly Binding[],
-  ofSteps: readonly Binding[],
-  { maxStorageBuffers }: KernelTarget,
-): void {
+const bufferOf = ({ buffer }: DispatchBinding) =>
+  buffer.kind === "slot" ? buffer.slot : buffer.kind === "variable" ? buffer.variable : buffer.kind;
+
+function checkDispatch(bindings: readonly DispatchBinding[], { maxStorageBuffers }: KernelTarget): void {
   if (bindings.length > maxStorageBuffers) throw new Error(`${bindings.length} bindings`);
-  const name = ({ buffer }: Binding) => buffer.kind === "slot" ? buffer.slot : buffer.variable;
-  const written = new Set(bindings.filter(({ access }) => access === "read_write").map(name));
-  if (bindings.some((each) => each.access === "read" && written.has(name(each)))) {
+  const written = new Set(bindings.filter(({ access }) => access === "read_write").map(bufferOf));
+  if (bindings.some((each) => each.access === "read" && written.has(bufferOf(each)))) {
     throw new Error("a buffer is bound for reading and for writing");
   }
+}
+
+/** @param ofSteps What the steps of a dispatch, or of both that a kernel has, bind, each by itself. */
+function checkBound(bindings: readonly DispatchBinding[], ofSteps: readonly Binding[]): void {
   for (const own of ofSteps) {
-    const shows = (each: Binding) =>
-      each.access === own.access && name(each) === name(own) && each.offsetBytes <= own.offsetBytes &&
+    const shows = (each: DispatchBinding) =>
+      each.access === own.access && bufferOf(each) === bufferOf(own) && each.offsetBytes <= own.offsetBytes &&
       each.offsetBytes + each.sizeBytes >= own.offsetBytes + own.sizeBytes;
     if (!bindings.some(shows)) throw new Error("a step's tensor is not bound");
   }

@@ -34,7 +34,7 @@ export interface TestDevice {
   readonly targets: readonly KernelTarget[];
 }
 
-/** Runs a kernel once on inputs, f32 or (as bits) f16, and reads its f32 outputs of the given element counts back. */
+/** Runs a kernel once, with its second dispatch if it has one, on inputs, f32 or (as bits) f16, and reads its f32 outputs of the given element counts back. */
 export async function runKernel(
   device: GPUDevice,
   kernel: Kernel,
@@ -55,16 +55,24 @@ export async function runKernel(
     device.queue.writeBuffer(buffer, 0, new Float32Array(buffer.size / 4).fill(NaN));
     return buffer;
   });
-  const pipeline = device.createComputePipeline({
-    layout: "auto",
-    compute: { module: device.createShaderModule({ code: kernel.wgsl }) },
-  });
-  const entries = [...buffers, ...outputs].map((buffer, binding) => ({ binding, resource: { buffer } }));
-  const encoder = device.createCommandEncoder();
+  const bound = [...buffers, ...outputs], encoder = device.createCommandEncoder();
   const pass = encoder.beginComputePass();
-  pass.setPipeline(pipeline);
-  pass.setBindGroup(0, device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
-  pass.dispatchWorkgroups(...kernel.workgroups);
+  const dispatch = ({ wgsl, workgroups }: Pick<Kernel, "wgsl" | "workgroups">, all: readonly GPUBuffer[]) => {
+    const compute = { module: device.createShaderModule({ code: wgsl }) };
+    const pipeline = device.createComputePipeline({ layout: "auto", compute });
+    const entries = all.map((buffer, binding) => ({ binding, resource: { buffer } }));
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
+    pass.dispatchWorkgroups(...workgroups);
+  };
+  const { finish } = kernel;
+  if (finish) {
+    const scratch = device.createBuffer({ size: finish.scratchBytes, usage: storage });
+    device.queue.writeBuffer(scratch, 0, new Float32Array(finish.scratchBytes / 4).fill(NaN));
+    dispatch(kernel, [...finish.firstBinds.map((place) => bound[place]), scratch]);
+    dispatch(finish, [scratch, ...finish.binds.map((place) => bound[place])]);
+    buffers.push(scratch);
+  } else dispatch(kernel, bound);
   pass.end();
   const readable = outputs.map((buffer) => {
     const copy = device.createBuffer({ size: buffer.size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });

@@ -1,10 +1,10 @@
-import { deepEqual, ok } from "node:assert/strict";
+import { deepEqual, equal, ok } from "node:assert/strict";
 import { fromQ8, toQ8 } from "../../graph/q8.ts";
 import { runKernel, testDevice, testValues, toF16 } from "./_test_device.ts";
 import { gemm, type GemmOptions, gemmProduct } from "./gemm.ts";
 import { productOnCpu, productOnGpu, tileSizes } from "./product.ts";
 import { registerTileChoices } from "./register_plan.ts";
-import { chooseWorkgroupTile } from "./workgroup_tile.ts";
+import { chooseWorkgroupTile, type WorkgroupTileShape } from "./workgroup_tile.ts";
 
 const { device, targets } = await testDevice();
 
@@ -90,8 +90,14 @@ Deno.test("gemm() for GPUs agrees with its definition, in fours and not", async 
   await check({ m: 20, n: 36, k: 12, transposeA: true }, { gpu: true });
 });
 
-Deno.test("gemm() for GPUs agrees with its definition in tiles of 128 rows, and with a split sum", async () => {
-  const shapes = [{ rows: 128, columns: 64, depth: 16, splits: 1 }, { rows: 16, columns: 16, depth: 16, splits: 4 }];
+Deno.test("gemm() for GPUs agrees with its definition in tiles of 128 rows, with a split sum, and with parts of it", async () => {
+  const shapes = [
+    { rows: 128, columns: 64, depth: 16, splits: 1 },
+    { rows: 16, columns: 16, depth: 16, splits: 4 },
+    // Sums of 5 parts of 8 steps, of which the last has 6; of 3 parts of 2 of 8 steps: 10 are beyond the sum.
+    { rows: 32, columns: 32, depth: 8, splits: 1, parts: 5 },
+    { rows: 16, columns: 16, depth: 8, splits: 2, parts: 3 },
+  ];
   const m = 135, n = 72, k = 38, a = testValues(m * k, 1), b = testValues(n * k, 2);
   const expected = reference({ m, n, k, transposeB: true }, a, b), [gpu] = targets.filter(({ cpu }) => !cpu);
   for (const shape of shapes) {
@@ -113,6 +119,55 @@ Deno.test("gemm() for GPUs stores whole vectors in workgroup memory, in all four
   }
 });
 
+/** What a GPU's kernel of this tile gives. */
+async function onGpu(
+  options: GemmOptions,
+  shape: WorkgroupTileShape,
+  inputs: readonly (Float32Array | Uint16Array)[],
+  count: number,
+): Promise<Float32Array> {
+  const [gpu] = targets.filter(({ cpu }) => !cpu), kernel = productOnGpu(gemmProduct(options), gpu, shape);
+  equal(kernel.finish !== undefined, (shape.parts ?? 1) > 1);
+  return (await runKernel(device, kernel, inputs, [count]))[0];
+}
+
+const inParts = { rows: 16, columns: 16, depth: 8, splits: 1, parts: 3 };
+
+Deno.test("gemm() for GPUs adds bias, addend and a second product to the sum of all parts, once", async () => {
+  // The sum of 20 steps and, from the 21st on, of 14 more: parts of 16, of which the second has steps of both and the third is half empty.
+  const m = 18, n = 20, k = 19, second = { k: 14, scale: 2 };
+  const a = testValues(m * k, 1), b = testValues(n * k, 2), bias = testValues(n, 3), addend = testValues(m * n, 4);
+  const a2 = testValues(m * second.k, 5), b2 = testValues(n * second.k, 6);
+  const options: GemmOptions = { m, n, k, scale: 0.5, transposeB: true, bias: "f32", addend: "f16" };
+  const one = reference(options, a, b, bias, addend);
+  const two = reference({ m, n, k: second.k, scale: second.scale, transposeB: true }, a2, b2);
+  // Eighths: all sums are exact.
+  deepEqual(
+    await onGpu({ ...options, second }, inParts, [a, b, bias, toF16(addend), a2, b2], m * n),
+    one.map((value, i) => value + two[i]),
+  );
+});
+
+Deno.test("gemm() for GPUs adds the parts of each matrix of a batch, at sizes that no four-vector fits", async () => {
+  const options: GemmOptions = { batch: 2, m: 5, n: 7, k: 33, transposeA: true, addend: "f32" };
+  const a = testValues(2 * 5 * 33, 1), b = testValues(2 * 7 * 33, 2), addend = testValues(2 * 5 * 7, 4);
+  deepEqual(
+    await onGpu(options, inParts, [a, b, addend], 2 * 5 * 7),
+    reference(options, a, b, undefined, addend),
+  );
+});
+
+Deno.test("gemm() for GPUs reads 16 and 8 bits and stores 16 with parts of the sum", async () => {
+  const options: GemmOptions = { m: 9, n: 32, k: 40, dtypeA: "f16", dtypeB: "q8", result: "f16" };
+  const a = testValues(9 * 40, 1), words = toQ8(testValues(32 * 40, 2));
+  const found = await onGpu(options, inParts, [toF16(a), new Float32Array(words.buffer)], 9 * 32 / 2);
+  const expected = reference(options, a, fromQ8(words));
+  for (const [i, value] of new Float16Array(found.buffer).entries()) {
+    // Half a unit in the last place of f16, and what f32 has rounded.
+    ok(Math.abs(value - expected[i]) <= 2 ** -11 * Math.abs(expected[i]) + 1e-4, `${i}: ${value}, not ${expected[i]}`);
+  }
+});
+
 const card = {
   cpu: false,
   subgroupSize: 32,
@@ -131,28 +186,31 @@ function tileOf(rows: number, columns: number, sum: number) {
 // Rows, columns and sum of the 3×3 convolutions of SD v1.5's four levels at 512 pixels.
 const levels = [[4096, 320, 2880], [1024, 640, 5760], [256, 1280, 11520], [64, 1280, 11520]] as const;
 
-Deno.test("a GPU's tiles are large where there are many, and split the sum where there are few", () => {
-  deepEqual(tileOf(2048, 2048, 2048), { rows: 128, columns: 64, splits: 1 });
+Deno.test("a GPU's tiles are large where there are many, and the sum is taken apart where there are few", () => {
+  deepEqual(tileOf(2048, 2048, 2048), { rows: 128, columns: 64, splits: 1, parts: 1 });
   deepEqual(levels.map(([rows, columns, sum]) => tileOf(rows, columns, sum)), [
-    { rows: 64, columns: 64, splits: 1 },
-    { rows: 64, columns: 64, splits: 1 },
-    { rows: 64, columns: 32, splits: 2 },
-    { rows: 32, columns: 32, splits: 4 },
+    { rows: 64, columns: 64, splits: 1, parts: 1 },
+    { rows: 128, columns: 64, splits: 1, parts: 4 },
+    { rows: 128, columns: 64, splits: 1, parts: 8 },
+    { rows: 64, columns: 64, splits: 1, parts: 12 },
   ]);
+  // A second dispatch takes longer than the product.
+  deepEqual(tileOf(64, 320, 1280), { rows: 16, columns: 16, splits: 8, parts: 1 });
   // Nothing to split, and nothing to fill.
-  deepEqual(tileOf(16, 16, 8), { rows: 16, columns: 16, splits: 1 });
+  deepEqual(tileOf(16, 16, 8), { rows: 16, columns: 16, splits: 1, parts: 1 });
 });
 
-Deno.test("a GPU's tiles of SD v1.5's convolutions keep three quarters of 28 to 132 processors busy on average", () => {
+Deno.test("a GPU's tiles of SD v1.5's convolutions keep 87 % of 28 to 132 processors busy on average", () => {
   for (const [rows, columns, sum] of levels) {
     const tile = tileOf(rows, columns, sum);
-    const tiles = Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
+    const groups = Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns) * tile.parts!;
     const busy = Array.from({ length: 105 }, (_, i) => i + 28).map((count) =>
-      tiles / (Math.ceil(tiles / count) * count)
+      groups / (Math.ceil(groups / count) * count)
     );
     const mean = busy.reduce((total, each) => total + each, 0) / busy.length;
-    // 80 workgroups have 0.749, 40 would have 0.53.
-    ok(mean > 0.74, `${rows} × ${columns}: ${tiles} workgroups keep ${mean} of the processors busy`);
+    // Without parts three of the levels have 160 and 80 workgroups: 0.83 and 0.75.
+    ok(mean > 0.87, `${rows} × ${columns}: ${groups} workgroups keep ${mean} of the processors busy`);
+    ok(rows * columns * tile.parts! * 4 <= 2 ** 24, "sums of parts fit scratch memory");
   }
 });
 

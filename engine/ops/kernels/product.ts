@@ -1,9 +1,9 @@
-import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
+import type { FinishingKernel, Kernel, KernelTarget } from "../../graph/kernel.ts";
 import { type FloatFormat, isHalf } from "../../graph/types.ts";
 import { chooseRegisterTile, operandsFor, type ProductSizes, type TileChoice, tileOutputs } from "./register_plan.ts";
-import { type RegisterTile, registerTiles, storedOperand, type TileOperand } from "./register_tile.ts";
-import { buffers } from "./storage.ts";
-import { divide, float } from "./wgsl.ts";
+import { range, type RegisterTile, registerTiles, storedOperand, type TileOperand } from "./register_tile.ts";
+import { buffers, Stored } from "./storage.ts";
+import { divide, float, grid } from "./wgsl.ts";
 import {
   chooseWorkgroupTile,
   guardedStore,
@@ -121,31 +121,39 @@ function workgroupSizes(product: Product) {
   return { rows: m, columns: n, sum: second ? secondBegin(product) + second.k : k, batch };
 }
 
-/** A workgroup sums a tile by way of workgroup memory, each invocation a few rows and columns of it. */
+/**
+ * A workgroup sums a tile by way of workgroup memory, each invocation a few rows and columns of it. Where the sum has parts that workgroups of their own do, these lay their sums
+ * down for a second dispatch.
+ */
 export function productOnGpu(product: Product, target: KernelTarget, shape: WorkgroupTileShape): Kernel {
-  const { batch, m, n, a, b, second, loops } = product, vectors = n % 4 === 0;
-  const bound = boundBuffers(product, vectors, target);
+  const { batch, m, n, a, b, second, loops } = product, { parts = 1 } = shape, vectors = n % 4 === 0;
+  const bound = boundBuffers(product, vectors, target), partials = partialSums(vectors, target);
   const begin = secondBegin(product), { sum: length } = workgroupSizes(product);
   // Steps that are loaded together lie within one turn of the outer loops, which then need not be found for each of them.
   const block = loops && loops.length % shape.depth === 0 ? blockOf(loops) : null;
-  const hasAllSteps = splitLength(shape, length) * shape.splits === length && begin === product.k;
+  const hasAllSteps = splitLength(shape, length) * shape.splits * parts === length && begin === product.k;
   const load = (name: string, first: TileOperand, other: TileOperand | undefined, size: number, tile: number) => {
     const at = { product, target, block, hasAllSteps, size, hasAll: size % tile === 0 };
     return other ? loadFunctions(name, [first, other], begin, at) : loadFunction(name, first, at);
   };
   const operands = [a, b, second?.a, second?.b].map((operand) => operand ? storedOperand(operand, target) : null);
+  const unit = partials.width;
+  const store = (row: string, column: string, value: string) =>
+    parts === 1
+      ? storeLine(product, bound, row, column, value)
+      : partials.store(`(group.z * ${m}u + ${row}) * ${n / unit}u + ${divide(column, unit)}`, value);
   const body = workgroupTile(
     shape,
     length,
     { along: a.contiguous, load: "loadA" },
     { along: b.contiguous, load: "loadB" },
-    (row, column, value) =>
-      guardedStore(m, n, vectors, row, column, value, (...at) => storeLine(product, bound, ...at)),
+    (row, column, value) => guardedStore(m, n, vectors, row, column, value, store),
     block?.setup,
   );
+  const read = parts === 1 ? [...operands.slice(0, 2), bound.bias, bound.addend, ...operands.slice(2)] : operands;
   return {
-    workgroups: [Math.ceil(n / shape.columns), Math.ceil(m / shape.rows), batch],
-    wgsl: `${buffers([...operands.slice(0, 2), bound.bias, bound.addend, ...operands.slice(2)], [bound.result])}
+    workgroups: [Math.ceil(n / shape.columns), Math.ceil(m / shape.rows), batch * parts],
+    wgsl: `${buffers(read, [parts === 1 ? bound.result : partials])}
 ${workgroupMemory(shape)}
 var<private> matrix: u32;
 ${block?.declared ?? ""}
@@ -153,11 +161,49 @@ ${load("loadA", a, second?.a, m, shape.rows)}
 ${load("loadB", b, second?.b, n, shape.columns)}
 @compute @workgroup_size(${workgroupSize(shape)})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
-matrix = group.z;
+matrix = ${parts === 1 ? "group.z" : `group.z / ${parts}u`};
+${parts === 1 ? "" : `let sumPart = group.z % ${parts}u;`}
 let firstColumn = group.x * ${shape.columns}u;
 let firstRow = group.y * ${shape.rows}u;
 ${product.prologue ?? ""}
 ${body}
+}
+`,
+    ...parts === 1 ? {} : { finish: addingParts(product, target, parts) },
+  };
+}
+
+/** Sums of parts as they lie in scratch memory, `[batch, parts, m, n]`: four side by side where results are stored so. */
+function partialSums(vectors: boolean, target: KernelTarget): Stored {
+  return new Stored("partials", { dtype: "f32" }, vectors ? 4 : 1, target);
+}
+
+/** The second dispatch of a product whose sum has parts: an invocation adds those of one result, or of four, in their order. */
+function addingParts(product: Product, target: KernelTarget, parts: number): FinishingKernel {
+  const { batch, m, n, bias, addend, second } = product, vectors = n % 4 === 0;
+  const bound = boundBuffers(product, vectors, target), partials = partialSums(vectors, target);
+  const unit = partials.width, size = m * n / unit, lines = grid(batch * size, target);
+  const sums = range(parts).map((part) => partials.load(`first + ${part * size}u`));
+  const extra = [bias, addend].filter((format) => format).length,
+    [afterExtra, result] = [2 + extra, 2 + extra + (second ? 2 : 0)];
+  return {
+    workgroups: lines.workgroups,
+    scratchBytes: Math.ceil(4 * batch * parts * m * n / 16) * 16,
+    firstBinds: [0, 1, ...second ? [afterExtra, afterExtra + 1] : []],
+    binds: [...range(extra).map((place) => 2 + place), result],
+    wgsl: `${buffers([partials, bound.bias, bound.addend], [bound.result])}
+${lines.attribute}
+fn main(${lines.parameters}) {
+${lines.index}
+if (i >= ${batch * size}u) { return; }
+let matrix = ${divide("i", size)};
+let within = i - matrix * ${size}u;
+let row = ${divide("within", n / unit)};
+let column = (within - row * ${n / unit}u) * ${unit}u;
+let first = matrix * ${parts * size}u + within;
+let sum = ${sums.join(" + ")};
+${product.prologue ?? ""}
+${storeLine(product, bound, "row", "column", "sum")}
 }
 `,
   };

@@ -1,4 +1,4 @@
-import type { KernelTarget } from "../../graph/kernel.ts";
+import { type KernelTarget, mostScratchBytes } from "../../graph/kernel.ts";
 import { range } from "./register_tile.ts";
 import { divide, modulo } from "./wgsl.ts";
 
@@ -10,6 +10,8 @@ export interface WorkgroupTileShape {
   readonly depth: number;
   /** Parts of the sum that groups of invocations do at the same time, added in a fixed order. */
   readonly splits: number;
+  /** Parts of the sum that workgroups of their own do, each of them so split; 1 when left out. A second dispatch adds them. */
+  readonly parts?: number;
 }
 
 /** How the tile of an operand is read: four-vectors along one of its axes by a WGSL function. */
@@ -60,22 +62,27 @@ const tried = [
 ] as const;
 
 /**
- * Tile for a product of these sizes, by counts: the share of an invocation's instructions that multiply and add, which falls with the tile's size, times the
- * share of a card's processors that are busy, which grows with the number of tiles. A long sum of few tiles is split between invocations of a workgroup.
+ * Tile for a product of these sizes, by counts: what takes the least time, by the share of an invocation's instructions that multiply and add, which falls with the
+ * tile's size, and the share of a card's processors that are busy, which grows with the number of workgroups. These are more where several sum parts of a tile's sum, which
+ * a second dispatch adds. A long sum of few workgroups is split between the invocations of each.
  */
 export function chooseWorkgroupTile(sizes: WorkgroupSizes, target: KernelTarget): WorkgroupTileShape {
   const fits = (shape: WorkgroupTileShape) =>
     workgroupSize(shape) <= Math.min(target.maxInvocations, mostInvocations) &&
     workgroupBytes(shape) <= Math.min(target.maxWorkgroupStorageBytes, mostBytes);
-  const split = (shape: WorkgroupTileShape): WorkgroupTileShape => {
+  const split = (shape: ChosenTile): ChosenTile => {
     const next = { ...shape, splits: shape.splits * 2 };
-    const isWanted = tileCount(shape, sizes) * workgroupSize(shape) < enoughInvocations &&
-      sizes.sum >= shape.splits * 256;
+    const isWanted = workgroupCount(shape, sizes) * workgroupSize(shape) < enoughInvocations &&
+      sizes.sum >= shape.parts * shape.splits * fewestSteps;
     return isWanted && fits(next) ? split(next) : shape;
   };
-  const candidates = tried.map(([rows, columns, depth]) => ({ rows, columns, depth, splits: 1 })).filter(fits);
-  return split(candidates.toSorted((a, b) => expected(b, sizes) - expected(a, sizes))[0]);
+  const candidates = tried.flatMap(([rows, columns, depth]) =>
+    partCounts(sizes).map((parts) => ({ rows, columns, depth, parts, splits: 1 }))
+  ).filter(fits);
+  return split(candidates.toSorted((a, b) => duration(a, sizes) - duration(b, sizes))[0]);
 }
+
+type ChosenTile = Required<WorkgroupTileShape>;
 
 /** More invocations in a workgroup leave too few registers to each. */
 const mostInvocations = 256;
@@ -87,20 +94,39 @@ const processors = 64;
 const enoughInvocations = processors * 256;
 /** Instructions that one four-vector costs from a buffer to workgroup memory, and what it weighs on caches. */
 const loadInstructions = 40;
+/** Steps of a sum that are worth the beginning and the end of a part. */
+const fewestSteps = 256;
+/** Multiply-adds that a card of so many processors does, 128 a clock each at 1.5 GHz, in the 4 µs from one dispatch to the next that needs it. */
+const dispatchCost = 5e7;
+/** … and while one number is written and read again: 8 bytes at 1 TB/s, mostly in the cache. */
+const partCost = 200;
+
+/** Into how many parts, each for workgroups of its own, a sum may be taken apart. */
+function partCounts({ rows, columns, batch, sum }: WorkgroupSizes): number[] {
+  const partBytes = 4 * rows * columns * batch;
+  return [1, 2, 3, 4, 6, 8, 12, 16, 24, 32].filter((parts) =>
+    parts === 1 || sum >= parts * fewestSteps && parts * partBytes <= mostScratchBytes
+  );
+}
 
 function tileCount({ rows, columns }: WorkgroupTileShape, sizes: WorkgroupSizes): number {
   return Math.ceil(sizes.rows / rows) * Math.ceil(sizes.columns / columns) * sizes.batch;
 }
 
-/** Share of a card's peak that a tile may reach. */
-function expected(shape: WorkgroupTileShape, sizes: WorkgroupSizes): number {
-  const { rows, columns, depth } = shape, tiles = tileCount(shape, sizes);
+function workgroupCount(shape: ChosenTile, sizes: WorkgroupSizes): number {
+  return tileCount(shape, sizes) * shape.parts;
+}
+
+/** How long a product takes with a tile, in multiply-adds of a whole card. */
+function duration(shape: ChosenTile, sizes: WorkgroupSizes): number {
+  const { rows, columns, depth, parts } = shape, workgroups = workgroupCount(shape, sizes);
   const across = columnsEach(shape), sums = rowsEach * across;
   const reads = depth * (1 + across / 4), loads = (depth / 4) * (rows + columns) / invocationsEach(shape);
   const multiplying = depth * sums / (depth * sums + reads + loads * loadInstructions);
-  // When the last tiles run, half of the processors have nothing to do on average.
-  const busy = tiles / (tiles + processors / 2);
-  return multiplying * busy * sizes.rows * sizes.columns * sizes.batch / (tiles * rows * columns);
+  // When the last workgroups run, half of the processors have nothing to do on average.
+  const busy = workgroups / (workgroups + processors / 2);
+  const adding = parts === 1 ? 0 : dispatchCost + parts * sizes.rows * sizes.columns * sizes.batch * partCost;
+  return tileCount(shape, sizes) * rows * columns * sizes.sum / (multiplying * busy) + adding;
 }
 
 /** Four-vectors between two steps of the sum in workgroup memory: one more than there are, so that columns fall on different banks. */
@@ -125,7 +151,7 @@ export function workgroupMemory(shape: WorkgroupTileShape): string {
  * WGSL that sums a tile of a matrix product by way of workgroup memory: for GPUs. The next steps' values are on their way to registers while those in
  * workgroup memory are multiplied.
  *
- * Expects `local` (index in the workgroup), `firstRow` and `firstColumn` (u32) in uniform control flow. Calls `store(row, column)` text for
+ * Expects `local` (index in the workgroup), `firstRow` and `firstColumn` (u32), and `sumPart` where the sum has parts, in uniform control flow. Calls `store(row, column)` text for
  * each invocation's sums: `rowsEach` rows of four-vectors `sum<row>_<quad>`.
  *
  * @param sumLength Of which each split sums `splitLength`.
@@ -139,7 +165,7 @@ export function workgroupTile(
   store: (row: string, column: string, value: string) => string,
   atBlock = "",
 ): string {
-  const { rows, columns, depth, splits } = shape;
+  const { rows, columns, depth, splits, parts = 1 } = shape;
   const quads = columnsEach(shape) / 4, each = invocationsEach(shape), across = columns / columnsEach(shape);
   const span = splitLength(shape, sumLength);
   const names = range(rowsEach).flatMap((r) => range(quads).map((q) => `sum${r}_${q}`));
@@ -182,7 +208,7 @@ ${[...left.declared, ...right.declared].join("\n")}
 // Each turn loads the steps from \`first\` on and multiplies those before.
 for (var first = 0u; first <= ${span}u; first += ${depth}u) {
   if (first < ${span}u) {
-    let begin = part * ${span}u + first;
+    let begin = ${parts > 1 ? `(sumPart * ${splits}u + part)` : "part"} * ${span}u + first;
     ${atBlock}
     ${[...left.loads, ...right.loads].join("\n    ")}
   }
@@ -201,9 +227,9 @@ ${reduction}
 ${splits > 1 ? `if (part == 0u) {\n${stores}\n}` : stores}`;
 }
 
-/** Steps of the sum that one split does. */
-export function splitLength({ splits, depth }: WorkgroupTileShape, sumLength: number): number {
-  return Math.ceil(Math.ceil(sumLength / splits) / depth) * depth;
+/** Steps of the sum that one split of one part does. */
+export function splitLength({ splits, depth, parts = 1 }: WorkgroupTileShape, sumLength: number): number {
+  return Math.ceil(Math.ceil(sumLength / (parts * splits)) / depth) * depth;
 }
 
 /**
