@@ -69,7 +69,7 @@ Deno.test("a device allocates as many bytes as the plan says", async () => {
     const before = device.statistics.bytes, compiled = await device.compile(program);
     // Kernels of a GPU have their sizes in their text; a CPU's read them from a uniform beside slots and variables.
     equal(compiled.sizesBytes > 0, device.facts.target.cpu, name);
-    equal(device.statistics.bytes - before, program.peakBytes + compiled.sizesBytes, name);
+    equal(device.statistics.bytes - before, program.peakBytes + compiled.sizesBytes + compiled.scratchBytes, name);
     device.release(compiled);
     device.free(program.variables);
     equal(device.statistics.bytes, before, name);

@@ -1,7 +1,7 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { mostScratchBytes } from "../../engine/graph/kernel.ts";
 import {
-  Device,
+  type Device,
   dispatchesOf,
   input,
   matmul,

@@ -90,6 +90,18 @@ Deno.test("gemm() for GPUs agrees with its definition, in fours and not", async 
   await check({ m: 20, n: 36, k: 12, transposeA: true }, { gpu: true });
 });
 
+/** What a GPU's kernel of this tile gives. */
+async function onGpu(
+  options: GemmOptions,
+  shape: WorkgroupTileShape,
+  inputs: readonly (Float32Array | Uint16Array)[],
+  count: number,
+): Promise<Float32Array> {
+  const [gpu] = targets.filter(({ cpu }) => !cpu), kernel = productOnGpu(gemmProduct(options), gpu, shape);
+  equal(kernel.finish !== undefined, (shape.parts ?? 1) > 1);
+  return (await runKernel(device, kernel, inputs, [count]))[0];
+}
+
 Deno.test("gemm() for GPUs agrees with its definition in tiles of 128 rows, with a split sum, and with parts of it", async () => {
   const shapes = [
     { rows: 128, columns: 64, depth: 16, splits: 1 },
@@ -99,13 +111,9 @@ Deno.test("gemm() for GPUs agrees with its definition in tiles of 128 rows, with
     { rows: 16, columns: 16, depth: 8, splits: 2, parts: 3 },
   ];
   const m = 135, n = 72, k = 38, a = testValues(m * k, 1), b = testValues(n * k, 2);
-  const expected = reference({ m, n, k, transposeB: true }, a, b), [gpu] = targets.filter(({ cpu }) => !cpu);
-  for (const shape of shapes) {
-    const kernel = productOnGpu(gemmProduct({ m, n, k, transposeB: true }), gpu, shape);
-    const [result] = await runKernel(device, kernel, [a, b], [m * n]);
-    // Eighths: all sums are exact.
-    deepEqual(result, expected);
-  }
+  const options = { m, n, k, transposeB: true }, expected = reference(options, a, b);
+  // Eighths: all sums are exact.
+  for (const shape of shapes) deepEqual(await onGpu(options, shape, [a, b], m * n), expected);
 });
 
 Deno.test("gemm() for GPUs stores whole vectors in workgroup memory, in all four layouts", () => {
@@ -118,18 +126,6 @@ Deno.test("gemm() for GPUs stores whole vectors in workgroup memory, in all four
     }
   }
 });
-
-/** What a GPU's kernel of this tile gives. */
-async function onGpu(
-  options: GemmOptions,
-  shape: WorkgroupTileShape,
-  inputs: readonly (Float32Array | Uint16Array)[],
-  count: number,
-): Promise<Float32Array> {
-  const [gpu] = targets.filter(({ cpu }) => !cpu), kernel = productOnGpu(gemmProduct(options), gpu, shape);
-  equal(kernel.finish !== undefined, (shape.parts ?? 1) > 1);
-  return (await runKernel(device, kernel, inputs, [count]))[0];
-}
 
 const inParts = { rows: 16, columns: 16, depth: 8, splits: 1, parts: 3 };
 
