@@ -1,4 +1,5 @@
 import { ok } from "node:assert/strict";
+import type { Kernel } from "../../graph/kernel.ts";
 import { fromQ8, toQ8 } from "../../graph/q8.ts";
 import { runKernel, testDevice, testValues, toF16 } from "./_test_device.ts";
 import {
@@ -118,4 +119,23 @@ Deno.test("conv2d kernels widen f16 weights", async () => {
 
 Deno.test("conv2d kernels read 8-bit weights", async () => {
   await check({ batch: 1, height: 4, width: 5, inChannels: 8, outChannels: 8, ...three }, { q8: true, gpu: true });
+});
+
+Deno.test("conv2d kernels for GPUs agree with the definition where workgroups sum parts", async () => {
+  const [gpu] = targets.filter(({ cpu }) => !cpu);
+  const run = async (kernel: Kernel, inputs: Float32Array[], count: number) => {
+    ok(kernel.finish, "the sum is long and the results are few");
+    return (await runKernel(device, kernel, inputs, [count]))[0];
+  };
+  // Channels that steps loaded together have no tap in common of; two pictures; with what is added last.
+  const few = { batch: 2, height: 3, width: 3, inChannels: 500, outChannels: 36, ...three };
+  const x = testValues(2 * 3 * 3 * 500, 1), weight = testValues(3 * 3 * 500 * 36, 2), bias = testValues(36, 3);
+  const y = Float32Array.from({ length: 2 * 3 * 3 * 36 }, (_, i) => bias[i % 36]);
+  eachProduct(few, (i, w, o) => y[o] += x[i] * weight[w]);
+  close(await run(conv2dForward({ ...few, bias: "f32" }, gpu), [x, weight, bias], y.length), y, "output");
+  // Four classes of pixels, which are stored where they belong.
+  const halved = { batch: 1, height: 5, width: 5, inChannels: 32, outChannels: 1024, ...three, stride: 2 };
+  const dy = testValues(3 * 3 * 1024, 4), weights = testValues(3 * 3 * 32 * 1024, 5), dx = new Float32Array(5 * 5 * 32);
+  eachProduct(halved, (i, w, o) => dx[i] += dy[o] * weights[w]);
+  close(await run(conv2dInputGradient(halved, gpu), [dy, weights], dx.length), dx, "dx");
 });
