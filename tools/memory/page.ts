@@ -23,7 +23,8 @@ export async function memoryPage(): Promise<string> {
   return `# Memory
 
 What SD v1.5 takes of the device's memory, in GB (10⁹ bytes). All of it is planned before a device is asked for, and a device
-allocates exactly that (\`tests/steps/memory_test.ts\` counts it); the driver's own needs come on top. \`describe()\` and
+allocates exactly that (\`tests/steps/memory_test.ts\` counts it); the driver's own needs come on top, and on a GPU at most 17 MB of
+scratch memory for each set of programs that take turns ([0092](decisions/0092-sums-in-two-dispatches.md)). \`describe()\` and
 \`deno task train --describe\` say it of any recipe.
 
 Written by \`deno task memory\`; a test compares.
