@@ -12,7 +12,7 @@ const clampGradient = defineOp<readonly ["x", "dy"], ClampAttributes>({
   name: "clamp_gradient",
   inputs: ["x", "dy"],
   type: broadcastType,
-  kernel: elementwise(({ low, high }) => `select(V(0.0), dy, x >= V(${float(low)}) & x <= V(${float(high)}))`),
+  kernel: elementwise(({ low, high }) => `select(V(0.0), dy, (x >= V(${float(low)})) & (x <= V(${float(high)})))`),
   samples: [],
 });
 

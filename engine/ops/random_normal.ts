@@ -1,4 +1,5 @@
 import { defineOp } from "../graph/op.ts";
+import { cosineAndSineWgsl } from "./kernels/angles.ts";
 import { philoxWords, type RandomAttributes, randomKernel, randomType } from "./kernels/philox.ts";
 
 /**
@@ -13,15 +14,17 @@ export const randomNormal = defineOp<readonly ["key"], RandomAttributes>({
   name: "random_normal",
   inputs: ["key"],
   type: ({ key }, attributes) => randomType(key, attributes),
-  kernel: ({ attributes: { shape }, target }) => randomKernel(fourNormals, shape, target),
+  kernel: ({ attributes: { shape }, target }) => randomKernel(fourNormals, shape, target, twoNormals),
   samples: [sample([33]), sample([7, 16])],
 });
 
-// Radius from the first word of a pair, in (0, 1] so that its logarithm is finite; angle from the second, in [0, 2π).
-const fourNormals = `vec4f(
-    sqrt(-2.0 * log((f32(words.x) + 1.0) * 0x1p-32f)) * vec2f(cos(angles.x), sin(angles.x)),
-    sqrt(-2.0 * log((f32(words.z) + 1.0) * 0x1p-32f)) * vec2f(cos(angles.y), sin(angles.y)),
-  )`;
+// Radius from the first word of a pair, in (0, 1] so that its logarithm is finite; angle from the second, in parts of a turn.
+const fourNormals = "vec4f(twoNormals(words.xy), twoNormals(words.zw))";
+const twoNormals = `${cosineAndSineWgsl}
+fn twoNormals(words: vec2u) -> vec2f {
+  return sqrt(-2.0 * log((f32(words.x) + 1.0) * 0x1p-32f)) * cosineAndSine(f32(words.y >> 8u) * 0x1p-24f);
+}
+`;
 
 function sample(shape: number[]) {
   const count = shape.reduce((a, b) => a * b);

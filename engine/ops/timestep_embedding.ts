@@ -1,5 +1,6 @@
 import { defineOp } from "../graph/op.ts";
 import { elementCount, typeText } from "../graph/types.ts";
+import { cosineAndSineWgsl } from "./kernels/angles.ts";
 import { binding, divide, float, grid, modulo } from "./kernels/wgsl.ts";
 
 /** Which waves a timestep is shown as. diffusers' names: `flip_sin_to_cos`, `downscale_freq_shift`. */
@@ -26,7 +27,7 @@ function coarse(value: number): number {
 /**
  * Sines and cosines of a timestep at falling frequencies, as diffusers' `get_timestep_embedding`; it has no gradient.
  *
- * Angles are reduced to one turn exactly before sine and cosine, which GPUs compute badly for large angles.
+ * Angles are reduced to one turn exactly before sine and cosine: f32 has no digits left for parts of a turn behind a thousand of them.
  *
  * @returns `[batch, size]` for timesteps of `[batch]`
  * @see Vaswani et al. 2017, section 3.5, https://arxiv.org/abs/1706.03762
@@ -50,10 +51,9 @@ ${binding(1, "result", "f32", "read_write")}
 const COUNT = ${count}u;
 const SIZE = ${attributes.size}u;
 const HALF = ${half}u;
-const TURN = ${float(2 * Math.PI)};
 const COARSE = ${list(high)};
 const FINE = ${list(turns.map((value, i) => value - high[i]))};
-
+${cosineAndSineWgsl}
 ${lines.attribute}
 fn main(${lines.parameters}) {
   ${lines.index}
@@ -62,12 +62,8 @@ fn main(${lines.parameters}) {
   let wave = ${modulo("place", half)};
   let timestep = f32(timesteps[${divide("i", attributes.size)}]);
   let turns = fract(timestep * COARSE[wave]) + timestep * FINE[wave];
-  let angle = (turns - round(turns)) * TURN;
-  if ((place < HALF) == ${attributes.flipSinToCos}) {
-    result[i] = cos(angle);
-  } else {
-    result[i] = sin(angle);
-  }
+  let both = cosineAndSine(turns);
+  result[i] = select(both.y, both.x, (place < HALF) == ${attributes.flipSinToCos});
 }
 `,
     };

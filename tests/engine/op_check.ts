@@ -100,15 +100,8 @@ function read(values: ArrayLike<number>, dtype: DType): ArrayLike<number> {
   return dtype === "bf16" ? decodeFloat32(new Uint8Array((values as Uint16Array).buffer), "BF16") : values;
 }
 
-/** Runs the op on the device, and its gradients by all f32 inputs against given gradients of the outputs. */
-async function onDevice(
-  device: Device,
-  op: AnyOpFunction,
-  sample: AnySample,
-  values: (number[] | null)[],
-  cotangents: number[][],
-  stored: FloatFormat,
-) {
+/** What a sample asks of a device: its outputs, and the gradients by all f32 inputs against given gradients of the outputs, `cotangent <output>`. */
+export function traceSample(op: AnyOpFunction, sample: AnySample, stored: FloatFormat = "f32"): Record<string, Tensor> {
   const types = typesOf(op.definition, sample, stored), names = inputNames(op.definition as AnyOp);
   const inputs = types.map((type, i) => type && input(names[i], type.shape, type.dtype));
   const apply = op as unknown as (...args: unknown[]) => Tensor | Tensor[];
@@ -118,24 +111,36 @@ async function onDevice(
     equal(dtype, (shape.at(-1) ?? 1) % 4 === 0 ? stored : "f32", `${op.definition.name} stores its activations so`);
   }
   const wanted: Record<string, Tensor> = Object.fromEntries(outputs.map((output, i) => [`output ${i}`, output]));
+  if (!differentiable(op.definition)) return wanted;
+  // d/dx of Σ c·y is the vector-Jacobian product with c.
+  let total: Tensor | null = null;
+  for (const [i, output] of outputs.entries()) {
+    const term = sum(multiply(output, input(`cotangent ${i}`, output.shape)));
+    total = total ? add(total, term) : term;
+  }
+  const by = inputs.filter((tensor): tensor is Tensor =>
+    tensor !== null && tensor.dtype !== "u32" && tensor.dtype !== "i32"
+  );
+  for (const [i, gradient] of gradients(total!, by).entries()) {
+    if (gradient) wanted[`gradient ${names[inputs.indexOf(by[i])]}`] = gradient;
+  }
+  return wanted;
+}
+
+/** Runs the op and its gradients on the device. */
+async function onDevice(
+  device: Device,
+  op: AnyOpFunction,
+  sample: AnySample,
+  values: (number[] | null)[],
+  cotangents: number[][],
+  stored: FloatFormat,
+) {
+  const types = typesOf(op.definition, sample, stored), names = inputNames(op.definition as AnyOp);
+  const wanted = traceSample(op, sample, stored);
   const feeds: Record<string, ArrayLike<number>> = {};
   for (const [i, name] of names.entries()) if (values[i]) feeds[name] = fed(values[i], types[i]!.dtype);
-  if (differentiable(op.definition)) {
-    // d/dx of Σ c·y is the vector-Jacobian product with c.
-    let total: Tensor | null = null;
-    for (const [i, output] of outputs.entries()) {
-      const c = input(`cotangent ${i}`, output.shape);
-      feeds[`cotangent ${i}`] = cotangents[i];
-      const term = sum(multiply(output, c));
-      total = total ? add(total, term) : term;
-    }
-    const by = inputs.filter((tensor): tensor is Tensor =>
-      tensor !== null && tensor.dtype !== "u32" && tensor.dtype !== "i32"
-    );
-    for (const [i, gradient] of gradients(total!, by).entries()) {
-      if (gradient) wanted[`gradient ${names[inputs.indexOf(by[i])]}`] = gradient;
-    }
-  }
+  for (const [i, values] of cotangents.entries()) feeds[`cotangent ${i}`] = values;
   const compiled = await device.compile(plan({ outputs: wanted }));
   const known = new Set(compiled.program.inputs.keys());
   compiled.run(Object.fromEntries(Object.entries(feeds).filter(([name]) => known.has(name))));
@@ -144,19 +149,15 @@ async function onDevice(
   return Object.fromEntries(Object.entries(results).map(([name, found]) => [name, read(found, wanted[name].dtype)]));
 }
 
-/**
- * Checks that a sample and its gradients have the same bits when the same op runs beside it on other numbers, and that they share a dispatch.
- */
-export async function checkBeside(device: Device, op: AnyOpFunction, sample: AnySample): Promise<void> {
+/** The same op on two sets of inputs, with the gradients: what `one` and `two` ask for, by names that begin so. */
+export function traceBeside(
+  op: AnyOpFunction,
+  sample: AnySample,
+): readonly [Record<string, Tensor>, Record<string, Tensor>] {
   const types = typesOf(op.definition, sample), names = inputNames(op.definition as AnyOp);
   const apply = op as unknown as (...args: unknown[]) => Tensor | Tensor[];
-  const feeds: Record<string, number[]> = {};
-  const traced = ["one", "two"].map((who, k): Record<string, Tensor> => {
-    const inputs = types.map((type, i) => {
-      if (!type) return null;
-      feeds[`${who} ${names[i]}`] = givenValues(sample, names[i]) ?? draw(type, i + 10 * k, sample);
-      return input(`${who} ${names[i]}`, type.shape, type.dtype);
-    });
+  const traced = (who: "one" | "two"): Record<string, Tensor> => {
+    const inputs = types.map((type, i) => type && input(`${who} ${names[i]}`, type.shape, type.dtype));
     const found = apply(...inputs, sample.attributes ?? {}), outputs = Array.isArray(found) ? found : [found];
     const wanted = Object.fromEntries(outputs.map((output, i) => [`${who} output ${i}`, output]));
     if (!differentiable(op.definition)) return wanted;
@@ -168,7 +169,21 @@ export async function checkBeside(device: Device, op: AnyOpFunction, sample: Any
       if (gradient) wanted[`${who} gradient ${i}`] = gradient;
     }
     return wanted;
-  });
+  };
+  return [traced("one"), traced("two")];
+}
+
+/**
+ * Checks that a sample and its gradients have the same bits when the same op runs beside it on other numbers, and that they share a dispatch.
+ */
+export async function checkBeside(device: Device, op: AnyOpFunction, sample: AnySample): Promise<void> {
+  const types = typesOf(op.definition, sample), names = inputNames(op.definition as AnyOp);
+  const traced = traceBeside(op, sample), feeds: Record<string, number[]> = {};
+  for (const [k, who] of ["one", "two"].entries()) {
+    for (const [i, type] of types.entries()) {
+      if (type) feeds[`${who} ${names[i]}`] = givenValues(sample, names[i]) ?? draw(type, i + 10 * k, sample);
+    }
+  }
   const run = async (outputs: Record<string, Tensor>) => {
     const program = plan({ outputs }), compiled = await device.compile(program);
     compiled.run(Object.fromEntries([...program.inputs.keys()].map((name) => [name, feeds[name]])));
@@ -243,17 +258,23 @@ export async function checkSample(
   }
 }
 
+/** A sample of an op that changes variables: these, and the op's results. */
+export function traceOverwriting(op: AnyOpFunction, sample: AnySample): { variables: Variable[]; changed: Tensor[] } {
+  const definition = op.definition as AnyOp, names = inputNames(definition), types = typesOf(definition, sample);
+  const variables = types.slice(0, definition.overwrites).map((type, i) => new Variable(names[i], type!));
+  const inputs = types.map((type, i) => variables[i]?.tensor ?? (type && input(names[i], type.shape, type.dtype)));
+  const apply = op as unknown as (...args: unknown[]) => Tensor | Tensor[];
+  return { variables, changed: [apply(...inputs, sample.attributes ?? {})].flat() };
+}
+
 /**
  * Checks one sample of an op that changes variables: its first inputs are variables, and what they hold afterwards is the result.
  */
 export async function checkOverwriting(device: Device, op: AnyOpFunction, sample: AnySample): Promise<void> {
-  const definition = op.definition as AnyOp, names = inputNames(definition), types = typesOf(definition, sample);
-  const values = drawValues(op, sample);
-  const variables = types.slice(0, definition.overwrites).map((type, i) => new Variable(names[i], type!));
+  const definition = op.definition as AnyOp, names = inputNames(definition), values = drawValues(op, sample);
+  const { variables, changed } = traceOverwriting(op, sample);
   variables.forEach((variable, i) => device.upload(variable, values[i]!));
-  const inputs = types.map((type, i) => variables[i]?.tensor ?? (type && input(names[i], type.shape, type.dtype)));
-  const changed = (op as unknown as (...args: unknown[]) => Tensor | Tensor[])(...inputs, sample.attributes ?? {});
-  const compiled = await device.compile(plan({ effects: [changed].flat() }));
+  const compiled = await device.compile(plan({ effects: changed }));
   compiled.run(
     Object.fromEntries([...compiled.program.inputs.keys()].map((name) => [name, values[names.indexOf(name)]!])),
   );

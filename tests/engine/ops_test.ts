@@ -1,19 +1,7 @@
 import { ok } from "node:assert/strict";
 import { type AnyOp, inputNames } from "../../engine/graph/op.ts";
-import { type AnyOpFunction, checkBeside, checkExtremes, checkOverwriting, checkSample, openAs } from "./op_check.ts";
-
-const folder = new URL("../../engine/ops/", import.meta.url);
-
-async function allOps(): Promise<AnyOpFunction[]> {
-  const found = new Set<AnyOpFunction>();
-  for await (const { name, isFile } of Deno.readDir(folder)) {
-    if (!isFile || !name.endsWith(".ts") || name.endsWith("_test.ts")) continue;
-    for (const value of Object.values(await import(new URL(name, folder).href))) {
-      if (typeof value === "function" && "definition" in value) found.add(value as AnyOpFunction);
-    }
-  }
-  return [...found].sort((a, b) => a.definition.name.localeCompare(b.definition.name));
-}
+import { allOps } from "./all_ops.ts";
+import { checkBeside, checkExtremes, checkOverwriting, checkSample, openAs } from "./op_check.ts";
 
 const ops = await allOps();
 // Kernels differ by adapter. A GPU's, without subgroups, run on a CPU adapter as well, if slowly.

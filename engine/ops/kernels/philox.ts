@@ -1,6 +1,6 @@
 import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
 import { elementCount, type TensorType, typeText } from "../../graph/types.ts";
-import { binding, float, grid } from "./wgsl.ts";
+import { binding, grid } from "./wgsl.ts";
 
 /** What a random op draws. */
 export interface RandomAttributes {
@@ -19,10 +19,16 @@ export function randomType(key: TensorType, { shape }: RandomAttributes): Tensor
  * Kernel of a random op: one invocation makes four elements from one block of Philox 4x32-10, with counter (block, 0, step, stream) and
  * the seed as key. Any element of any step can be made alone.
  *
- * @param four WGSL of the four elements, a vec4f, from `words`, a vec4u; `angles` are words y and w as parts of a turn, in radians.
+ * @param four WGSL of the four elements, a vec4f, from `words`, a vec4u.
+ * @param functions WGSL functions that it calls.
  * @see Salmon et al. 2011, "Parallel Random Numbers: As Easy as 1, 2, 3", https://doi.org/10.1145/2063384.2063405
  */
-export function randomKernel(four: string, shape: readonly number[], target: KernelTarget): Kernel {
+export function randomKernel(
+  four: string,
+  shape: readonly number[],
+  target: KernelTarget,
+  functions = "",
+): Kernel {
   const count = elementCount(shape), blocks = Math.ceil(count / 4), lines = grid(blocks, target);
   const whole = count % 4 === 0;
   return {
@@ -53,13 +59,12 @@ ${
     }
   return c;
 }
-
+${functions}
 ${lines.attribute}
 fn main(${lines.parameters}) {
   ${lines.index}
   if (i >= BLOCKS) { return; }
   let words = philox(vec4u(i, 0u, key[3], key[2]), vec2u(key[0], key[1]));
-  let angles = vec2f(words.yw >> vec2u(8u)) * ${float(2 * Math.PI / 2 ** 24)};
   let four = ${four};
 ${
       whole

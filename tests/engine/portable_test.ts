@@ -1,0 +1,58 @@
+import { deepEqual, ok } from "node:assert/strict";
+import { kernelTexts, samplePrograms } from "./kernel_texts.ts";
+import { cardTarget } from "./targets.ts";
+
+// What Mesa's CPU driver lets pass, or does better than WGSL promises. `deno task test:drivers` asks other drivers themselves.
+const programs = [...(await samplePrograms()).values()].flat();
+const texts = [true, false].flatMap((f16) => kernelTexts(programs, { ...cardTarget, f16 }));
+
+/** Labels of the kernels in which something is found, with what. */
+function found(find: (wgsl: string) => string | undefined): string[] {
+  return texts.flatMap(({ label, wgsl }) => {
+    const what = find(wgsl);
+    return what === undefined ? [] : [`${label}: ${what}`];
+  });
+}
+
+Deno.test("a GPU's kernels store no single component of a vector in workgroup memory", () => {
+  // WGSL lets such a store write the whole vector, as Metal and Direct3D do: invocations would undo each other's.
+  ok(texts.some(({ wgsl }) => wgsl.includes("var<workgroup> tile: array<vec4f")));
+  deepEqual(
+    found((wgsl) =>
+      [...wgsl.matchAll(/^var<workgroup> (\w+): array<vec/gm)]
+        .map(([, name]) => new RegExp(`^ *${name}\\[.*\\](\\[.*\\]|\\.[xyzw]) .?= .*$`, "m").exec(wgsl)?.[0])
+        .find((line) => line)
+    ),
+    [],
+  );
+});
+
+Deno.test("a GPU's kernels call no sine or cosine of WGSL's, which may be off by 0.0005", () => {
+  deepEqual(found((wgsl) => /\b(sin|cos|tan|sincos)\(.*/.exec(wgsl)?.[0]), []);
+});
+
+Deno.test("comparisons that a GPU's kernels join bit by bit stand in brackets, as WGSL's grammar has them", () => {
+  deepEqual(found((wgsl) => /[<>=!]=?\s[\w.]+(\([^()]*\))? [&|] \w.*/.exec(wgsl)?.[0]), []);
+});
+
+Deno.test("a GPU's kernels keep to WebGPU's default limits: 8 storage buffers, 256 invocations, 16 KiB of workgroup memory", () => {
+  deepEqual(
+    texts.flatMap(({ label, wgsl, accesses }) => {
+      const invocations = Number(/@workgroup_size\((\d+)\)/.exec(wgsl)![1]), bytes = workgroupBytes(wgsl);
+      return accesses.length > 8 || invocations > 256 || bytes > 16384
+        ? [`${label}: ${accesses.length} buffers, ${invocations} invocations, ${bytes} bytes`]
+        : [];
+    }),
+    [],
+  );
+});
+
+/** Bytes of a kernel's workgroup memory: arrays of f32, or of vectors of them. */
+function workgroupBytes(wgsl: string): number {
+  const words: Readonly<Record<string, number>> = { f32: 1, vec2f: 2, vec4f: 4 };
+  return [...wgsl.matchAll(/^var<workgroup> \w+: array<(.*), (\d+)>;/gm)].reduce((sum, [, type, count]) => {
+    const width = words[type.replace("<f32>", "f")];
+    ok(width !== undefined, `workgroup memory of ${type}`);
+    return sum + 4 * width * Number(count);
+  }, 0);
+}
