@@ -39,7 +39,18 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
   const { unit, type } = headVectors(size);
   const { team, rows } = sharing(parts), perRow = size / unit, elements = perRow / team;
   const teams = invocations / team, rowsPerGroup = teams * rows, divides = team > 1 && !parts.keep;
-  const block = elements * rows <= 4 ? 8 : 4;
+  const tensors = [
+    ...new Set([...parts.products.map(([, streamed]) => streamed), ...parts.gathers.map((g) => g.tensor)]),
+  ];
+  // One more than there are, so that what neighbours read at once falls on different banks.
+  const weightPitch = (block: number) => rows * block * parts.gathers.length + 1;
+  /** Numbers of workgroup memory: sums of a team's members, and weights that it makes for all of them. */
+  const partialCount = (block: number) => team > 1 ? rows * block * parts.products.length * pitch : 0;
+  const weightCount = (block: number) => divides ? teams * weightPitch(block) : 0;
+  const fits = (block: number) =>
+    4 * (tensors.length * block * size + partialCount(block) + weightCount(block)) <= target.maxWorkgroupStorageBytes;
+  // Streamed rows that are met at a time.
+  const block = (elements * rows <= 4 ? [8, 4, 2] : [4, 2]).find(fits) ?? 1;
   const tile: AttentionTile = {
     rows,
     columns: block,
@@ -48,22 +59,17 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
     sum: (value) => value,
   };
   const clamp = (row: string) => streamedRows % block ? `min(${row}, ${streamedRows - 1}u)` : row;
-  const tensors = [
-    ...new Set([...parts.products.map(([, streamed]) => streamed), ...parts.gathers.map((g) => g.tensor)]),
-  ];
   const owned = parts.products.map(([own]) => own);
   const { of, declarations } = boundTensors(parts, target, { input: unit, output: () => unit });
   const pairs = range(rows).flatMap((r) => range(block).map((j) => ({ r, j })));
-  // One more than there are, so that what neighbours read at once falls on different banks.
-  const weightPitch = pairs.length * parts.gathers.length + 1;
   const passing = (tensor: string, j: number, e: number) =>
     `${tensor}Tile[${j * perRow}u + part * ${elements}u + ${e}u]`;
   const names = ["raw", "product"].slice(0, parts.products.length);
   const lines = [
     declarations,
     ...tensors.map((tensor) => `var<workgroup> ${tensor}Tile: array<${type}, ${block * perRow}>;`),
-    team > 1 ? `var<workgroup> partial: array<f32, ${pairs.length * parts.products.length * pitch}>;` : "",
-    divides ? `var<workgroup> weights: array<f32, ${teams * weightPitch}>;` : "",
+    team > 1 ? `var<workgroup> partial: array<f32, ${partialCount(block)}>;` : "",
+    divides ? `var<workgroup> weights: array<f32, ${weightCount(block)}>;` : "",
     `@compute @workgroup_size(${invocations})`,
     "fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {",
     `let firstRow = group.x * ${rowsPerGroup}u;`,
@@ -186,14 +192,19 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
       ...streamedStatistics.map((name) => `let ${name}0 = ${name}[streamedStatistics + ${clamp("streamedRow")}];`),
       ...parts.weigh({ ...tile, rows: 1, columns: 1 }),
       ...parts.gathers.map(({ weight }, g) =>
-        `weights[${divide("local", team)} * ${weightPitch}u + ${g * pairs.length}u + pair] = ${weight}0_0;`
+        `weights[${divide("local", team)} * ${weightPitch(block)}u + ${g * pairs.length}u + pair] = ${weight}0_0;`
       ),
       "}",
     ]);
     const read = parts.gathers.flatMap(({ weight }, g) =>
       pairs.map(({ r, j }, i) => `let ${weight}${r}_${j} = weights[firstWeight + ${g * pairs.length + i}u];`)
     );
-    return [...turns, "workgroupBarrier();", `let firstWeight = ${divide("local", team)} * ${weightPitch}u;`, ...read];
+    return [
+      ...turns,
+      "workgroupBarrier();",
+      `let firstWeight = ${divide("local", team)} * ${weightPitch(block)}u;`,
+      ...read,
+    ];
   }
 
   function score(pair: string, row: string, streamedRow: string): string {

@@ -147,3 +147,30 @@ Deno.test("teams of a GPU's invocations make weights of the gradients together, 
   close(dk, expected.dk, "dk");
   close(dv, expected.dv, "dv");
 });
+
+/** Bytes of a kernel's workgroup memory. */
+function workgroupBytes({ wgsl }: { wgsl: string }): number {
+  const arrays = [...wgsl.matchAll(/^var<workgroup> \w+: array<(?:f32|vec(\d)<f32>), (\d+)>;/gm)];
+  return arrays.reduce((sum, [, width = "1", count]) => sum + 4 * Number(width) * Number(count), 0);
+}
+
+Deno.test("a GPU's kernels meet fewer rows at a time where workgroup memory is short, and agree with the definition", async () => {
+  const gpu = targets.find(({ cpu }) => !cpu)!;
+  // The VAE's one head, with WebGPU's default.
+  const vae = { batch: 1, heads: 1, queries: 4096, keys: 4096, size: 512 };
+  for (const kernel of [attentionForward, attentionQueryGradient, attentionKeyValueGradient]) {
+    const bytes = workgroupBytes(kernel(vae, { ...gpu, maxWorkgroupStorageBytes: 16384 }));
+    ok(bytes > 0 && bytes <= 16384, `${bytes} bytes`);
+  }
+  const shape = { batch: 8, heads: 8, queries: 70, keys: 70, size: 24, causal: true };
+  const { q, k, v, dy, expected } = givenFor(shape);
+  const inputs = [q, k, v, dy, Float32Array.from(expected.lse), Float32Array.from(expected.delta)];
+  // Blocks of two rows, and of one: four take 7,104 bytes.
+  for (const maxWorkgroupStorageBytes of [4096, 2048]) {
+    const kernel = attentionKeyValueGradient(shape, { ...gpu, maxWorkgroupStorageBytes });
+    ok(workgroupBytes(kernel) <= maxWorkgroupStorageBytes);
+    const [dk, dv] = await runKernel(device, kernel, inputs, [k.length, k.length]);
+    close(dk, expected.dk, "dk");
+    close(dv, expected.dv, "dv");
+  }
+});
