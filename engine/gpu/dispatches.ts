@@ -1,5 +1,5 @@
 import { type FinishingKernel, type Kernel, type KernelTarget, mostScratchBytes } from "../graph/kernel.ts";
-import { guaranteedBindingBytes, type Variable } from "../graph/tensor.ts";
+import { guaranteedBindingBytes, type Node, type Variable } from "../graph/tensor.ts";
 import { byName, inputNames } from "../graph/op.ts";
 import { canJoin, joinKernels, type KernelPart, kernelText } from "../plan/joined_kernel.ts";
 import { canStack, elementBytes, stackKernel } from "../plan/stacked_kernel.ts";
@@ -41,7 +41,9 @@ const charactersPerUse = 2000;
  * lies in the same buffers; what is left is joined as far as that compiles fast, and pays.
  */
 export function dispatchesOf(program: Program, target: KernelTarget): (Dispatch | Clear)[] {
-  const times: (Dispatch[][] | Clear)[] = [];
+  const times: (Dispatch[][] | Clear)[] = [],
+    whole = program.fused ? withProducers(program, target) : new Map<number, Dispatch>();
+  const done = new Set([...whole.values()].map(({ steps: [producer] }) => producer));
   let open: Dispatch[][] = [];
   for (const [index, step] of program.steps.entries()) {
     if (step.kind === "clear") {
@@ -49,7 +51,8 @@ export function dispatchesOf(program: Program, target: KernelTarget): (Dispatch 
       continue;
     }
     if (step.kind !== "node" || !step.beside) times.push(open = []);
-    const single = { steps: [index], ...kernelOf(step, target), bindings: step.bindings };
+    if (done.has(index)) continue;
+    const single = whole.get(index) ?? { steps: [index], ...kernelOf(step, target), bindings: step.bindings };
     const same = open.find((parts) => fits(parts, single, target));
     if (same) same.push(single);
     else open.push([single]);
@@ -225,19 +228,57 @@ function numberOf(variable: Variable): number {
   return number;
 }
 
+/**
+ * Steps whose kernel does the work of an earlier step as well, by place: see `kernelMaking`. What the earlier step makes is then there as late as the first
+ * step that reads it.
+ */
+function withProducers({ steps }: Program, target: KernelTarget): Map<number, Dispatch> {
+  const found = new Map<number, Dispatch>();
+  const placeOf = new Map(steps.flatMap((step, index) => step.kind === "node" ? [[step.node, index]] : []));
+  for (const [index, step] of steps.entries()) {
+    if (step.kind !== "node") continue;
+    const { op, inputs } = step.node;
+    if (!op.kernelMaking) continue;
+    for (const [place, name] of inputNames(op).entries()) {
+      const source = inputs[place]?.source, producer = source?.kind === "node" ? source.node : null;
+      if (
+        !producer || producer.outputs.length > 1 || !producer.inputs.every((each) => !each || inputs.includes(each))
+      ) {
+        continue;
+      }
+      const kernel = op.kernelMaking(name, producer.op, contextOf(step.node, target)), from = placeOf.get(producer)!;
+      const made = steps[from].bindings.at(-1)!;
+      const isRead = steps.slice(from + 1, index).some(({ bindings }) => bindings.some((each) => meets(each, made)));
+      if (!kernel || isRead) continue;
+      const bindings = step.bindings.map((each): Binding =>
+        meets(each, made) ? { ...each, access: "read_write" } : each
+      );
+      found.set(index, { steps: [from, index], label: labelOf(step.node), kernel, bindings });
+      break;
+    }
+  }
+  return found;
+}
+
+/** Whether two places have bytes in common. */
+function meets(a: Location, b: Location): boolean {
+  return sameBuffer(a.buffer, b.buffer) && a.offsetBytes < b.offsetBytes + b.sizeBytes &&
+    b.offsetBytes < a.offsetBytes + a.sizeBytes;
+}
+
 function kernelOf(step: Exclude<Step, { kind: "clear" }>, target: KernelTarget): { label: string; kernel: Kernel } {
   if (step.kind === "copy") {
     return { label: `pack ${step.scope}`, kernel: copyKernel(step.bindings[0].sizeBytes, target) };
   }
-  const { op, inputs, outputs, attributes, scope } = step.node;
-  const kernel = op.kernel({
-    inputs: byName(inputNames(op), inputs) as never,
-    outputs,
-    output: outputs[0],
-    attributes,
-    target,
-  });
-  return { label: scope ? `${op.name} ${scope}` : op.name, kernel };
+  return { label: labelOf(step.node), kernel: step.node.op.kernel(contextOf(step.node, target)) };
+}
+
+function labelOf({ op: { name }, scope }: Node): string {
+  return scope ? `${name} ${scope}` : name;
+}
+
+function contextOf({ op, inputs, outputs, attributes }: Node, target: KernelTarget) {
+  return { inputs: byName(inputNames(op), inputs) as never, outputs, output: outputs[0], attributes, target };
 }
 
 /** Copies 4-byte words, one invocation each. */

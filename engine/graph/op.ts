@@ -77,6 +77,11 @@ export interface OpDefinition<Names extends readonly string[], Attributes extend
    */
   absorb?(name: string, producer: Application, own: Application): Application | null;
   /**
+   * A kernel that does what this op does and also makes its input `name`, as `producer` would from others of this op's inputs; null where there is none.
+   * It binds what `kernel` does, that input to be written. Asked when a program is compiled: on some adapters one dispatch is better than two.
+   */
+  kernelMaking?(name: string, producer: AnyOp, at: KernelContext<Names, Attributes>): Kernel | null;
+  /**
    * How many leading inputs the kernel overwrites. They must be variables; the outputs are these variables after the
    * change, and the kernel binds inputs only, the overwritten ones as read_write.
    */

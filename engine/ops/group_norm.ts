@@ -8,6 +8,7 @@ import {
   groupNormSizes,
   statisticsKernel,
 } from "./kernels/group_norm.ts";
+import { heldGradientKernel, heldGroupKernel } from "./kernels/group_norm_held.ts";
 import { multiply } from "./multiply.ts";
 import { sum } from "./reduce_sum.ts";
 import { siluGradient } from "./silu.ts";
@@ -41,8 +42,12 @@ const groupNormStatistics = defineOp<readonly ["x"], GroupNormAttributes>({
     checkShapes(x, null, null, groups);
     return { shape: [x.shape[0], groups, 2], dtype: "f32" };
   },
-  kernel: ({ inputs: { x }, attributes: { groups, epsilon }, target }) =>
-    statisticsKernel(x, groupNormSizes(x, groups), epsilon, target),
+  // A GPU's have the same bits as with `kernelMaking` below, so a picture that is normalized again has the same statistics.
+  kernel: ({ inputs: { x }, attributes: { groups, epsilon }, target }) => {
+    const sizes = groupNormSizes(x, groups);
+    return heldGroupKernel({ x, weight: null, bias: null }, null, sizes, { epsilon }, target) ??
+      statisticsKernel(x, sizes, epsilon, target);
+  },
   samples: [],
 });
 
@@ -67,6 +72,10 @@ const groupNormGradient = defineOp<
   type: ({ x }) => ({ shape: x.shape, dtype: "f32" }),
   kernel: ({ inputs, output, attributes: { groups, silu = false }, target }) =>
     gradientKernel(inputs, output, groupNormSizes(inputs.x, groups), silu, target),
+  kernelMaking: (name, producer, { inputs, output, attributes: { groups, silu = false }, target }) =>
+    name === "means" && producer === groupNormGradientMeans.definition
+      ? heldGradientKernel(inputs, output, groupNormSizes(inputs.x, groups), silu, target)
+      : null,
   samples: [],
 });
 
@@ -80,6 +89,10 @@ const groupNormApply = defineOp<readonly ["x", "statistics", "weight?", "bias?"]
   },
   kernel: ({ inputs, output, attributes: { groups, silu = false }, target }) =>
     applyKernel(inputs, output, groupNormSizes(inputs.x, groups), silu, target),
+  kernelMaking: (name, producer, { inputs, output, attributes: { groups, ...attributes }, target }) =>
+    name === "statistics" && producer === groupNormStatistics.definition
+      ? heldGroupKernel(inputs, output, groupNormSizes(inputs.x, groups), attributes, target)
+      : null,
   // z = n·weight + bias, n = (x − mean)·inverse, y = silu(z) or z.  With dz = silu'(z)·dy and g = weight·dz:
   // dx = inverse·(g − mean(g) − n·mean(g·n)),  dweight = Σ dz·n,  dbias = Σ dz over batch and positions
   gradient: (dy, { x, statistics, weight, bias }, { attributes, wants }): Gradients => {

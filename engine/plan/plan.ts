@@ -57,6 +57,8 @@ export interface Program {
   readonly variables: readonly Variable[];
   readonly inputs: ReadonlyMap<string, Port>;
   readonly outputs: ReadonlyMap<string, Port>;
+  /** Whether one dispatch may run several steps. */
+  readonly fused: boolean;
   /** Bytes of all slots and variables: what the program takes from the GPU. */
   readonly peakBytes: number;
   /** Life of every tensor in a slot, by the steps that first write and last read it. For checks and printing. */
@@ -295,6 +297,7 @@ export function plan(options: PlanOptions): Program {
     variables: [...variables],
     inputs: inputPorts,
     outputs: outputPorts,
+    fused,
     peakBytes: total(slots) + variableBytes([...variables]),
     lives: storages.map((storage) => ({
       slot: slotOf.get(storage)!,

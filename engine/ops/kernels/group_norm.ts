@@ -28,7 +28,8 @@ export interface GroupNormTypes {
   readonly bias: TensorType | null;
 }
 
-function units({ channels, groups }: GroupNormSizes) {
+/** Channels as vectors: how wide, how many a group has, and how many a position. */
+export function units({ channels, groups }: GroupNormSizes) {
   const width = vectorWidth(channels / groups);
   return { width, perGroup: channels / groups / width, perPosition: channels / width };
 }
@@ -39,9 +40,9 @@ const mostSideBySide = 5;
 /**
  * How a workgroup walks over one group of one picture: lane `l` takes positions `l / across + k · stride`, and of each the units
  * `l % across + j · across`, unrolled. On a CPU adapter a lane takes a whole position where it can: all lanes are busy, and what
- * belongs to the channels is loaded once. On a GPU neighbouring lanes read neighbouring units.
+ * belongs to the channels is loaded once. On a GPU neighbouring lanes read neighbouring units, and `mostAhead` of them at once.
  */
-function walk(sizes: GroupNormSizes, target: KernelTarget, workgroupSize: number) {
+function walk(sizes: GroupNormSizes, target: KernelTarget, workgroupSize: number, mostAhead: number) {
   const { perGroup } = units(sizes);
   const divisors = Array.from({ length: perGroup }, (_, i) => i + 1).filter((d) =>
     perGroup % d === 0 && d <= workgroupSize
@@ -52,7 +53,9 @@ function walk(sizes: GroupNormSizes, target: KernelTarget, workgroupSize: number
   const stride = 2 ** Math.floor(Math.log2(workgroupSize / across));
   const sideBySide = perGroup / across;
   // A GPU hides the loads' latency behind each other.
-  const ahead = !target.cpu && sideBySide <= 4 && sizes.positions % (4 * stride) === 0 ? 4 : 1;
+  const ahead = target.cpu
+    ? 1
+    : [16, 8, 4].find((n) => n * sideBySide <= mostAhead && sizes.positions % (n * stride) === 0) ?? 1;
   const places = Array.from({ length: ahead * sideBySide }, (_, i) => ({
     unit: i % sideBySide,
     offset: `${Math.floor(i / sideBySide) * stride}u * PER_POSITION + ${i % sideBySide * across}u`,
@@ -83,7 +86,8 @@ const COUNT = ${sizes.positions * sizes.channels / sizes.groups}.0f;`,
   };
 }
 
-function groupPerWorkgroup({ batch, groups }: GroupNormSizes, target: KernelTarget) {
+/** Workgroups for one group of one picture each, and WGSL of its number, `slot`. */
+export function groupPerWorkgroup({ batch, groups }: GroupNormSizes, target: KernelTarget) {
   const count = batch * groups, x = Math.min(count, target.maxWorkgroupsPerDimension);
   return {
     workgroups: [x, Math.ceil(count / x), 1] as const,
@@ -93,7 +97,7 @@ function groupPerWorkgroup({ batch, groups }: GroupNormSizes, target: KernelTarg
 }
 
 /** A value for each group of each picture: two figures side by side. */
-const figuresOf = (name: string, target: KernelTarget) => new Stored(name, { dtype: "f32" }, 2, target);
+export const figuresOf = (name: string, target: KernelTarget) => new Stored(name, { dtype: "f32" }, 2, target);
 
 const added = (names: readonly string[]) => names.join(" + ");
 
@@ -101,7 +105,7 @@ const added = (names: readonly string[]) => names.join(" + ");
 export function statisticsKernel(x: TensorType, sizes: GroupNormSizes, epsilon: number, target: KernelTarget): Kernel {
   const { width } = units(sizes), { workgroups, slot } = groupPerWorkgroup(sizes, target);
   const { workgroupSize, functions } = reduction(target, 256, ["reduceSum"]);
-  const { places, head, prologue, loop } = walk(sizes, target, workgroupSize);
+  const { places, head, prologue, loop } = walk(sizes, target, workgroupSize, 16);
   const parts = places.map((_, i) => `sum_${i}`), squares = places.map((_, i) => `squares_${i}`);
   const picture = new Stored("x", x, width, target);
   const load = (i: number) => picture.load(`at + ${places[i].offset}`);
@@ -135,7 +139,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
 }
 
 /** WGSL of `g`, the gradient by the normalized value `n` itself: dy through SiLU (if fused) and the weight. */
-function gradientByNormalized(
+export function gradientByNormalized(
   silu: boolean,
   n: string,
   dy: string,
@@ -156,7 +160,7 @@ export function gradientMeansKernel(
   const { weight, bias } = types;
   const { width } = units(sizes), { workgroups, slot } = groupPerWorkgroup(sizes, target);
   const { workgroupSize, functions } = reduction(target, 256, ["reduceSumPair"]);
-  const { across, sideBySide, places, head, prologue, loop } = walk(sizes, target, workgroupSize);
+  const { across, sideBySide, places, head, prologue, loop } = walk(sizes, target, workgroupSize, 4);
   const stored = storedInputs(types, width, target), dy = new Stored("dy", types.dy, width, target);
   const each = (of: Stored) =>
     Array.from({ length: sideBySide }, (_, j) => `let ${of.name}_${j} = ${of.load(`unit + ${j * across}u`)};`)
@@ -209,7 +213,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
 }
 
 /** The inputs that forward and backward kernels share, as they are bound. */
-function storedInputs({ x, weight, bias }: Omit<GroupNormTypes, "dy">, width: 1 | 2 | 4, target: KernelTarget) {
+export function storedInputs({ x, weight, bias }: Omit<GroupNormTypes, "dy">, width: 1 | 2 | 4, target: KernelTarget) {
   return {
     x: new Stored("x", x, width, target),
     weight: weight && new Stored("weight", weight, width, target),

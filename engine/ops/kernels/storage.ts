@@ -48,6 +48,37 @@ export class Stored {
     return this.dtype === "f16" ? `${this.type}(${this.name}[${index}])` : `${this.name}[${index}]`;
   }
 
+  /**
+   * What lies at `index` as it is stored, for `widened`: in 16 bits it takes half the registers until it is needed. Single elements that lie in pairs are
+   * loaded.
+   */
+  kept(index: string): string {
+    return this.isLoadedOnly ? this.load(index) : `${this.name}[${index}]`;
+  }
+
+  /** The elements of what `kept` gave, as `load` gives them. `kept` is a name. */
+  widened(kept: string): string {
+    if (this.isLoadedOnly || !isHalf(this.dtype)) return kept;
+    if (!this.isPacked) return `${this.type}(${kept})`;
+    return this.width === 2 ? this.pair(kept) : `vec4f(${this.pair(`${kept}.x`)}, ${this.pair(`${kept}.y`)})`;
+  }
+
+  private get isLoadedOnly(): boolean {
+    return this.dtype === "q8" || (this.isPacked && this.width === 1);
+  }
+
+  /** Both elements of a word. */
+  private pair(word: string): string {
+    return this.dtype === "f16"
+      ? `unpack2x16float(${word})`
+      : `bitcast<vec2f>(vec2u(${word} << 16u, ${word} & 0xffff0000u))`;
+  }
+
+  /** Whether elements can be stored `width` at a time: of pairs not one alone, and of q8 none. */
+  get canStore(): boolean {
+    return !this.isLoadedOnly;
+  }
+
   /** A statement that stores f32 elements, or whole numbers where the tensor holds those. */
   store(index: string, value: string): string {
     return isHalf(this.dtype) ? `store_${this.name}(${index}, ${value});` : `${this.name}[${index}] = ${value};`;
@@ -57,13 +88,8 @@ export class Stored {
   loadFunction(): string {
     if (!this.isPacked) return "";
     if (this.dtype === "q8") return this.q8Load();
-    const { name, width } = this, words = width === 4 ? ["words.x", "words.y"] : ["words"];
-    const pairs = words.map((word) =>
-      this.dtype === "f16" ? `unpack2x16float(${word})` : `bitcast<vec2f>(vec2u(${word} << 16u, ${word} & 0xffff0000u))`
-    );
-    const [index, value] = width === 1
-      ? ["i >> 1u", `${pairs[0]}[i & 1u]`]
-      : ["i", width === 2 ? pairs[0] : `vec4f(${pairs.join(", ")})`];
+    const { name, width } = this;
+    const [index, value] = width === 1 ? ["i >> 1u", `${this.pair("words")}[i & 1u]`] : ["i", this.widened("words")];
     return `fn load_${name}(i: u32) -> ${this.type} {
   let words = ${name}[${index}];
   return ${value};
@@ -130,14 +156,21 @@ export function copiedIn(dtype: DType, width: number): DType {
 
 /**
  * The top of a kernel's module: its buffers in the order of the bindings, inputs before outputs, and the functions that reading and writing them takes.
+ *
+ * @param made One of the inputs that the kernel makes as well.
  */
-export function buffers(inputs: readonly (Stored | null)[], outputs: readonly Stored[]): string {
-  const read = inputs.filter((stored) => stored !== null), all = [...read, ...outputs];
+export function buffers(
+  inputs: readonly (Stored | null)[],
+  outputs: readonly Stored[],
+  made: Stored | null = null,
+): string {
+  const given = inputs.filter((stored) => stored !== null), all = [...given, ...outputs];
+  const read = given.filter((stored) => stored !== made), written = all.filter((stored) => !read.includes(stored));
   const isNative = all.some(({ dtype, isPacked }) => dtype === "f16" && !isPacked);
   return [
     isNative ? "enable f16;" : "",
-    ...all.map((stored, at) => stored.binding(at, at < read.length ? "read" : "read_write")),
+    ...all.map((stored, at) => stored.binding(at, read.includes(stored) ? "read" : "read_write")),
     ...read.map((stored) => stored.loadFunction()),
-    ...outputs.map((stored) => stored.storeFunction()),
+    ...written.map((stored) => stored.storeFunction()),
   ].filter((line) => line).join("\n");
 }

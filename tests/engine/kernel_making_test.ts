@@ -1,0 +1,84 @@
+import { deepEqual } from "node:assert/strict";
+import { defineOp } from "../../engine/graph/op.ts";
+import { elementwise } from "../../engine/ops/kernels/elementwise.ts";
+import { add, Device, dispatchesOf, input, plan, square, type Tensor } from "../../engine/mod.ts";
+
+const device = await Device.open();
+addEventListener("unload", () => device.dispose());
+
+const twice = defineOp({
+  name: "twice",
+  inputs: ["x"],
+  type: ({ x }) => ({ shape: x.shape, dtype: "f32" }),
+  kernel: elementwise("2.0 * x"),
+  samples: [],
+});
+
+/** x + 10·doubled, of which one kernel makes `doubled` = 2x as well. */
+const together = defineOp({
+  name: "together",
+  inputs: ["x", "doubled"],
+  type: ({ x }) => ({ shape: x.shape, dtype: "f32" }),
+  kernel: elementwise("x + 10.0 * doubled"),
+  kernelMaking: (name, producer, { output: { shape: [count] } }) =>
+    name === "doubled" && producer === twice.definition
+      ? {
+        workgroups: [1, 1, 1],
+        wgsl: `@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> doubled: array<f32>;
+@group(0) @binding(2) var<storage, read_write> result: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(local_invocation_index) i: u32) {
+  if (i >= ${count}u) { return; }
+  let made = 2.0 * x[i];
+  doubled[i] = made;
+  result[i] = x[i] + 10.0 * made;
+}
+`,
+      }
+      : null,
+  samples: [],
+});
+
+/** The steps of each dispatch, and what the outputs are for x = 1, 2, 3 and, where there is one, another = 4, 5, 6. */
+async function run(outputs: Record<string, Tensor>) {
+  const program = plan({ outputs }), compiled = await device.compile(program);
+  const feeds: Record<string, number[]> = { x: [1, 2, 3], another: [4, 5, 6] };
+  compiled.run(Object.fromEntries([...program.inputs.keys()].map((name) => [name, feeds[name]])));
+  const found = await compiled.read(...Object.keys(outputs));
+  device.release(compiled);
+  const steps = dispatchesOf(program, device.facts.target).map((each) => "steps" in each ? [...each.steps] : []);
+  return { steps, found: Object.fromEntries(Object.entries(found).map(([name, values]) => [name, [...values]])) };
+}
+
+Deno.test("a step whose kernel makes its input too takes the dispatch of the step in front, and both are there for others", async () => {
+  const x = input("x", [3]), doubled = twice(x), y = together(x, doubled);
+  deepEqual(await run({ y, doubled, later: add(doubled, y) }), {
+    steps: [[0, 1], [2]],
+    found: { y: [21, 42, 63], doubled: [2, 4, 6], later: [23, 46, 69] },
+  });
+});
+
+Deno.test("what others read before is made where it was", async () => {
+  const x = input("x", [3]), doubled = twice(x), before = square(doubled);
+  const { steps, found } = await run({ before, y: together(before, doubled), z: together(x, doubled) });
+  deepEqual(steps.length, 4);
+  deepEqual(found, { before: [4, 16, 36], y: [24, 56, 96], z: [21, 42, 63] });
+});
+
+Deno.test("an input is made by the op's kernel from the op's own inputs alone", async () => {
+  const x = input("x", [3]), another = input("another", [3]);
+  deepEqual(await run({ y: together(x, twice(another)) }), { steps: [[0], [1]], found: { y: [81, 102, 123] } });
+});
+
+Deno.test("alike steps that make an input each run side by side", async () => {
+  const pairs = ["x", "another"].map((name) => {
+    const x = input(name, [3]);
+    return together(x, twice(x));
+  });
+  deepEqual(await run({ one: pairs[0], two: pairs[1] }), {
+    steps: [[0, 2, 1, 3]],
+    found: { one: [21, 42, 63], two: [84, 105, 126] },
+  });
+});
