@@ -1,4 +1,5 @@
 import type { KernelTarget } from "../../graph/kernel.ts";
+import { modulo } from "./wgsl.ts";
 
 /** How the invocations of one workgroup add up, or compare, one value each. */
 export interface Reduction {
@@ -44,12 +45,21 @@ export function reduction(target: KernelTarget, wanted: number, names: readonly 
   return { workgroupSize, functions: names.map((name) => tree(name, workgroupSize)).join("\n") };
 }
 
-function tree(name: ReductionName, workgroupSize: number): string {
+/**
+ * The same functions for a GPU's workgroup whose invocations work in teams of neighbours, 2ⁿ each: all of a team get the team's result. `lane` is the
+ * invocation's place in the workgroup.
+ */
+export function teamReduction(workgroupSize: number, team: number, names: readonly ReductionName[]): string {
+  return names.map((name) => tree(name, workgroupSize, team)).join("\n");
+}
+
+function tree(name: ReductionName, workgroupSize: number, team = workgroupSize): string {
   const { type, combine } = operations[name], partial = `${name}Partial`;
+  const member = team === workgroupSize ? "lane" : modulo("lane", team);
   const levels: string[] = [];
-  for (let half = workgroupSize / 2; half >= 1; half /= 2) {
+  for (let half = team / 2; half >= 1; half /= 2) {
     levels.push(
-      `  if (lane < ${half}u) { ${partial}[lane] = ${combine(`${partial}[lane]`, `${partial}[lane + ${half}u]`)}; }
+      `  if (${member} < ${half}u) { ${partial}[lane] = ${combine(`${partial}[lane]`, `${partial}[lane + ${half}u]`)}; }
   workgroupBarrier();`,
     );
   }
@@ -58,7 +68,7 @@ fn ${name}(value: ${type}, lane: u32) -> ${type} {
   ${partial}[lane] = value;
   workgroupBarrier();
 ${levels.join("\n")}
-  let result = ${partial}[0];
+  let result = ${partial}[${team === workgroupSize ? "0" : `lane - ${member}`}];
   workgroupBarrier();
   return result;
 }`;

@@ -1,8 +1,8 @@
 import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
 import { elementCount, type TensorType } from "../../graph/types.ts";
-import { acrossVector, reduction } from "./reduction.ts";
+import { acrossVector, reduction, teamReduction } from "./reduction.ts";
 import { buffers, Stored } from "./storage.ts";
-import { vectorType, vectorWidth } from "./wgsl.ts";
+import { divide, modulo, vectorType, vectorWidth } from "./wgsl.ts";
 
 /** WGSL for the elements of one row; each method gives statements. Terms are expressions over the inputs' names, as f32 vectors `V`. */
 export interface RowWriter {
@@ -43,10 +43,42 @@ export function rowType({ x: { shape } }: { readonly x: TensorType }): TensorTyp
  */
 const mostInRegisters = 8;
 
+/** A GPU's workgroup has so many invocations at least, more where rows are left for so many workgroups: two for each processor of a large card. */
+const fewestInvocations = 64, enoughWorkgroups = 256, mostInvocations = 256;
+
+const reductions = ["reduceSum", "reduceSumPair", "reduceMax"] as const;
+
+/** Who works on which rows. */
+interface RowTeams {
+  readonly workgroupSize: number;
+  /** Invocations that share a row. */
+  readonly team: number;
+  readonly rowsPerGroup: number;
+  /** WGSL of the reductions over a row. */
+  readonly functions: string;
+}
+
 /**
- * Kernel of an op that maps rows (the last axis) to rows with sums over each: one workgroup a row, rows in registers.
- *
- * On a CPU adapter a workgroup is one subgroup, takes several rows in turn, and loads what belongs to the columns once.
+ * On a CPU adapter a workgroup is one subgroup, takes several rows in turn, and loads what belongs to the columns once. On a GPU a row's team is as small as its
+ * registers allow, and a workgroup has several teams: all of a row is on its way at once, and as many rows as there are teams share each barrier.
+ */
+function rowTeams(count: number, units: number, target: KernelTarget): RowTeams {
+  if (target.cpu) {
+    const { workgroupSize, functions } = reduction(target, units, reductions);
+    const rowsPerGroup = Math.max(1, Math.min(16, Math.floor(count / 32)));
+    return { workgroupSize, team: workgroupSize, rowsPerGroup, functions };
+  }
+  const most = Math.min(mostInvocations, target.maxInvocations);
+  const team = Math.min(most, 2 ** Math.ceil(Math.log2(Math.max(1, units / mostInRegisters))));
+  const fewest = Math.max(1, fewestInvocations / team),
+    wanted = 2 ** Math.floor(Math.log2(Math.max(1, count / enoughWorkgroups)));
+  const rowsPerGroup = Math.min(most / team, Math.max(fewest, wanted));
+  const workgroupSize = team * rowsPerGroup;
+  return { workgroupSize, team, rowsPerGroup, functions: teamReduction(workgroupSize, team, reductions) };
+}
+
+/**
+ * Kernel of an op that maps rows (the last axis) to rows with sums over each: rows in registers, as far as these hold them.
  */
 export function rowKernel(
   { target, rows, columns = {}, output }: RowInputs,
@@ -55,8 +87,7 @@ export function rowKernel(
   const [first] = Object.values(rows), size = first.shape[first.shape.length - 1];
   const count = elementCount(first.shape) / size, width = vectorWidth(size), units = size / width;
   const perColumn = Object.entries(columns).filter((entry): entry is [string, TensorType] => entry[1] !== null);
-  const { workgroupSize, functions } = reduction(target, units, ["reduceSum", "reduceSumPair", "reduceMax"]);
-  const rowsPerGroup = target.cpu ? Math.max(1, Math.min(16, Math.floor(count / 32))) : 1;
+  const { workgroupSize, team, rowsPerGroup, functions } = rowTeams(count, units, target);
   const groups = Math.ceil(count / rowsPerGroup);
   const groupsAcross = Math.min(groups, target.maxWorkgroupsPerDimension);
   const bound = [...Object.entries(rows), ...perColumn].map(([name, type]) => ({
@@ -65,12 +96,13 @@ export function rowKernel(
   }));
   const result = new Stored("result", output, width, target);
   const read = (name: string, at: string) => `V(${bound.find((each) => each.name === name)!.stored.load(at)})`;
-  const turns = Math.ceil(units / workgroupSize), inRegisters = turns <= mostInRegisters;
+  const self = target.cpu ? "lane" : "local";
+  const turns = Math.ceil(units / team), inRegisters = turns <= mostInRegisters;
 
-  const unit = (turn: number) => turn ? `lane + ${turn * workgroupSize}u` : "lane";
+  const unit = (turn: number) => turn ? `lane + ${turn * team}u` : "lane";
   const guarded = (turn: number, statement: string) =>
-    (turn + 1) * workgroupSize <= units ? statement : `if (${unit(turn)} < UNITS) { ${statement} }`;
-  const safe = (turn: number) => (turn + 1) * workgroupSize <= units ? unit(turn) : `min(${unit(turn)}, UNITS - 1u)`;
+    (turn + 1) * team <= units ? statement : `if (${unit(turn)} < UNITS) { ${statement} }`;
+  const safe = (turn: number) => (turn + 1) * team <= units ? unit(turn) : `min(${unit(turn)}, UNITS - 1u)`;
   const load = (turn: number, names: readonly string[], at: string, from = "") =>
     names.map((name) => `let ${name}_${turn} = ${read(name, from + at)};`).join("\n  ");
   const named = (expression: string, turn: number | null) =>
@@ -86,7 +118,7 @@ export function rowKernel(
         (_, turn) => guarded(turn, statement((term) => named(term, turn), unit(turn))),
       ).join("\n    ");
     }
-    return `for (var unit = lane; unit < UNITS; unit += ${workgroupSize}u) {
+    return `for (var unit = lane; unit < UNITS; unit += ${team}u) {
       ${Object.keys(rows).map((name) => `let ${name} = ${read(name, "start + unit")};`).join(" ")}
       ${perColumn.map(([name]) => `let ${name} = ${read(name, "unit")};`).join(" ")}
       ${statement((term) => term, "unit")}
@@ -100,7 +132,7 @@ export function rowKernel(
   const writer: RowWriter = {
     sum: (name, term) =>
       `${total(name, term, "0.0", plus)}
-    let ${name} = reduceSum(${across(name)}, lane);`,
+    let ${name} = reduceSum(${across(name)}, ${self});`,
     sums: ([a, b], [termA, termB]) =>
       `var ${a}_parts = V(0.0);
     var ${b}_parts = V(0.0);
@@ -111,16 +143,34 @@ export function rowKernel(
           };`
         )
       }
-    let ${a}_${b} = reduceSumPair(vec2f(${across(a)}, ${across(b)}), lane);
+    let ${a}_${b} = reduceSumPair(vec2f(${across(a)}, ${across(b)}), ${self});
     let ${a} = ${a}_${b}.x;
     let ${b} = ${a}_${b}.y;`,
     max: (name, term) =>
       `${total(name, term, "-3.4e38", (a, b) => `max(${a}, ${b})`)}
-    let ${name} = reduceMax(${acrossVector(`${name}_parts`, width, "reduceMax")}, lane);`,
-    write: (value) => pass((expression, at) => result.store(`start + ${at}`, expression(value))),
+    let ${name} = reduceMax(${acrossVector(`${name}_parts`, width, "reduceMax")}, ${self});`,
+    write: (value) => {
+      const written = pass((expression, at) => result.store(`start + ${at}`, expression(value)));
+      return target.cpu || count % rowsPerGroup === 0 ? written : `if (row < ROWS) { ${written} }`;
+    },
   };
   const registers = (names: readonly string[], from: string) =>
     inRegisters ? Array.from({ length: turns }, (_, turn) => load(turn, names, safe(turn), from)).join("\n  ") : "";
+  const columnLoads = registers(perColumn.map(([name]) => name), ""),
+    rowLoads = registers(Object.keys(rows), "start + ");
+  const inTurn = `  ${columnLoads}
+  for (var row = first; row < min(first + ROWS_PER_GROUP, ROWS); row++) {
+    let start = row * UNITS;
+    ${rowLoads}
+    ${body(writer).join("\n    ")}
+  }`;
+  // Who has no row works on the last one and writes nothing, for all must meet at the barriers.
+  const byTeams = `  let lane = ${modulo("local", team)};
+  let row = first + ${divide("local", team)};
+  let start = min(row, ROWS - 1u) * UNITS;
+  ${rowLoads}
+  ${columnLoads}
+    ${body(writer).join("\n    ")}`;
   return {
     workgroups: [groupsAcross, Math.ceil(groups / groupsAcross), 1],
     wgsl: `${buffers(bound.map(({ stored }) => stored), [result])}
@@ -132,14 +182,9 @@ const ROWS_PER_GROUP = ${rowsPerGroup}u;
 ${functions}
 
 @compute @workgroup_size(${workgroupSize})
-fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u) {
+fn main(@builtin(local_invocation_index) ${self}: u32, @builtin(workgroup_id) group: vec3u) {
   let first = (group.x + group.y * ${groupsAcross}u) * ROWS_PER_GROUP;
-  ${registers(perColumn.map(([name]) => name), "")}
-  for (var row = first; row < min(first + ROWS_PER_GROUP, ROWS); row++) {
-    let start = row * UNITS;
-    ${registers(Object.keys(rows), "start + ")}
-    ${body(writer).join("\n    ")}
-  }
+${target.cpu ? inTurn : byTeams}
 }
 `,
   };
