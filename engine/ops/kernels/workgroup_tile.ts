@@ -96,9 +96,9 @@ const enoughInvocations = processors * 256;
 const loadInstructions = 40;
 /** Steps of a sum that are worth the beginning and the end of a part. */
 const fewestSteps = 256;
-/** Multiply-adds that a card of so many processors does, 128 a clock each at 1.5 GHz, in the 4 µs from one dispatch to the next that needs it. */
-const dispatchCost = 5e7;
-/** … and while one number is written and read again: 8 bytes at 1 TB/s, mostly in the cache. */
+/** What a second dispatch costs, in multiply-adds of a card: 4 µs at 20 of them in a picosecond. */
+const dispatchCost = 8e7;
+/** … and one number that is written and read again: 8 bytes at 800 GB/s. */
 const partCost = 200;
 
 /** Into how many parts, each for workgroups of its own, a sum may be taken apart. */
