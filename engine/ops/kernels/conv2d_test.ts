@@ -128,14 +128,14 @@ Deno.test("conv2d kernels for GPUs agree with the definition where workgroups su
     return (await runKernel(device, kernel, inputs, [count]))[0];
   };
   // Channels that steps loaded together have no tap in common of; two pictures; with what is added last.
-  const few = { batch: 2, height: 3, width: 3, inChannels: 500, outChannels: 36, ...three };
-  const x = testValues(2 * 3 * 3 * 500, 1), weight = testValues(3 * 3 * 500 * 36, 2), bias = testValues(36, 3);
+  const few = { batch: 2, height: 3, width: 3, inChannels: 1100, outChannels: 36, ...three };
+  const x = testValues(2 * 3 * 3 * 1100, 1), weight = testValues(3 * 3 * 1100 * 36, 2), bias = testValues(36, 3);
   const y = Float32Array.from({ length: 2 * 3 * 3 * 36 }, (_, i) => bias[i % 36]);
   eachProduct(few, (i, w, o) => y[o] += x[i] * weight[w]);
   close(await run(conv2dForward({ ...few, bias: "f32" }, gpu), [x, weight, bias], y.length), y, "output");
   // Four classes of pixels, which are stored where they belong.
-  const halved = { batch: 1, height: 5, width: 5, inChannels: 32, outChannels: 1024, ...three, stride: 2 };
-  const dy = testValues(3 * 3 * 1024, 4), weights = testValues(3 * 3 * 32 * 1024, 5), dx = new Float32Array(5 * 5 * 32);
+  const halved = { batch: 1, height: 5, width: 5, inChannels: 32, outChannels: 2048, ...three, stride: 2 };
+  const dy = testValues(3 * 3 * 2048, 4), weights = testValues(3 * 3 * 32 * 2048, 5), dx = new Float32Array(5 * 5 * 32);
   eachProduct(halved, (i, w, o) => dx[i] += dy[o] * weights[w]);
   close(await run(conv2dInputGradient(halved, gpu), [dy, weights], dx.length), dx, "dx");
 });
