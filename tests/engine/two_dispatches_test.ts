@@ -9,10 +9,12 @@ import {
   plan,
   type Program,
   reshape,
+  silu,
   SlotPool,
   square,
   type Tensor,
 } from "../../engine/mod.ts";
+import { runGraph, runProgram } from "./interpreter.ts";
 import { difference, numbers, openAs } from "./op_check.ts";
 import { cardTarget, cpuTarget } from "./targets.ts";
 
@@ -83,6 +85,21 @@ Deno.test("programs of a pool share one scratch buffer, and one that needs more 
   for (const { compiled } of [first, second]) device.release(compiled);
   pool.dispose();
   equal(device.statistics.bytes, 0);
+});
+
+Deno.test("both dispatches together bind what their steps read and write", () => {
+  const [a, b, c] = ["a", "b", "c"].map((name) => input(name, name === "b" ? [k, n] : [m, k]));
+  const bias = input("bias", [n]),
+    outputs = Object.fromEntries(
+      [a, c].map((each, i) => [`${i}`, silu(matmul(each, b, bias, silu(matmul(a, b, null, null))))]),
+    );
+  const program = plan({ outputs }), memory = new Map();
+  ok(dispatches(program, cardTarget).some(({ isUnfinished, steps }) => isUnfinished && steps.length > 1));
+  const feeds = Object.fromEntries(
+    Object.entries(feedsOf(program)).map(([name, values]) => [name, Float64Array.from(values)]),
+  );
+  // Throws where a dispatch could not be bound, or lacks what its steps need.
+  deepEqual(runProgram(program, cardTarget, feeds, memory), runGraph(outputs, [], feeds, memory));
 });
 
 Deno.test("a product's sum is taken apart for a GPU alone", () => {
