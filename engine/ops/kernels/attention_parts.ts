@@ -76,12 +76,17 @@ export function headVectors(size: number): { unit: 1 | 2 | 4; type: string } {
   return { unit, type: vectorType("f32", unit) };
 }
 
-/** The tensors as they are bound, by name: `width` elements at a time, outputs and statistics as said. */
+/** The tensors as they are bound, by name and in their order: `width` elements at a time, outputs and statistics as said. */
 export function boundTensors(
   parts: AttentionParts,
   target: Pick<KernelTarget, "f16">,
   widths: { readonly input: 1 | 2 | 4; readonly output: (name: string) => 1 | 2 | 4 },
-): { readonly of: (name: string) => Stored; readonly declarations: string } {
+): {
+  readonly of: (name: string) => Stored;
+  readonly inputs: readonly Stored[];
+  readonly outputs: readonly Stored[];
+  readonly declarations: string;
+} {
   const stored = new Map(
     Object.entries(parts.tensors).map(([name, dtype]) => {
       const width = parts.statistics.includes(name)
@@ -96,5 +101,5 @@ export function boundTensors(
   const [inputs, outputs] = [false, true].map((isOutput) =>
     [...stored.values()].filter(({ name }) => parts.outputs.includes(name) === isOutput)
   );
-  return { of, declarations: buffers(inputs, outputs) };
+  return { of, inputs, outputs, declarations: buffers(inputs, outputs) };
 }

@@ -1,4 +1,4 @@
-import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
+import { type FinishingKernel, type Kernel, type KernelTarget, mostScratchBytes } from "../../graph/kernel.ts";
 import {
   type AttentionParts,
   type AttentionTile,
@@ -8,7 +8,8 @@ import {
   maskedScore,
 } from "./attention_parts.ts";
 import { range } from "./register_tile.ts";
-import { divide, float, modulo } from "./wgsl.ts";
+import { buffers, Stored } from "./storage.ts";
+import { divide, float, grid, modulo } from "./wgsl.ts";
 
 /** Numbers of own and gathered rows that an invocation holds at most, of a GPU's 255 registers: for more, several share their rows. */
 const mostNumbers = 160;
@@ -20,24 +21,52 @@ const pitch = invocations + 1;
 /** Fewest workgroups that keep a GPU busy: where fewer would run, none takes two rows. */
 const fewestWorkgroups = 64;
 
-/** Invocations that share rows, and how many rows: each vector from workgroup memory serves as many multiply-adds for each of its numbers. */
-function sharing({ batch, heads, ownRows, size, products, gathers }: AttentionParts): { team: number; rows: 1 | 2 } {
+/** Workgroups that fill a large card, streamed rows that are worth the beginning and the end of a share, and shares that are worth a second dispatch. */
+const enoughWorkgroups = 256, fewestStreamed = 128, fewestShares = 4;
+
+/** How a kernel's work is laid out. */
+interface Sharing {
+  /** Invocations that share rows. */
+  readonly team: number;
+  /** How many rows: each vector from workgroup memory serves as many multiply-adds for each of its numbers. */
+  readonly rows: 1 | 2;
+  /** Shares of the streamed rows that workgroups of their own do; a second dispatch adds what they have gathered. */
+  readonly shares: number;
+}
+
+function sharing(parts: AttentionParts): Sharing {
+  const { batch, heads, ownRows, streamedRows, size, products, gathers } = parts;
   const { unit } = headVectors(size), perRow = size / unit, numbers = 2 * unit * (products.length + gathers.length);
   let team = 1;
   while (perRow / team * numbers > mostNumbers && perRow % (team * 2) === 0) team *= 2;
   const groups = batch * heads * Math.ceil(ownRows * team / (2 * invocations));
-  return { team, rows: groups >= fewestWorkgroups ? 2 : 1 };
+  if (groups >= fewestWorkgroups) return { team, rows: 2, shares: 1 };
+  // What depends on all streamed rows, as a softmax does, or on some that follow from the own ones, has no shares.
+  const canShare = !parts.keep && !parts.result && !parts.begin && !parts.end;
+  const possible = canShare
+    ? Math.floor(
+      Math.min(streamedRows / fewestStreamed, enoughWorkgroups / groups, mostScratchBytes / gatheredBytes(parts)),
+    )
+    : 1;
+  const shares = possible < fewestShares ? 1 : possible;
+  return { team, rows: groups * shares >= fewestWorkgroups ? 2 : 1, shares };
+}
+
+/** Bytes of all that is gathered, in f32. */
+function gatheredBytes({ batch, heads, ownRows, size, gathers }: AttentionParts): number {
+  return 4 * gathers.length * batch * ownRows * heads * size;
 }
 
 /**
  * Kernel for GPUs: an invocation, or a team of a few for a large head, owns a row or two in registers, and blocks of streamed rows pass by in
- * workgroup memory. Where weights do not depend on one another, as the gradients' do not, each of a team makes its part of them for all.
+ * workgroup memory. Where weights do not depend on one another, as the gradients' do not, each of a team makes its part of them for all. Few own rows that meet many, as the keys
+ * of a text meet a picture's queries, are met by several workgroups.
  */
 export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Kernel {
   const { size, heads, ownRows, streamedRows } = parts;
   const { ownStatistics = [], streamedStatistics = [] } = parts;
   const { unit, type } = headVectors(size);
-  const { team, rows } = sharing(parts), perRow = size / unit, elements = perRow / team;
+  const { team, rows, shares } = sharing(parts), perRow = size / unit, elements = perRow / team;
   const teams = invocations / team, rowsPerGroup = teams * rows, divides = team > 1 && !parts.keep;
   const tensors = [
     ...new Set([...parts.products.map(([, streamed]) => streamed), ...parts.gathers.map((g) => g.tensor)]),
@@ -60,13 +89,16 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
   };
   const clamp = (row: string) => streamedRows % block ? `min(${row}, ${streamedRows - 1}u)` : row;
   const owned = parts.products.map(([own]) => own);
-  const { of, declarations } = boundTensors(parts, target, { input: unit, output: () => unit });
+  const { of, inputs, outputs } = boundTensors(parts, target, { input: unit, output: () => unit });
+  const shareRows = Math.ceil(streamedRows / shares / block) * block, shared = shares > 1;
+  const gathered = new Stored("gathered", { dtype: "f32" }, unit, target),
+    whole = parts.batch * ownRows * heads * perRow;
   const pairs = range(rows).flatMap((r) => range(block).map((j) => ({ r, j })));
   const passing = (tensor: string, j: number, e: number) =>
     `${tensor}Tile[${j * perRow}u + part * ${elements}u + ${e}u]`;
   const names = ["raw", "product"].slice(0, parts.products.length);
   const lines = [
-    declarations,
+    buffers(inputs, shared ? [gathered] : outputs),
     ...tensors.map((tensor) => `var<workgroup> ${tensor}Tile: array<${type}, ${block * perRow}>;`),
     team > 1 ? `var<workgroup> partial: array<f32, ${partialCount(block)}>;` : "",
     divides ? `var<workgroup> weights: array<f32, ${weightCount(block)}>;` : "",
@@ -74,7 +106,8 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
     "fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {",
     `let firstRow = group.x * ${rowsPerGroup}u;`,
     "let head = group.y;",
-    "let picture = group.z;",
+    `let picture = ${divide("group.z", shares)};`,
+    shared ? `let begin = ${modulo("group.z", shares)} * ${shareRows}u;` : "",
     `let part = ${modulo("local", team)};`,
     ...range(rows).flatMap((r) => [
       `let row${r} = firstRow + ${r * teams}u + ${divide("local", team)};`,
@@ -92,8 +125,8 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
       ...parts.gathers.flatMap(({ output }) => range(elements).map((e) => `var ${output}${r}_${e} = ${type}();`)),
     ]),
     ...(parts.before?.(tile) ?? []),
-    `for (var block = ${parts.begin?.(block) ?? "0u"}; block < ${
-      parts.end?.(rowsPerGroup) ?? `${streamedRows}u`
+    `for (var block = ${shared ? "begin" : parts.begin?.(block) ?? "0u"}; block < ${
+      shared ? `min(begin + ${shareRows}u, ${streamedRows}u)` : parts.end?.(rowsPerGroup) ?? `${streamedRows}u`
     }; block += ${block}u) {`,
     "workgroupBarrier();",
     `for (var i = local; i < ${block * perRow}u; i += ${invocations}u) {`,
@@ -125,10 +158,16 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
     ...(parts.after?.(tile) ?? []),
     ...range(rows).flatMap((r) => [
       `if (row${r} < ${ownRows}u) {`,
-      ...parts.gathers.flatMap(({ output }) =>
-        range(elements).map((e) =>
-          of(output).store(`place${r} + ${e}u`, `${output}${r}_${e}${parts.factor ? ` * ${parts.factor}${r}` : ""}`)
-        )
+      ...parts.gathers.flatMap(({ output }, g) =>
+        range(elements).map((e) => {
+          const value = `${output}${r}_${e}${parts.factor ? ` * ${parts.factor}${r}` : ""}`, at = `place${r} + ${e}u`;
+          return shared
+            ? gathered.store(
+              `(${modulo("group.z", shares)} * ${parts.gathers.length}u + ${g}u) * ${whole}u + ${at}`,
+              value,
+            )
+            : of(output).store(at, value);
+        })
       ),
       parts.result ? `if (part == 0u) { ${parts.result.name}[ownStatistic${r}] = ${parts.result.value(r)}; }` : "",
       "}",
@@ -136,9 +175,33 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
     "}",
   ];
   return {
-    workgroups: [Math.ceil(ownRows / rowsPerGroup), heads, parts.batch],
+    workgroups: [Math.ceil(ownRows / rowsPerGroup), heads, parts.batch * shares],
     wgsl: lines.filter((line) => line).join("\n"),
+    ...shared ? { finish: addingShares() } : {},
   };
+
+  /** The second dispatch: an invocation adds what the shares have gathered for one vector of each output, in their order. */
+  function addingShares(): FinishingKernel {
+    const places = Object.keys(parts.tensors), lines = grid(whole, target);
+    const sums = parts.gathers.map(({ output }, g) => {
+      const all = range(shares).map((share) => gathered.load(`${(share * parts.gathers.length + g) * whole}u + i`));
+      return of(output).store("i", all.join(" + "));
+    });
+    return {
+      workgroups: lines.workgroups,
+      scratchBytes: Math.ceil(shares * gatheredBytes(parts) / 16) * 16,
+      firstBinds: inputs.map(({ name }) => places.indexOf(name)),
+      binds: outputs.map(({ name }) => places.indexOf(name)),
+      wgsl: `${buffers([gathered], outputs)}
+${lines.attribute}
+fn main(${lines.parameters}) {
+${lines.index}
+if (i >= ${whole}u) { return; }
+${sums.join("\n")}
+}
+`,
+    };
+  }
 
   /** Products of the own rows and the block's rows; of a team's members each has those of its channels, as `partial`. */
   function multiply(): string[] {

@@ -148,6 +148,31 @@ Deno.test("teams of a GPU's invocations make weights of the gradients together, 
   close(dv, expected.dv, "dv");
 });
 
+Deno.test("several of a GPU's workgroups share the queries that few keys meet, and agree with the definition", async () => {
+  const gpu = targets.find(({ cpu }) => !cpu)!;
+  // One row an invocation in the first, two in the second.
+  for (
+    const [shape, shares] of [
+      [{ batch: 1, heads: 2, queries: 515, keys: 7, size: 6 }, 4],
+      [{ batch: 2, heads: 16, queries: 540, keys: 9, size: 6 }, 4],
+    ] as const
+  ) {
+    const kernel = attentionKeyValueGradient(shape, gpu), { q, k, v, dy, expected } = givenFor(shape);
+    deepEqual(kernel.workgroups, [1, shape.heads, shape.batch * shares]);
+    equal(kernel.finish?.scratchBytes, 4 * shares * 2 * k.length);
+    const inputs = [q, k, v, dy, Float32Array.from(expected.lse), Float32Array.from(expected.delta)];
+    const [dk, dv] = await runKernel(device, kernel, inputs, [k.length, k.length]);
+    close(dk, expected.dk, "dk");
+    close(dv, expected.dv, "dv");
+  }
+  // Cross-attention of SD v1.5 at 512×512: without shares 24 workgroups at the first level, 40 at the second.
+  for (const [queries, size, workgroups] of [[4096, 40, 256], [1024, 80, 192], [256, 160, 80]]) {
+    const kernel = attentionKeyValueGradient({ batch: 1, heads: 8, queries, keys: 77, size }, gpu);
+    equal(kernel.workgroups.reduce((a, b) => a * b), workgroups, `${queries} queries`);
+    equal(kernel.finish !== undefined, queries > 256);
+  }
+});
+
 /** Bytes of a kernel's workgroup memory. */
 function workgroupBytes({ wgsl }: { wgsl: string }): number {
   const arrays = [...wgsl.matchAll(/^var<workgroup> \w+: array<(?:f32|vec(\d)<f32>), (\d+)>;/gm)];
