@@ -24,6 +24,9 @@ const fewestWorkgroups = 64;
 /** Workgroups that fill a large card, streamed rows that are worth the beginning and the end of a share, and shares that are worth a second dispatch. */
 const enoughWorkgroups = 256, fewestStreamed = 128, fewestShares = 4;
 
+/** Workgroup memory with which four workgroups fit on a processor. */
+const roomyBytes = 16384;
+
 /** How a kernel's work is laid out. */
 interface Sharing {
   /** Invocations that share rows. */
@@ -77,9 +80,10 @@ export function attentionOnGpu(parts: AttentionParts, target: KernelTarget): Ker
   const partialCount = (block: number) => team > 1 ? rows * block * parts.products.length * pitch : 0;
   const weightCount = (block: number) => divides ? teams * weightPitch(block) : 0;
   const fits = (block: number) =>
-    4 * (tensors.length * block * size + partialCount(block) + weightCount(block)) <= target.maxWorkgroupStorageBytes;
-  // Streamed rows that are met at a time.
-  const block = (elements * rows <= 4 ? [8, 4, 2] : [4, 2]).find(fits) ?? 1;
+    4 * (tensors.length * block * size + partialCount(block) + weightCount(block)) <=
+      Math.min(target.maxWorkgroupStorageBytes, block > 4 ? roomyBytes : Infinity);
+  // Streamed rows that are met at a time: eight where they are little work, or a team meets at three barriers for them.
+  const block = (elements * rows <= 4 || (team > 1 && !divides) ? [8, 4, 2] : [4, 2]).find(fits) ?? 1;
   const tile: AttentionTile = {
     rows,
     columns: block,
