@@ -57,6 +57,13 @@ const raisedLimits = [
   "maxComputeWorkgroupsPerDimension",
 ] as const;
 
+/** What a device is asked for: all that the adapter has. Some drivers say by 2⁶⁴ − 1 that they know no limit; above 2⁵³ − 1 nothing can be asked for. */
+export function wantedLimits(
+  limits: Readonly<Record<(typeof raisedLimits)[number], number>>,
+): Record<string, number> {
+  return Object.fromEntries(raisedLimits.map((limit) => [limit, Math.min(limits[limit], Number.MAX_SAFE_INTEGER)]));
+}
+
 /**
  * Asks for the adapter and for a device with all that the adapter offers: WebGPU's default limits are far below any card's.
  *
@@ -67,7 +74,7 @@ export async function requestDevice(): Promise<{ gpu: GPUDevice; facts: AdapterF
   const f16 = adapter.features.has("shader-f16");
   const wanted: string[] = f16 ? ["shader-f16"] : [];
   if (adapter.features.has("timestamp-query")) wanted.push("timestamp-query");
-  const requiredLimits = Object.fromEntries(raisedLimits.map((limit) => [limit, limits[limit]]));
+  const requiredLimits = wantedLimits(limits);
   const request = (features: string[]) =>
     adapter.requestDevice({ requiredFeatures: features as GPUFeatureName[], requiredLimits });
   const { gpu, subgroups } = await request([...wanted, "subgroups"])
