@@ -217,6 +217,8 @@ fn momentsAt(word: u32, k: u32, old: vec2f, g: f32) -> vec2f {
     codes[state + w] = packed.x;
     codes[WORDS + state + w] = packed.y;
   }
+  // All have read what one changes.
+  ${target.cpu ? "" : "storageBarrier();"}
   if (lane == 0u) {
     largest[block] = scale.x;
     largest[BLOCKS + block] = scale.y;

@@ -114,8 +114,9 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) at: v
     for (var o = 0u; o < outputs; o++) { above += weights[up + o * rank + a] * weights[up + o * rank + b]; }
     squares += below * above * select(2.0, 1.0, a == b);
   }
-  // All weights are read before the sum is there, and written behind it.
   let norm = scales[pair] * sqrt(max(reduceSum(squares, lane), 0.0));
+  // Each invocation changes weights that others have read.
+  ${target.cpu ? "" : "storageBarrier();"}
   if (lane == 0u) { norms[pair] = norm; }
   if (norm > ${float(limit)}) {
     let factor = sqrt(${float(limit)} / norm);

@@ -35,6 +35,18 @@ Deno.test("comparisons that a GPU's kernels join bit by bit stand in brackets, a
   deepEqual(found((wgsl) => /[<>=!]=?\s[\w.]+(\([^()]*\))? [&|] \w.*/.exec(wgsl)?.[0]), []);
 });
 
+Deno.test("invocations of a GPU's workgroup read a buffer before others of it change that", () => {
+  // `workgroupBarrier` orders workgroup memory alone. Kernels without it have nothing in common between invocations.
+  const changing = texts.filter(({ wgsl }) =>
+    wgsl.includes("workgroupBarrier") &&
+    [...wgsl.matchAll(/var<storage, read_write> (\w+):/g)].some(([, name]) =>
+      new RegExp(`[=(+*,] *${name}\\[`).test(wgsl)
+    )
+  );
+  ok(changing.length > 0);
+  deepEqual(changing.flatMap(({ label, wgsl }) => wgsl.includes("storageBarrier();") ? [] : [label]), []);
+});
+
 Deno.test("a GPU's kernels keep to WebGPU's default limits: 8 storage buffers, 256 invocations, 16 KiB of workgroup memory", () => {
   deepEqual(
     texts.flatMap(({ label, wgsl, accesses }) => {
