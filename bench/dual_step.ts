@@ -50,10 +50,11 @@ export function dualStepKey({ base, pixels, rank, batches: [first, second], mode
 
 /** Measures a whole training step of two networks, as a recipe runs it. */
 export async function measureDualStep(step: DualStep, options: { seconds: number }): Promise<Line> {
-  return await measureLine(dualStepKey(step), options, (device) => prepare(device, step));
+  return await measureLine(dualStepKey(step), options, (device) => prepareDualStep(device, step));
 }
 
-async function prepare(device: Device, step: DualStep): Promise<Measured> {
+/** Puts a training step on a device, ready to be timed. */
+export async function prepareDualStep(device: Device, step: DualStep): Promise<Measured> {
   const { base, networks } = await openPair(step);
   await loadBase(step.base, base, device);
   for (const { number, lora } of networks) device.upload(lora.weights, startingWeights(lora, number, step.rank));

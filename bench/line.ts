@@ -34,6 +34,16 @@ export async function measureLine(
   make: (device: Device) => Promise<Measured>,
 ): Promise<Line> {
   using device = await Device.open();
+  return await measureOn(device, key, options, make);
+}
+
+/** As {@linkcode measureLine}, on a device that is there already. */
+export async function measureOn(
+  device: Device,
+  key: LineKey,
+  options: { seconds: number },
+  make: (device: Device) => Promise<Measured>,
+): Promise<Line> {
   const start = { peer: "dualora", op: key.op, shape: key.shape, pass: key.pass, dtype: key.dtype ?? "f32" };
   const end = { adapter: device.facts.name, version: await programVersion() };
   try {

@@ -12,7 +12,7 @@ import { type Line, type LineKey, lineText } from "./line.ts";
 import { loadingKey, measureToyLoading } from "./loading.ts";
 import { passes, readOps } from "./op_list.ts";
 import { measureOp } from "./ops.ts";
-import { measureSampling, samplingKey } from "./sampling.ts";
+import { measureSampling, samplingKey, samplings } from "./sampling.ts";
 import { measureStartUp, startUpKey } from "./start_up.ts";
 
 /** What the command line asks for. */
@@ -48,7 +48,9 @@ async function* measureAll({ seconds, only, large }: Options): AsyncGenerator<Li
   for (const step of dualSteps) {
     if ((!step.large || large) && chosen(dualStepKey(step))) yield await measureDualStep(step, { seconds });
   }
-  if (chosen(samplingKey)) yield await measureSampling({ seconds });
+  for (const sampling of samplings) {
+    if ((!sampling.large || large) && chosen(samplingKey(sampling))) yield await measureSampling(sampling, { seconds });
+  }
   if (chosen(loadingKey)) yield await measureToyLoading();
   if (chosen(startUpKey)) yield await measureStartUp();
 }

@@ -8,7 +8,7 @@ export const passes: readonly Pass[] = ["forward", "forward+gradient"];
 
 /** One op at one size, as `ops.json` lists them. */
 export interface Op {
-  readonly op: "matmul" | "conv3x3" | "conv1x1" | "linear" | "attention" | "group_norm_silu" | "layer_norm";
+  readonly op: "matmul" | "conv3x3" | "conv1x1" | "linear" | "attention" | "group_norm_silu" | "layer_norm" | "silu";
   /** The sizes as text: a name, not read. */
   readonly shape: string;
   readonly dims: readonly number[];
@@ -75,6 +75,7 @@ const facts: Readonly<Record<Op["op"], OpFacts>> = {
   },
   group_norm_silu: normalization(3),
   layer_norm: normalization(1),
+  silu: { shapes: (x) => [x, x], differentiated: 1, products: () => 0, withGradient: 2 },
 };
 
 /** The ops of `ops.json`. */
@@ -93,10 +94,14 @@ export function nominalOperations({ op, dims }: Pick<Op, "op" | "dims">, pass: P
   return 2 * products(dims) * (pass === "forward" ? 1 : withGradient) || null;
 }
 
-/** Bytes in f32 that a pass has to move at least: every input read once, the output and the gradients written once. */
-export function nominalBytes(op: Pick<Op, "op" | "dims">, pass: Pass): number {
+/**
+ * Bytes that a pass has to move at least: every input read once, the output and the gradients written once.
+ *
+ * @param elementBytes Of one element of them all.
+ */
+export function nominalBytes(op: Pick<Op, "op" | "dims">, pass: Pass, elementBytes = 4): number {
   const { shapes, differentiated } = facts[op.op];
-  const sizes = shapes(op.dims).map((shape) => 4 * elementCount(shape)),
+  const sizes = shapes(op.dims).map((shape) => elementBytes * elementCount(shape)),
     sum = (of: number[]) => of.reduce((a, b) => a + b);
   // The last one stands for the output, and with gradients for the output's gradient, too.
   return sum(sizes) + (pass === "forward" ? 0 : sizes.at(-1)! + sum(sizes.slice(0, differentiated)));
@@ -114,12 +119,14 @@ export function inputsOf({ op, dims }: Pick<Op, "op" | "dims">, pass: Pass): Inp
  * @see Appleby, MurmurHash3, https://github.com/aappleby/smhasher/blob/master/src/MurmurHash3.cpp
  */
 export function uniform(count: number, seed: number): Float32Array<ArrayBuffer> {
-  return Float32Array.from({ length: count }, (_, i) => {
+  const values = new Float32Array(count);
+  for (let i = 0; i < count; i++) {
     let bits = (seed + Math.imul(i, 0x9e3779b9)) >>> 0;
     bits = Math.imul(bits ^ (bits >>> 16), 0x85ebca6b);
     bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2ae35);
-    return ((bits ^ (bits >>> 16)) >>> 8) / 2 ** 23 - 1;
-  });
+    values[i] = ((bits ^ (bits >>> 16)) >>> 8) / 2 ** 23 - 1;
+  }
+  return values;
 }
 
 function elementCount(shape: readonly number[]): number {

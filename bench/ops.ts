@@ -2,12 +2,15 @@ import {
   attention,
   conv2d,
   type Device,
+  type FloatFormat,
   gradients,
   groupNorm,
   layerNorm,
   linear,
   matmul,
   plan,
+  silu,
+  storingActivations,
   type Tensor,
   Variable,
 } from "../engine/mod.ts";
@@ -33,16 +36,26 @@ export async function measureOp(op: Op, pass: Pass, options: { seconds: number }
   });
 }
 
-/** Puts a pass of an op on a device. Inputs are uploaded once, as variables: a run is only dispatches. */
-export async function prepareOp(device: Device, op: Op, pass: Pass): Promise<PreparedOp> {
-  const variables = inputsOf(op, pass).map((input, i) => {
-    const { shape, data } = engineLayout(op, input, i);
-    const variable = new Variable(`${op.op} input ${i}`, { shape, dtype: "f32" });
+/**
+ * Puts a pass of an op on a device. Inputs are uploaded once, as variables: a run is only dispatches.
+ *
+ * @param stored What inputs and output are stored in; gradients are f32.
+ */
+export async function prepareOp(
+  device: Device,
+  op: Op,
+  pass: Pass,
+  stored: FloatFormat = "f32",
+): Promise<PreparedOp> {
+  const all = inputsOf(op, pass);
+  const variables = all.map((input, i) => {
+    const { shape, data } = engineLayout(op, input, i), isGradient = pass !== "forward" && i === all.length - 1;
+    const variable = new Variable(`${op.op} input ${i}`, { shape, dtype: isGradient ? "f32" : stored });
     device.upload(variable, data);
     return variable;
   });
   const inputs = variables.map(({ tensor }) => tensor), seed = pass === "forward" ? undefined : inputs.pop();
-  const output = build(op, inputs);
+  const output = storingActivations(stored, () => build(op, inputs));
   const results = seed
     ? [...gradients(output, inputs.slice(0, differentiatedInputs(op)), { seed }) as Tensor[], output]
     : [output];
@@ -58,8 +71,8 @@ export async function prepareOp(device: Device, op: Op, pass: Pass): Promise<Pre
       await device.download(mark);
     },
     check: async () => {
-      const values = (await program.read("result 0"))["result 0"] as Float32Array;
-      return values.reduce((sum, value) => sum + Math.abs(value), 0) / values.length;
+      const values = (await program.read("result 0"))["result 0"];
+      return (values as Float32Array).reduce((sum, value) => sum + Math.abs(value), 0) / values.length;
     },
   };
 }
@@ -80,6 +93,8 @@ function build({ op, dims }: Op, [x, second, third]: readonly Tensor[]): Tensor 
       return groupNorm(x, second, third, { groups: 32, epsilon: 1e-5, silu: true });
     case "layer_norm":
       return layerNorm(x, second, third, { epsilon: 1e-5 });
+    case "silu":
+      return silu(x);
   }
 }
 

@@ -1,4 +1,5 @@
 import { defineOp, Device, type KernelTarget, plan, type Tensor, Variable } from "../engine/mod.ts";
+import { deviceMs } from "./device_time.ts";
 import type { Line } from "./line.ts";
 import { timeRuns, type Timing } from "./timing.ts";
 
@@ -15,7 +16,7 @@ export interface Roofline {
   readonly adapter: string;
   /** The adapter is a CPU: its CPU time is what says how long a kernel ran. */
   readonly cpu: boolean;
-  /** Per second of the clock. */
+  /** Per second of the clock; on a GPU with timestamps of the device's. */
   readonly byClock: Peaks;
   /** Per second of the process's CPU time. */
   readonly byCpu: Peaks;
@@ -34,8 +35,8 @@ const chains = 8, unrolled = 8, rounds = 256;
 const operationsEach = 2 * chains * unrolled * rounds;
 /** A CPU adapter copies twice as fast as with one vector for each invocation. */
 const vectorsEach = 4;
-/** Larger than a CPU's caches; below what any adapter binds. */
-const copiedBytes = 96 * 2 ** 20;
+/** Larger than a CPU's caches, and below what any adapter binds; a GPU's caches may hold as much. */
+const copiedBytes = { cpu: 96 * 2 ** 20, gpu: 240 * 2 ** 20 };
 
 const arithmetic = defineOp({
   name: "roofline_arithmetic",
@@ -97,8 +98,9 @@ function eachChain(text: (index: number) => string, separator = " "): string {
 export async function measureRoofline(device: Device, { seconds }: { seconds: number }): Promise<Roofline> {
   const { name, target } = device.facts, invocations = arithmeticInvocations(target);
   const products = await timeKernel(device, arithmetic, invocations, seconds);
-  const copies = await timeKernel(device, copy, copiedBytes / 4, seconds);
-  const operations = operationsEach * invocations / 1e6, bytes = 2 * copiedBytes / 1e6;
+  const copied = target.cpu || device.facts.maxBindingBytes < copiedBytes.gpu ? copiedBytes.cpu : copiedBytes.gpu;
+  const copies = await timeKernel(device, copy, copied / 4, seconds);
+  const operations = operationsEach * invocations / 1e6, bytes = 2 * copied / 1e6;
   return {
     adapter: name,
     cpu: target.cpu,
@@ -124,12 +126,14 @@ async function timeKernel(
   device.upload(mark, [0]);
   const program = await device.compile(plan({ outputs: { y: op(x.tensor) } }));
   try {
-    return await timeRuns({
+    const timing = await timeRuns({
       run: () => program.run(),
       wait: async () => {
         await device.download(mark);
       },
     }, { seconds });
+    const { cpu } = device.facts.target, onDevice = cpu ? null : await deviceMs(device, () => program.run());
+    return onDevice === null ? timing : { ...timing, minMs: onDevice };
   } finally {
     device.release(program);
     device.free([x, mark]);

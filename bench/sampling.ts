@@ -1,28 +1,43 @@
-import { type Device, SlotPool } from "../engine/mod.ts";
+import { type Device, type FloatFormat, SlotPool } from "../engine/mod.ts";
 import { CompiledSampler } from "../models/sampling.ts";
-import { VaeModel } from "../models/vae_model.ts";
-import { loadBase, openBase } from "./bases.ts";
+import { type BaseName, loadBase, loadVae, openBase } from "./bases.ts";
 import { tokenIds } from "./dual_step.ts";
 import { type Line, type LineKey, type Measured, measureLine } from "./line.ts";
 
-const pixels = 128, steps = 20, sampler = "ddim", guidance = 7.5;
-
-/** What the line is joined by. */
-export const samplingKey: LineKey = {
-  op: "sampling",
-  shape: `toy ${pixels}px ${sampler} ${steps} steps batch1`,
-  pass: "sample",
-};
-
-/** Measures one picture on the small base, from the prompt's token ids to pixels, as a recipe samples it. */
-export async function measureSampling(options: { seconds: number }): Promise<Line> {
-  return await measureLine(samplingKey, options, prepare);
+/** One picture that is sampled. */
+export interface Sampling {
+  readonly base: BaseName;
+  /** Side of the picture. */
+  readonly pixels: number;
+  /** What the weights of text encoder and UNet are stored in; the VAE's are f32, as recipes have them. */
+  readonly precision: FloatFormat;
+  /** Too long, or too much memory, to be measured unless asked for. */
+  readonly large?: boolean;
 }
 
-async function prepare(device: Device): Promise<Measured> {
-  const base = await openBase("toy", "f32");
-  await loadBase("toy", base, device);
-  const vae = await VaeModel.load(base.checkpoint, device), side = pixels / vae.factor;
+/** The pictures that are measured: on the small base, and in SD v1.5's sizes. */
+export const samplings: readonly Sampling[] = [
+  { base: "toy", pixels: 128, precision: "f32" },
+  { base: "sd15", pixels: 512, precision: "f16", large: true },
+];
+
+const steps = 20, sampler = "ddim", guidance = 7.5;
+
+/** What the line is joined by. */
+export function samplingKey({ base, pixels, precision }: Sampling): LineKey {
+  const shape = `${base} ${pixels}px ${sampler} ${steps} steps batch1`;
+  return { op: "sampling", shape, pass: "sample", dtype: precision };
+}
+
+/** Measures one picture, from the prompt's token ids to pixels, as a recipe samples it. */
+export async function measureSampling(sampling: Sampling, options: { seconds: number }): Promise<Line> {
+  return await measureLine(samplingKey(sampling), options, (device) => prepare(device, sampling));
+}
+
+async function prepare(device: Device, { base: name, pixels, precision }: Sampling): Promise<Measured> {
+  const base = await openBase(name, precision);
+  await loadBase(name, base, device);
+  const vae = await loadVae(name, base, device), side = pixels / vae.factor;
   const compiled = await CompiledSampler.make(device, base, {
     ...{ sampler, steps, guidance, width: side, height: side, batch: 1, tokenRows: 1, adapters: [] },
   }, new SlotPool(device));

@@ -4,7 +4,7 @@ import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { OpenedPart, readElements } from "./checkpoint/opened_part.ts";
 import type { PartFiles } from "./checkpoint/part_files.ts";
 import { ConfigReader } from "./config_reader.ts";
-import { loadWeights } from "./load.ts";
+import { fillWeightsByRule, loadWeights } from "./load.ts";
 import { Source } from "./source.ts";
 import { AutoencoderKL } from "./vae/autoencoder_kl.ts";
 import { readVaeConfig, vaeFactor } from "./vae/config.ts";
@@ -46,6 +46,18 @@ export class VaeModel {
   static async load(checkpoint: Checkpoint, device: Device, stored: FloatFormat = "f32"): Promise<VaeModel> {
     const { part, model, weights } = buildVae(checkpoint, stored);
     await loadWeights(device, weights, part);
+    return new VaeModel(device, model, weights);
+  }
+
+  /** As `load`, with weights by rule: for checks without a checkpoint, of which only the VAE's configuration counts. */
+  static async loadByRule(
+    checkpoint: Checkpoint,
+    device: Device,
+    salt: number,
+    stored: FloatFormat = "f32",
+  ): Promise<VaeModel> {
+    const { model, weights } = buildVae(checkpoint, stored);
+    await fillWeightsByRule(device, weights, { salt });
     return new VaeModel(device, model, weights);
   }
 

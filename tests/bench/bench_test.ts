@@ -5,7 +5,7 @@ import { type Line, lineText } from "../../bench/line.ts";
 import { inputsOf, type Op, readOps, uniform } from "../../bench/op_list.ts";
 import { measureOp } from "../../bench/ops.ts";
 import { measureLoading } from "../../bench/loading.ts";
-import { measureSampling } from "../../bench/sampling.ts";
+import { measureSampling, samplings } from "../../bench/sampling.ts";
 import { input, linear, plan } from "../../engine/mod.ts";
 import { toyBase } from "../models/checkpoint_files.ts";
 
@@ -127,7 +127,7 @@ Deno.test("measureLoading() counts the base's weights once, and the host's memor
 });
 
 Deno.test("a sampling line has the time of one of its 20 steps, and a picture behind it", async () => {
-  const line = await measureSampling(once);
+  const line = await measureSampling(samplings[0], once);
   equal(line.skipped, undefined);
   equal(line.shape, "toy 128px ddim 20 steps batch1");
   equal(20 * (line.ms_per_step as number), line.ms_median);

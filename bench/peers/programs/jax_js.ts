@@ -27,6 +27,7 @@ const functions: Record<Op["op"], (...inputs: A[]) => A> = {
     return nn.silu(y.mul(scale.reshape([c, 1, 1])).add(bias.reshape([c, 1, 1])));
   },
   layer_norm: (x, scale, bias) => nn.standardize(x, -1).mul(scale).add(bias),
+  silu: (x) => nn.silu(x),
 };
 
 function ownLayout({ op }: Op, input: Input, index: number): Input {

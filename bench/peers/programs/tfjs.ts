@@ -31,6 +31,7 @@ const functions: Record<Op["op"], (...inputs: T[]) => T> = {
     return tf.mul(z, tf.sigmoid(z));
   },
   layer_norm: (x, scale, bias) => tf.add(tf.mul(normalize(x, [-1]), scale), bias),
+  silu: (x) => tf.mul(x, tf.sigmoid(x)),
 };
 
 function prepare(op: Op, pass: Pass): PeerWork {

@@ -28,6 +28,7 @@ SHAPES = {
     "attention": lambda *s: ([s, s, s, s], 3),
     "group_norm_silu": lambda *s: ([s, s[3:], s[3:], s], 1),
     "layer_norm": lambda *s: ([s, s[1:], s[1:], s], 1),
+    "silu": lambda *s: ([s, s], 1),
 }
 
 FUNCTIONS = {
@@ -38,6 +39,7 @@ FUNCTIONS = {
     "attention": F.scaled_dot_product_attention,
     "group_norm_silu": lambda x, scale, bias: F.silu(F.group_norm(x, 32, scale, bias)),
     "layer_norm": lambda x, scale, bias: F.layer_norm(x, x.shape[-1:], scale, bias),
+    "silu": F.silu,
 }
 
 
