@@ -21,6 +21,9 @@ const into = (...written: string[]): Places => () => Promise.resolve({ written, 
 const besideOption = (...names: string[]): Places => (args) =>
   Promise.resolve({ written: names.flatMap((name) => valuesOf(name, args)).map(dirname), models: [] });
 
+const intoOption = (name: string, usual: string): Places => (args) =>
+  Promise.resolve({ written: [valuesOf(name, args).at(-1) ?? usual], models: [] });
+
 /** What a program's set in `deno.json` is called, the places that its command line opens, and the programs that it starts. */
 interface Program {
   readonly set: string;
@@ -43,6 +46,10 @@ const programs: Readonly<Record<string, Program>> = {
   "bench/large_data.ts": { set: "bench", places: nowhere, runs: deno },
   "bench/peers/main.ts": { set: "bench", places: besideOption("out"), runs: denoAndPython },
   "bench/peers/dual_step.ts": { set: "bench", places: besideOption("out"), runs: pythons },
+  "bench/gpu/main.ts": { set: "bench", places: intoOption("out", "out/gpu"), runs: denoAndPython },
+  "bench/gpu/adapter.ts": { set: "bench", places: nowhere, runs: () => ["lscpu", "nvidia-smi"] },
+  "bench/gpu/kernels.ts": { set: "bench", places: nowhere },
+  "bench/gpu/dual_step.ts": { set: "bench", places: besideOption("html") },
   "bench/peers/dualora.ts": { set: "peer", places: nowhere },
   "tools/notebooks/main.ts": { set: "notebooks", places: nowhere, runs: pythons },
   "tests/soak/main.ts": { set: "soak", places: nowhere },

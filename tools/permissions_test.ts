@@ -63,6 +63,10 @@ Deno.test("A program may write where its command line says, and nowhere else", a
   deepEqual(await given("examples/compare.ts --output_dir a"), ["train", "--allow-write=out,a"]);
   deepEqual(await given("bench/main.ts"), ["bench"]);
   deepEqual(await given("bench/peers/main.ts --out a/b"), ["bench", "--allow-write=/tmp,a"]);
+  deepEqual(await given("bench/gpu/main.ts"), ["bench", "--allow-write=/tmp,out/gpu"]);
+  deepEqual(await given("bench/gpu/main.ts --trial --out=a/b"), ["bench", "--allow-write=/tmp,a/b"]);
+  deepEqual(await given("bench/gpu/dual_step.ts --mode=both --html=a/b"), ["bench", "--allow-write=/tmp,a"]);
+  deepEqual(await given("bench/gpu/kernels.ts --rest"), ["bench"]);
   deepEqual(await given("bench/loading.ts toy"), ["loading"]);
   deepEqual(await given("tools/probe/main.ts unet --output a/b"), ["probe", "--allow-write=a"]);
   deepEqual(await given("dashboard/main.ts"), ["dashboard", "--allow-write=out"]);
@@ -97,6 +101,8 @@ Deno.test("Programs that start others may start those alone", async () => {
   for (const script of ["tests/torture/main.ts", "bench/main.ts", "bench/large_data.ts"]) {
     deepEqual(await started(script), ["--allow-run=deno"]);
   }
+  deepEqual(await started("bench/gpu/main.ts --python=/opt/python"), ["--allow-run=deno,/opt/python"]);
+  deepEqual(await started("bench/gpu/adapter.ts"), ["--allow-run=lscpu,nvidia-smi"]);
   deepEqual(await started("bench/peers/main.ts"), ["--allow-run=deno,python3"]);
   deepEqual(await started("bench/peers/dual_step.ts --python=/opt/python"), ["--allow-run=/opt/python"]);
   for (const script of ["cli/main.ts train", "cli/main.ts inspect a", "examples/demo.ts", "bench/loading.ts", "a.ts"]) {

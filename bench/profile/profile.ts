@@ -28,6 +28,8 @@ export interface ProgramProfile {
   readonly dispatches: number;
   readonly bytesMoved: number;
   readonly byOp: readonly ProfileRow[];
+  /** The same by op and shapes of what it reads: `conv2d [1, 64, 64, 320], [3, 3, 320, 320]`. */
+  readonly bySize: readonly ProfileRow[];
   readonly tree: ProfileNode;
 }
 
@@ -54,23 +56,18 @@ export function profileOf(
   { program, stepMs, runs, allRuns, hostMs, hostRuns, dispatches }: ProgramTimes,
   peaks: Peaks,
 ): ProgramProfile {
-  const ops = new Map<string, OpSum>();
+  const ops = new Map<string, OpSum>(), sizes = new Map<string, OpSum>();
   const tree = newNode("step");
   let bytesMoved = 0;
   for (const [index, step] of program.steps.entries()) {
     if (step.kind === "clear") continue;
     const milliseconds = stepMs[index] / runs, op = step.kind === "node" ? step.node.op.name : step.kind;
     const scope = step.kind === "node" ? step.node.scope : step.scope;
-    const bytes = step.bindings.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    const bytes = step.bindings.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0), operations = stepOperations(step);
+    const work = { milliseconds, operations, bytes, leastMs: shareOfPeak(peaks, { operations, bytes, ms: 1 }).share };
     bytesMoved += bytes;
-    const row = ops.get(op) ?? { steps: 0, milliseconds: 0, operations: 0, bytes: 0, leastMs: 0 };
-    const operations = stepOperations(step);
-    row.steps++;
-    row.milliseconds += milliseconds;
-    row.operations += operations;
-    row.bytes += bytes;
-    row.leastMs += shareOfPeak(peaks, { operations, bytes, ms: 1 }).share;
-    ops.set(op, row);
+    addTo(ops, op, work);
+    addTo(sizes, sizedName(op, step), work);
     let node = tree;
     for (const part of ["", ...scope.split(".").filter(Boolean), op]) {
       if (part) {
@@ -81,14 +78,6 @@ export function profileOf(
       node.steps++;
     }
   }
-  const byOp = [...ops].map(([name, { steps, milliseconds, operations, bytes, leastMs }]) => ({
-    name,
-    steps,
-    milliseconds,
-    gflops: operations / milliseconds / 1e6,
-    gigabytes: bytes / milliseconds / 1e6,
-    share: leastMs / milliseconds,
-  })).toSorted((a, b) => b.milliseconds - a.milliseconds);
   return {
     name: topScopes(program),
     runs: allRuns,
@@ -96,9 +85,37 @@ export function profileOf(
     hostMilliseconds: hostRuns ? hostMs / hostRuns : null,
     dispatches,
     bytesMoved,
-    byOp,
+    byOp: rowsOf(ops),
+    bySize: rowsOf(sizes),
     tree,
   };
+}
+
+function addTo(sums: Map<string, OpSum>, name: string, work: Omit<OpSum, "steps">): void {
+  const sum = sums.get(name) ?? { steps: 0, milliseconds: 0, operations: 0, bytes: 0, leastMs: 0 };
+  sum.steps++;
+  sum.milliseconds += work.milliseconds;
+  sum.operations += work.operations;
+  sum.bytes += work.bytes;
+  sum.leastMs += work.leastMs;
+  sums.set(name, sum);
+}
+
+/** Longest first. */
+function rowsOf(sums: ReadonlyMap<string, OpSum>): ProfileRow[] {
+  return [...sums].map(([name, { steps, milliseconds, operations, bytes, leastMs }]) => ({
+    name,
+    steps,
+    milliseconds,
+    gflops: operations / milliseconds / 1e6,
+    gigabytes: bytes / milliseconds / 1e6,
+    share: leastMs / milliseconds,
+  })).toSorted((a, b) => b.milliseconds - a.milliseconds);
+}
+
+function sizedName(op: string, step: Program["steps"][number]): string {
+  const inputs = step.kind === "node" ? step.node.inputs : [];
+  return [op, inputs.flatMap((tensor) => tensor ? [`[${tensor.shape.join(", ")}]`] : []).join(", ")].join(" ").trim();
 }
 
 /** A profile as lines of text: a summary, then the ops, longest first. */
