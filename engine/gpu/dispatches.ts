@@ -184,7 +184,7 @@ function joinable(dispatches: readonly Dispatch[], target: KernelTarget): Part[]
   const sets: Part[][] = [];
   for (const dispatch of dispatches) {
     const { kernel, bindings } = dispatch, part = { ...dispatch, text: kernelText(kernel), shown: bindings.map(shown) };
-    const room = sets.find((parts) => canJoin([...parts, part], target) && !writesWhatOthersRead([...parts, part]));
+    const room = sets.find((parts) => canJoin([...parts, part], target) && canBind([...parts, part]));
     if (room) room.push(part);
     else sets.push([part]);
   }
@@ -203,10 +203,18 @@ function joined(parts: readonly Part[], target: KernelTarget): Dispatch {
   };
 }
 
-/** WebGPU binds no buffer for reading and for writing at once. */
-function writesWhatOthersRead(parts: readonly Dispatch[]): boolean {
+/** WebGPU lets one dispatch bind no buffer for reading and for writing, nor two parts of it that meet for writing. */
+function canBind(parts: readonly Dispatch[]): boolean {
   const all = parts.flatMap(({ bindings }) => bindings), writes = all.filter(({ access }) => access === "read_write");
-  return all.some((each) => each.access === "read" && writes.some((other) => sameBuffer(each.buffer, other.buffer)));
+  return !all.some((each) =>
+    writes.some((other) =>
+      other !== each && sameBuffer(each.buffer, other.buffer) && (each.access === "read" || meet(each, other))
+    )
+  );
+}
+
+function meet(a: BoundLocation, b: BoundLocation): boolean {
+  return a.offsetBytes < b.offsetBytes + b.sizeBytes && b.offsetBytes < a.offsetBytes + a.sizeBytes;
 }
 
 /** What a binding shows, as a name. Variables may have equal names, so theirs are numbers. */

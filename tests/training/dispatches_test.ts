@@ -1,7 +1,20 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { dualStepProgram } from "../../bench/dual_step.ts";
+import { type Dispatch, dispatchesOf } from "../../engine/gpu/dispatches.ts";
 import { countDispatches } from "../../engine/mod.ts";
 import { cardTarget, cpuTarget } from "../engine/targets.ts";
+
+/** Whether two bindings show the same bytes, and one of them is for writing. WebGPU's "encoder bind groups alias a writable resource". */
+function writesTwice({ bindings }: Dispatch): boolean {
+  const where = (buffer: Dispatch["bindings"][number]["buffer"]) =>
+    buffer.kind === "slot" ? buffer.slot : buffer.kind === "variable" ? buffer.variable : buffer.kind;
+  return bindings.some((a, i) =>
+    bindings.slice(0, i).some((b) =>
+      where(a.buffer) === where(b.buffer) && (a.access === "read_write" || b.access === "read_write") &&
+      a.offsetBytes < b.offsetBytes + b.sizeBytes && b.offsetBytes < a.offsetBytes + a.sizeBytes
+    )
+  );
+}
 
 for (const mode of ["both", "frozen"] as const) {
   const step = { base: "toy", pixels: 128, rank: 16, batches: [1, 1], mode, precision: "f32" } as const;
@@ -20,6 +33,19 @@ for (const mode of ["both", "frozen"] as const) {
           "nothing is joined unless it is asked for",
         );
         ok(count <= 0.6 * of, `${name}: ${count} of ${of}`);
+      }
+    },
+  );
+
+  Deno.test(
+    `no dispatch of a dual step binds what another of its bindings writes, network 1 ${
+      mode === "both" ? "training" : "frozen"
+    }`,
+    async () => {
+      const program = await dualStepProgram(step);
+      for (const target of [cpuTarget, cardTarget]) {
+        const dispatches = dispatchesOf(program, target).filter((each) => "kernel" in each);
+        deepEqual(dispatches.filter(writesTwice).map(({ label }) => label), []);
       }
     },
   );
