@@ -18,7 +18,7 @@ export { currentScope, scoped } from "./graph/scope.ts";
 export { dependsOn, type GradientOptions, gradients } from "./autodiff/gradients.ts";
 export { type BufferLimits, checkLimits } from "./plan/limits.ts";
 export { plan, type PlanOptions, pooledBytes, type Program, programText, variableBytes } from "./plan/plan.ts";
-export { type AdapterFacts, adapterLimits, NoAdapterError } from "./gpu/adapter.ts";
+export { type AdapterFacts, adapterLimits, checkF16Arithmetic, NoAdapterError } from "./gpu/adapter.ts";
 export { Device, DeviceLostError, type HostArray, OutOfMemoryError } from "./gpu/device.ts";
 export { CompiledProgram, Recorder } from "./gpu/compiled_program.ts";
 export { countDispatches, dispatchesOf } from "./gpu/dispatches.ts";

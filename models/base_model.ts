@@ -18,6 +18,8 @@ export interface BaseModelOptions {
   readonly precision?: FloatFormat;
   /** `int8` stores the weights of linear layers and convolutions in 8 bits, with a scale for 32 neighbours each; as `precision` says when left out. */
   readonly frozenWeights?: "int8";
+  /** Products of what is stored in f16 are multiplied in f16, on a device that is opened so; pictures are then sampled with f16 activations. */
+  readonly f16Arithmetic?: boolean;
   /** 1 takes the text encoder's last layer, 2 the one before, and so on; 1 when left out. */
   readonly clipSkip?: number;
 }

@@ -4,6 +4,7 @@ import {
   type CompiledProgram,
   concat,
   type Device,
+  type FloatFormat,
   input,
   multiply,
   plan,
@@ -12,6 +13,7 @@ import {
   reshape,
   slice,
   type SlotPool,
+  storingActivations,
   subtract,
   type Tensor,
   Variable,
@@ -58,6 +60,8 @@ export interface SamplingOptions extends PromptLayout {
   readonly guidance: number;
   /** What the UNet with its adapters predicts; as the base's schedule says when left out. */
   readonly predictionType?: PredictionType;
+  /** What the UNet's activations are stored in; f32 when left out. */
+  readonly activations?: FloatFormat;
   /** Latent cells. */
   readonly width: number;
   readonly height: number;
@@ -113,7 +117,10 @@ export function planSampling(base: SampledModel, options: SamplingOptions): Plan
 
   const x = reshape(place(0), picture), seen = multiply(x, input("input_scale", [1]));
   const both = guided ? concat(seen, seen, { axis: 0 }) : seen;
-  const output = base.denoise(both, input("timesteps", [passes]), context.tensor, { adapters: adapters("unet") });
+  const output = storingActivations(
+    options.activations ?? "f32",
+    () => base.denoise(both, input("timesteps", [passes]), context.tensor, { adapters: adapters("unet") }),
+  );
   let found = output;
   if (guided) {
     const negative = slice(output, { axis: 0, start: 0, length: batch });

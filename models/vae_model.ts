@@ -222,7 +222,8 @@ export class VaeModel {
   }
 
   private async compile(program: Program): Promise<CompiledProgram> {
-    const compiled = await this.device.compile(program, { pool: this.pool });
+    // Real VAEs' activations are too large for products in f16, even where they are stored in it.
+    const compiled = await this.device.compile(program, { pool: this.pool, f16Arithmetic: false });
     this.compiled.push(compiled);
     return compiled;
   }

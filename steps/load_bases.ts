@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { adapterLimits, checkF16Arithmetic } from "../engine/mod.ts";
 import { readLoraShapes } from "../formats/lora_file.ts";
 import { defineStep, hashFile } from "../pipeline/mod.ts";
 import type { HubOptions } from "../models/checkpoint/hub.ts";
@@ -21,6 +22,11 @@ export interface LoadBasesOptions extends BaseNames {
    * `mixedPrecision` says when left out (`--frozen_weights`).
    */
   readonly frozenWeights?: "int8";
+  /**
+   * Multiplies f16 by f16, two at a time, where both are stored so: faster on many cards, less exact (docs/f16_arithmetic.md). Needs `mixedPrecision` `fp16`, and a
+   * card with shader-f16. Off when left out (`--f16_arithmetic`).
+   */
+  readonly f16Arithmetic?: boolean;
   /** 1 takes the text encoder's last layer; 1 when left out. */
   readonly clipSkip?: number;
 }
@@ -37,9 +43,10 @@ export function loadBases(options: LoadBasesOptions) {
     merge: true,
     mixedPrecision: true,
     frozenWeights: true,
+    f16Arithmetic: true,
     clipSkip: true,
   });
-  const { mixedPrecision = "no", frozenWeights, clipSkip = 1, ...names } = options,
+  const { mixedPrecision = "no", frozenWeights, f16Arithmetic = false, clipSkip = 1, ...names } = options,
     { hub, merge = [], ...paths } = names;
   if (hub !== undefined) {
     checkOptions<HubOptions>(name, hub, { revision: true, cacheFolder: true, endpoint: true, offline: true }, "hub");
@@ -65,7 +72,17 @@ export function loadBases(options: LoadBasesOptions) {
       `Cannot load bases: frozenWeights is ${JSON.stringify(frozenWeights)}, must be int8 or left out`,
     );
   }
-  const kept = { precision, clipSkip, ...frozenWeights ? { frozenWeights } : {} };
+  if (typeof f16Arithmetic !== "boolean") {
+    throw new TypeError(`Cannot load bases: f16Arithmetic is ${JSON.stringify(f16Arithmetic)}, must be true or false`);
+  }
+  if (f16Arithmetic && (mixedPrecision !== "fp16" || frozenWeights !== undefined)) {
+    throw new RangeError(
+      "Cannot load bases: f16Arithmetic is true, must be false unless weights and activations are stored in f16: with mixedPrecision fp16 and " +
+        "without frozenWeights",
+    );
+  }
+  const chosen = { ...frozenWeights ? { frozenWeights } : {}, ...f16Arithmetic ? { f16Arithmetic } : {} };
+  const kept = { precision, clipSkip, ...chosen };
   if (!Number.isInteger(clipSkip) || clipSkip < 1) {
     throw new RangeError(`Cannot load bases: clipSkip is ${clipSkip}, must be a whole number above 0`);
   }
@@ -74,7 +91,7 @@ export function loadBases(options: LoadBasesOptions) {
     version: 1,
     options: {
       mixedPrecision,
-      ...frozenWeights ? { frozenWeights } : {},
+      ...chosen,
       clipSkip,
       multipliers: merge.map(({ multiplier = 1 }) => multiplier),
     },
@@ -96,11 +113,15 @@ export function loadBases(options: LoadBasesOptions) {
         figures: { baseParameters: opened.network1.parameterCount, baseBytes },
         lines: [
           distinct.length === 1 ? "both networks share one base" : "each network has its own base",
+          ...f16Arithmetic ? ["what is stored in f16 is multiplied in f16"] : [],
           ...merge.map(({ weights, multiplier = 1 }) => `${weights} is merged into it, times ${multiplier}`),
         ],
         gives: { bases: opened },
         disk: await downloadsOf(distinct.map(({ checkpoint }) => checkpoint)),
-        check: () => checkOnAdapter([], baseBytes),
+        check: async () => {
+          if (f16Arithmetic) checkF16Arithmetic(await adapterLimits());
+          await checkOnAdapter([], baseBytes);
+        },
       };
     },
     run: async (_, run) => {

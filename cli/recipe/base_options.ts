@@ -6,7 +6,8 @@ import { changed } from "./changed.ts";
 
 /** Options of `loadBases`. */
 export function baseOptions(values: FlagValues, isPair: boolean): LoadBasesOptions {
-  const { pretrained_model_name_or_path: network1, clip_skip: clipSkip, mixed_precision, frozen_weights } = values;
+  const { pretrained_model_name_or_path: network1, clip_skip: clipSkip } = values;
+  const { mixed_precision, frozen_weights, f16_arithmetic } = values;
   if (!network1) {
     throw new UsageError(
       "--pretrained_model_name_or_path is missing: a folder or file of Stable Diffusion 1.x, or toy for the small model that comes with the project",
@@ -21,6 +22,7 @@ export function baseOptions(values: FlagValues, isPair: boolean): LoadBasesOptio
     ...(values.base_config ? { config: values.base_config } : {}),
     ...changed({ mixedPrecision: [mixed_precision, "no"] }),
     ...(frozen_weights === null ? {} : { frozenWeights: frozen_weights }),
+    ...changed({ f16Arithmetic: [f16_arithmetic, false] }),
     ...(clipSkip === null ? {} : { clipSkip }),
   };
 }

@@ -4,6 +4,7 @@ import { UsageError } from "../usage_error.ts";
 /** The flag that decides an option of a step. */
 const flagOfOption: Readonly<Record<string, FlagName>> = {
   clipSkip: "clip_skip",
+  f16Arithmetic: "f16_arithmetic",
   resolution: "resolution",
   batchSize: "train_batch_size",
   minBucketReso: "min_bucket_reso",
@@ -70,6 +71,7 @@ const flagOfOption: Readonly<Record<string, FlagName>> = {
 /** How messages begin that name no option, and the flag they are about. */
 const flagOfMessage: readonly (readonly [RegExp, FlagName])[] = [
   [/^Cannot sample with /, "sample_sampler"],
+  [/^Cannot multiply in f16 on /, "f16_arithmetic"],
   [/^Cannot cache latents: batchSize /, "vae_batch_size"],
   [/^Cannot encode a prompt: clip skip /, "clip_skip"],
   [/^Cannot save networks: both would be called /, "output_name_2"],

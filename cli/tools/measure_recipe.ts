@@ -21,6 +21,7 @@ export interface MeasureRecipeOptions {
   readonly config?: string;
   readonly vae?: string;
   readonly mixedPrecision: MixedPrecision;
+  readonly f16Arithmetic?: boolean;
   /** Receives the report. */
   readonly folder: string;
   /** Folders of pictures that each LoRA is about. */
@@ -55,10 +56,11 @@ function shownRows(
 /** The recipe that `measure --base` runs. `data` or `prompts` must be there. */
 export function measureRecipe(options: MeasureRecipeOptions): RunnableRecipe {
   const { files, base, config, vae, mixedPrecision, folder, data, prompts, resolution, rows, most, sampler } = options;
-  const { regions, logs } = options;
+  const { regions, logs, f16Arithmetic } = options,
+    arithmetic: Readonly<Record<string, boolean>> = f16Arithmetic ? { f16Arithmetic } : {};
   const start = pipeline("measure")
     .use(loadBases({
-      ...{ network1: base, mixedPrecision },
+      ...{ network1: base, mixedPrecision, ...arithmetic },
       ...config === undefined ? {} : { config },
       ...vae === undefined ? {} : { vae },
     }))
@@ -70,7 +72,7 @@ export function measureRecipe(options: MeasureRecipeOptions): RunnableRecipe {
     ...{ folder, files, base },
     ...logs === undefined ? {} : { logs },
     settings: {
-      ...{ mixedPrecision, resolution },
+      ...{ mixedPrecision, ...arithmetic, resolution },
       ...data ? { data: [...data], most } : {},
       ...prompts ? { prompts: { ...prompts }, ...shownRows(prompts, rows), ...sampler, sampler: "ddim" } : {},
     },

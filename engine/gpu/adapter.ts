@@ -26,12 +26,15 @@ async function requestAdapter(): Promise<GPUAdapter> {
 export interface AdapterLimits extends BufferLimits {
   /** Whether it is a CPU that stands in for a GPU: its memory is the machine's. */
   readonly cpu: boolean;
+  /** Whether it has shader-f16. */
+  readonly f16: boolean;
 }
 
-function limitsOf({ info, limits }: GPUAdapter): AdapterLimits {
+function limitsOf({ info, limits, features }: GPUAdapter): AdapterLimits {
   const name = info.description || info.device || info.vendor || "unnamed adapter";
   return {
     name,
+    f16: features.has("shader-f16"),
     cpu: /llvmpipe|lavapipe|swiftshader|software|basic render/i.test(name),
     maxBindingBytes: limits.maxStorageBufferBindingSize,
     maxBufferBytes: limits.maxBufferSize,
@@ -39,7 +42,21 @@ function limitsOf({ info, limits }: GPUAdapter): AdapterLimits {
 }
 
 /**
- * How large buffers and bindings the machine's adapter allows; no device is made of it.
+ * Throws unless products in f16 are of use on an adapter.
+ *
+ * @throws {RangeError} If it has no shader-f16, or is a CPU.
+ */
+export function checkF16Arithmetic({ name, cpu, f16 }: Pick<AdapterLimits, "name" | "cpu" | "f16">): void {
+  if (!cpu && f16) return;
+  throw new RangeError(
+    `Cannot multiply in f16 on ${name}: ${
+      cpu ? "it is a CPU, which takes longer for that than for f32" : "the adapter does not offer shader-f16"
+    }. Leave that out, or use a card whose driver offers it`,
+  );
+}
+
+/**
+ * What the machine's adapter offers, above all how large its buffers and bindings are; no device is made of it.
  *
  * @throws {NoAdapterError} If there is none.
  */
@@ -70,8 +87,7 @@ export function wantedLimits(
  * @throws {NoAdapterError} If there is none, saying what to install.
  */
 export async function requestDevice(): Promise<{ gpu: GPUDevice; facts: AdapterFacts }> {
-  const adapter = await requestAdapter(), { info, limits } = adapter, { name, cpu, ...bytes } = limitsOf(adapter);
-  const f16 = adapter.features.has("shader-f16");
+  const adapter = await requestAdapter(), { info, limits } = adapter, { name, cpu, f16, ...bytes } = limitsOf(adapter);
   const wanted: string[] = f16 ? ["shader-f16"] : [];
   if (adapter.features.has("timestamp-query")) wanted.push("timestamp-query");
   const requiredLimits = wantedLimits(limits);

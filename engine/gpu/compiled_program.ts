@@ -1,3 +1,4 @@
+import type { KernelTarget } from "../graph/kernel.ts";
 import { bindingAlignmentBytes } from "../graph/tensor.ts";
 import { elementCount } from "../graph/types.ts";
 import type { Location, Port, Program } from "../plan/plan.ts";
@@ -39,10 +40,15 @@ export class CompiledProgram {
   ) {}
 
   /** Called by `Device.compile`. */
-  static async make(device: Device, program: Program, pool: SlotPool | null): Promise<CompiledProgram> {
+  static async make(
+    device: Device,
+    program: Program,
+    pool: SlotPool | null,
+    target: KernelTarget,
+  ): Promise<CompiledProgram> {
     const compiled = new CompiledProgram(device, program, pool ?? new SlotPool(device), pool === null);
     try {
-      const dispatches = dispatchesOf(program, device.facts.target);
+      const dispatches = dispatchesOf(program, target);
       const sizes = new SizesBuffer(dispatches.map((each) => "kernel" in each ? each.kernel.sizes : undefined));
       if (sizes.sizeBytes > 0) compiled.sizes = sizes.upload(device);
       for (const each of dispatches) {

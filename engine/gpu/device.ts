@@ -11,7 +11,7 @@ import {
 } from "../graph/types.ts";
 import { checkLimits } from "../plan/limits.ts";
 import type { Program } from "../plan/plan.ts";
-import { type AdapterFacts, requestDevice } from "./adapter.ts";
+import { type AdapterFacts, checkF16Arithmetic, requestDevice } from "./adapter.ts";
 import { CompiledProgram } from "./compiled_program.ts";
 import type { SlotPool } from "./slot_pool.ts";
 
@@ -133,10 +133,22 @@ export class Device {
     );
   }
 
-  /** Opens the machine's adapter. Throws `NoAdapterError` where there is none. */
-  static async open(): Promise<Device> {
+  /**
+   * Opens the machine's adapter.
+   *
+   * @param options.f16Arithmetic Products whose operands and result are stored in f16 are multiplied in f16: see docs/decisions/0094-f16-arithmetic.md.
+   * @throws {NoAdapterError} If there is none.
+   * @throws {RangeError} If products in f16 are asked for where they are not to be had, or slower.
+   */
+  static async open({ f16Arithmetic = false } = {}): Promise<Device> {
     const { gpu, facts } = await requestDevice();
-    return new Device(gpu, facts);
+    try {
+      if (f16Arithmetic) checkF16Arithmetic({ ...facts, ...facts.target });
+    } catch (error) {
+      gpu.destroy();
+      throw error;
+    }
+    return new Device(gpu, f16Arithmetic ? { ...facts, target: { ...facts.target, f16Arithmetic } } : facts);
   }
 
   /** Figures for leak tests and reports. */
@@ -154,13 +166,23 @@ export class Device {
    * Places the program's slots and variables and compiles its kernels.
    *
    * @param options.pool Buffers that the program shares with others; it has its own when left out.
+   * @param options.f16Arithmetic False: multiplies in f32 though the device was opened for f16.
    * @throws {RangeError} If a tensor is larger than the adapter binds or holds, see `checkLimits`.
    * @throws {OutOfMemoryError} If the device has no room for its buffers.
    */
-  async compile(program: Program, { pool = null }: { pool?: SlotPool | null } = {}): Promise<CompiledProgram> {
+  async compile(
+    program: Program,
+    { pool = null, f16Arithmetic = true }: { pool?: SlotPool | null; f16Arithmetic?: boolean } = {},
+  ): Promise<CompiledProgram> {
     this.check();
     checkLimits(program, this.facts);
-    const compiled = await CompiledProgram.make(this, program, pool);
+    const { target } = this.facts;
+    const compiled = await CompiledProgram.make(
+      this,
+      program,
+      pool,
+      f16Arithmetic ? target : { ...target, f16Arithmetic },
+    );
     this.compiled.add(compiled);
     this.check();
     return compiled;

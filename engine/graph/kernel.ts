@@ -6,6 +6,8 @@ export interface KernelTarget {
   readonly subgroupSize: number;
   /** The adapter has shader-f16: storage buffers may hold f16. */
   readonly f16: boolean;
+  /** Products whose operands and result are stored in f16 are multiplied in f16, two at a time, as the device was asked for; false when left out. Not on CPUs. */
+  readonly f16Arithmetic?: boolean;
   /** Most invocations of one workgroup. */
   readonly maxInvocations: number;
   /** Most bytes of workgroup memory. */

@@ -24,6 +24,7 @@ const effects: Readonly<Record<string, SettingEffect>> = {
   "data.batchSize": order,
   "data.resolution": { matters: true, meaning: "pictures have that size from here on" },
   precision: { matters: true, meaning: "numbers are rounded otherwise from here on" },
+  f16Arithmetic: { matters: true, meaning: "numbers are rounded otherwise from here on" },
   mixedPrecision: { matters: true, meaning: "numbers are rounded otherwise from here on" },
   gradientCheckpointing: none,
   validateEveryEpochs: none,

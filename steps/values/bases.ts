@@ -130,7 +130,7 @@ export async function loadBasesOn(
   options: BaseModelOptions,
   { warn, onLoaded, onFetched }: LoadingEvents,
 ): Promise<LoadedBases> {
-  const device = await Device.open();
+  const device = await Device.open(options.f16Arithmetic ? { f16Arithmetic: true } : {});
   try {
     const opened = await openBases(names, options);
     const distinct = new Set([opened.network1, opened.network2]);

@@ -189,8 +189,8 @@ export async function stateFacts(
   const settings = Object.fromEntries(
     networks.map(({ number, start: { options: built }, own }, k) => {
       const { rank: _r, convRank: _c, parts: _p, modules: _m, ...rest } = built;
-      const { precision, clipSkip } = sides[k].base.options, data = dataOfState(sides[k].dataset);
-      return [`network${number}`, { ...rest, precision, clipSkip, ...own, data }];
+      const { precision, f16Arithmetic, clipSkip } = sides[k].base.options, data = dataOfState(sides[k].dataset);
+      return [`network${number}`, { ...rest, precision, f16Arithmetic, clipSkip, ...own, data }];
     }),
   );
   // A step's options are those of its network too, which stand above.

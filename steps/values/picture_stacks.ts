@@ -50,6 +50,7 @@ export class PictureStacks {
       width: latentCells(width),
       height: latentCells(height),
       batch,
+      ...this.base.options.f16Arithmetic ? { activations: "f16" } : {},
       ...layout,
       adapters: this.networksOf(stack).map((lora, place) => {
         const { multiplier = 1 } = stack[place];

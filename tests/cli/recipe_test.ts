@@ -35,6 +35,7 @@ const cases: readonly Case[] = [
   [["--mixed_precision=fp16"], "loadBases", { mixedPrecision: "fp16" }],
   [["--mixed_precision=bf16"], "loadBases", { mixedPrecision: "bf16" }],
   [["--frozen_weights=int8"], "loadBases", { frozenWeights: "int8" }],
+  [["--f16_arithmetic", "--mixed_precision=fp16"], "loadBases", { mixedPrecision: "fp16", f16Arithmetic: true }],
   [["--train_data_dir=a"], "readDatasets", { network1: [{ trainDataDir: "a", ...size }], network2: [two] }],
   [["--train_data_dir_2=b"], "readDatasets", { network1: [one], network2: [{ trainDataDir: "b", ...size }] }],
   [["--reg_data_dir=a"], "readDatasets", { network1: [{ ...one, regDataDir: "a" }], network2: [two] }],

@@ -47,6 +47,7 @@ const cases: readonly (readonly [flag: string, words: readonly string[]])[] = [
   ["face_crop_aug_range", ["--face_crop_aug_range=4,2"]],
   ["face_crop_aug_range_2", ["--face_crop_aug_range_2=4,2"]],
   ["clip_skip", ["--clip_skip=99"]],
+  ["f16_arithmetic", ["--f16_arithmetic"]],
   ["output_name", ["--output_name=a/b"]],
   ["output_name_2", ["--output_name_2=a/b"]],
   ["output_name_2", ["--output_name=Same", "--output_name_2=same"]],

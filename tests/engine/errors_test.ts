@@ -1,6 +1,8 @@
 import { ok, rejects, throws } from "node:assert/strict";
 import {
+  adapterLimits,
   add,
+  checkF16Arithmetic,
   concat,
   defineOp,
   Device,
@@ -75,6 +77,24 @@ Deno.test("run() and read() refuse names and lengths that the program does not h
   await rejects(compiled.read("z"), { name: "TypeError", message: "Cannot read z: outputs are y" });
   device.release(compiled);
   throws(() => compiled.run({ latents: Array(6).fill(0) }), { message: "Cannot run: the program was released" });
+});
+
+Deno.test("f16 arithmetic is refused by a CPU, and by a card without shader-f16", async () => {
+  const refusals = [
+    ["llvmpipe", true, true, "it is a CPU, which takes longer for that than for f32"],
+    ["GTX 1060", false, false, "the adapter does not offer shader-f16"],
+  ] as const;
+  for (const [name, cpu, f16, reason] of refusals) {
+    throws(() => checkF16Arithmetic({ name, cpu, f16 }), {
+      name: "RangeError",
+      message: `Cannot multiply in f16 on ${name}: ${reason}. Leave that out, or use a card whose driver offers it`,
+    });
+  }
+  checkF16Arithmetic({ name: "T4", cpu: false, f16: true });
+  // Opening asks the machine's own adapter.
+  const { cpu, f16 } = await adapterLimits(), opening = Device.open({ f16Arithmetic: true });
+  if (cpu || !f16) await rejects(opening, { name: "RangeError", message: /^Cannot multiply in f16 on / });
+  else (await opening).dispose();
 });
 
 Deno.test("compile() names the tensor that the adapter cannot bind, and the way out", async () => {

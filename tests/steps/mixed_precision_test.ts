@@ -1,9 +1,13 @@
-import { deepEqual, equal, ok, throws } from "node:assert/strict";
+import { deepEqual, equal, match, ok, throws } from "node:assert/strict";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { adapterLimits } from "../../engine/mod.ts";
 import { SafetensorsFile } from "../../formats/safetensors.ts";
+import type { BaseModelOptions } from "../../models/base_model.ts";
 import * as d from "../../mod.ts";
-import { inNewFolder, smallData } from "./small_training.ts";
+import { openBases } from "../../steps/values/bases.ts";
+import { planPictures } from "../../steps/values/picture_memory.ts";
+import { inNewFolder, runRecorded, smallData } from "./small_training.ts";
 
 type Precision = NonNullable<d.LoadBasesOptions["mixedPrecision"]>;
 
@@ -89,6 +93,30 @@ Deno.test("frozenWeights int8 makes the bases smaller than 16 bits do, and moves
     ok(found[0].loss_2 !== expected[0].loss_2);
   }));
 
+Deno.test("f16Arithmetic samples pictures with f16 activations, and is refused before anything runs where it is of no use", () =>
+  inNewFolder(async (folder) => {
+    const bases = { mixedPrecision: "fp16", f16Arithmetic: true } as const;
+    const formats = async (options: BaseModelOptions) => {
+      const batch = { stack: [], layout: { tokenRows: 1 } }, size = { width: 128, height: 128 };
+      const { programs } = planPictures(await openBases({ network1: "toy" }, options), size, [batch], 1);
+      return programs.flatMap(({ steps }) => steps).flatMap((step) =>
+        step.kind === "node" && step.node.op.name === "conv2d" ? [[step.node.scope, step.node.outputs[0].dtype]] : []
+      );
+    };
+    for (const [, format] of await formats({ precision: "f16" })) equal(format, "f32");
+    const found = await formats({ precision: "f16", f16Arithmetic: true });
+    ok(found.length > 20);
+    // The prediction goes into sums with the noise.
+    for (const [scope, format] of found) equal(format, scope === "unet.conv_out" ? "f32" : "f16", scope);
+
+    const { cpu, f16 } = await adapterLimits(),
+      recipe = d.pipeline("pictures").use(d.loadBases({ network1: "toy", ...bases }));
+    const { error, events } = await runRecorded(recipe, { folder: join(folder, "run") });
+    if (!cpu && f16) return equal(error, null);
+    match(error!.message, /Cannot multiply in f16 on /);
+    ok(!events.some(({ type }) => type === "progress"));
+  }));
+
 Deno.test("cacheLatents() keeps latents of a VAE in 16 bits apart, and they are close to those in f32", () =>
   inNewFolder(async (folder) => {
     const { network1 } = await smallData(folder);
@@ -124,6 +152,16 @@ Deno.test("a precision that there is not is refused by name, before anything run
   throws(() => d.loadBases({ network1: "toy", mixedPrecision: wrong }), { message: `Cannot load bases: ${wanted}` });
   throws(() => d.loadBases({ network1: "toy", frozenWeights: wrong }), {
     message: 'Cannot load bases: frozenWeights is "fp8", must be int8 or left out',
+  });
+  for (const others of [{}, { mixedPrecision: "bf16" }, { mixedPrecision: "fp16", frozenWeights: "int8" }] as const) {
+    throws(() => d.loadBases({ network1: "toy", f16Arithmetic: true, ...others }), {
+      name: "RangeError",
+      message:
+        "Cannot load bases: f16Arithmetic is true, must be false unless weights and activations are stored in f16: with mixedPrecision fp16 and without frozenWeights",
+    });
+  }
+  throws(() => d.loadBases({ network1: "toy", f16Arithmetic: wrong }), {
+    message: 'Cannot load bases: f16Arithmetic is "fp8", must be true or false',
   });
   throws(() => d.cacheLatents({ mixedPrecision: wrong }), { message: `Cannot cache latents: ${wanted}` });
   throws(() => d.encodeLatents({ mixedPrecision: wrong }), { message: `Cannot encode latents: ${wanted}` });

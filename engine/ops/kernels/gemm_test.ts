@@ -175,7 +175,7 @@ const card = {
 };
 
 function tileOf(rows: number, columns: number, sum: number) {
-  const { depth: _, ...shape } = chooseWorkgroupTile({ rows, columns, sum, batch: 1 }, card);
+  const { depth: _, rowsEach: __, ...shape } = chooseWorkgroupTile({ rows, columns, sum, batch: 1 }, card);
   return shape;
 }
 

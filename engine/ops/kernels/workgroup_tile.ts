@@ -12,17 +12,41 @@ export interface WorkgroupTileShape {
   readonly splits: number;
   /** Parts of the sum that workgroups of their own do, each of them so split; 1 when left out. A second dispatch adds them. */
   readonly parts?: number;
+  /** Rows that one invocation sums; 4 when left out. */
+  readonly rowsEach?: 4 | 8;
+}
+
+/**
+ * What operands are multiplied in, and lie in in workgroup memory. `f16` adds the products of a block of `depth` steps in f16, as the hardware does with
+ * two at a time, and the blocks' sums in f32.
+ */
+export type TileArithmetic = "f32" | "f16";
+
+/** One of the matrix products that a tile sums up, one after another. */
+export interface WorkgroupSum {
+  readonly arithmetic: TileArithmetic;
+  /** Its steps, of which each split sums `splitLength`. */
+  readonly length: number;
+  readonly a: WorkgroupOperand;
+  readonly b: WorkgroupOperand;
+  /** WGSL before values are loaded, `begin` being the first of their `depth` steps. */
+  readonly atBlock?: string | undefined;
 }
 
 /** How the tile of an operand is read: four-vectors along one of its axes by a WGSL function. */
 export interface WorkgroupOperand {
   /** Axis along which the function's four values lie. */
   readonly along: "sum" | "tile";
-  /** Name of a WGSL function `(at: u32, step: u32) -> vec4f`: zeros outside of the matrix. */
+  /** Name of a WGSL function `(at: u32, step: u32)` that gives four numbers, in f16 where they are multiplied in it: zeros outside of the matrix. */
   readonly load: string;
 }
 
-const rowsEach = 4;
+/** The arrays in workgroup memory, and bytes and WGSL type of their four-vectors. */
+const memories = {
+  f32: { name: "tile", vector: "vec4f", bytes: 16 },
+  f16: { name: "halfTile", vector: "vec4<f16>", bytes: 8 },
+} as const;
+
 /** Steps of the sum that are written out: loops in WGSL carry a counter that bounds them. */
 const unroll = 4;
 
@@ -31,9 +55,13 @@ function columnsEach(shape: WorkgroupTileShape): number {
   return shape.columns >= 32 ? 8 : 4;
 }
 
+function rowsEach({ rowsEach = 4 }: WorkgroupTileShape): number {
+  return rowsEach;
+}
+
 /** Invocations of one split of a tile. */
 function invocationsEach(shape: WorkgroupTileShape): number {
-  return (shape.rows / rowsEach) * (shape.columns / columnsEach(shape));
+  return (shape.rows / rowsEach(shape)) * (shape.columns / columnsEach(shape));
 }
 
 /** Invocations of a workgroup. */
@@ -47,6 +75,8 @@ export interface WorkgroupSizes {
   readonly columns: number;
   readonly sum: number;
   readonly batch: number;
+  /** What its sums are multiplied in; the first counts most. f32 when left out. */
+  readonly arithmetics?: readonly TileArithmetic[];
 }
 
 /** Rows, columns and depth of tiles that are tried: the smallest has few invocations, which would have much to load for 16 steps. */
@@ -61,28 +91,42 @@ const tried = [
   [16, 16, 8],
 ] as const;
 
+/** Tiles that are tried beside them where halves are multiplied two at a time: what else an invocation does then counts twice. */
+const triedInHalves = [[128, 128], [128, 64], [64, 64]] as const;
+
 /**
  * Tile for a product of these sizes, by counts: what takes the least time, by the share of an invocation's instructions that multiply and add, which falls with the
  * tile's size, and the share of a card's processors that are busy, which grows with the number of workgroups. These are more where several sum parts of a tile's sum, which
  * a second dispatch adds. A long sum of few workgroups is split between the invocations of each.
  */
 export function chooseWorkgroupTile(sizes: WorkgroupSizes, target: KernelTarget): WorkgroupTileShape {
+  const { arithmetics = ["f32"] } = sizes;
   const fits = (shape: WorkgroupTileShape) =>
     workgroupSize(shape) <= Math.min(target.maxInvocations, mostInvocations) &&
-    workgroupBytes(shape) <= Math.min(target.maxWorkgroupStorageBytes, mostBytes);
+    workgroupBytes(shape, arithmetics) <= Math.min(target.maxWorkgroupStorageBytes, mostBytes);
   const split = (shape: ChosenTile): ChosenTile => {
     const next = { ...shape, splits: shape.splits * 2 };
     const isWanted = workgroupCount(shape, sizes) * workgroupSize(shape) < enoughInvocations &&
       sizes.sum >= shape.parts * shape.splits * fewestSteps;
     return isWanted && fits(next) ? split(next) : shape;
   };
-  const candidates = tried.flatMap(([rows, columns, depth]) =>
-    partCounts(sizes).map((parts) => ({ rows, columns, depth, parts, splits: 1 }))
-  ).filter(fits);
+  const shapes: Omit<ChosenTile, "parts">[] = tried.map(([rows, columns, depth]) => (
+    { rows, columns, depth, splits: 1, rowsEach: 4 }
+  ));
+  if (isInHalves(sizes)) {
+    shapes.push(
+      ...triedInHalves.map(([rows, columns]) => ({ rows, columns, depth: 16, splits: 1, rowsEach: 8 as const })),
+    );
+  }
+  const candidates = shapes.flatMap((shape) => partCounts(sizes).map((parts) => ({ ...shape, parts }))).filter(fits);
   return split(candidates.toSorted((a, b) => duration(a, sizes) - duration(b, sizes))[0]);
 }
 
 type ChosenTile = Required<WorkgroupTileShape>;
+
+function isInHalves({ arithmetics }: WorkgroupSizes): boolean {
+  return arithmetics?.[0] === "f16";
+}
 
 /** More invocations in a workgroup leave too few registers to each. */
 const mostInvocations = 256;
@@ -120,9 +164,11 @@ function workgroupCount(shape: ChosenTile, sizes: WorkgroupSizes): number {
 /** How long a product takes with a tile, in multiply-adds of a whole card. */
 function duration(shape: ChosenTile, sizes: WorkgroupSizes): number {
   const { rows, columns, depth, parts } = shape, workgroups = workgroupCount(shape, sizes);
-  const across = columnsEach(shape), sums = rowsEach * across;
-  const reads = depth * (1 + across / 4), loads = (depth / 4) * (rows + columns) / invocationsEach(shape);
-  const multiplying = depth * sums / (depth * sums + reads + loads * loadInstructions);
+  const down = rowsEach(shape), across = columnsEach(shape), sums = down * across, inHalves = isInHalves(sizes);
+  const reads = depth * (down + across) / 4, loads = (depth / 4) * (rows + columns) / invocationsEach(shape);
+  // Halves are multiplied two at a time; each of a block's sums of them is then converted and added.
+  const arithmetic = inHalves ? depth * sums / 2 + 2 * sums : depth * sums;
+  const multiplying = depth * sums / (arithmetic + reads + loads * loadInstructions);
   // When the last workgroups run, half of the processors have nothing to do on average.
   const busy = workgroups / (workgroups + processors / 2);
   const adding = parts === 1 ? 0 : dispatchCost + parts * sizes.rows * sizes.columns * sizes.batch * partCost;
@@ -132,79 +178,106 @@ function duration(shape: ChosenTile, sizes: WorkgroupSizes): number {
 /** Four-vectors between two steps of the sum in workgroup memory: one more than there are, so that columns fall on different banks. */
 const pitch = (size: number) => size / 4 + 1;
 
-/** Four-vectors of workgroup memory: rows and columns of all splits, and later the sums of one split. */
-function workgroupVectors({ rows, columns, depth, splits }: WorkgroupTileShape): number {
-  const operands = splits * depth * (pitch(rows) + pitch(columns));
-  return splits > 1 ? Math.max(operands, rows * columns / 4) : operands;
+/** Four-vectors of one of the arrays in workgroup memory: rows and columns of all splits, and later the sums of one split. */
+function workgroupVectors(
+  { rows, columns, depth, splits }: WorkgroupTileShape,
+  arithmetics: readonly TileArithmetic[],
+  of: TileArithmetic,
+): number {
+  const operands = arithmetics.includes(of) ? splits * depth * (pitch(rows) + pitch(columns)) : 0;
+  return of === "f32" && splits > 1 ? Math.max(operands, rows * columns / 4) : operands;
 }
 
-function workgroupBytes(shape: WorkgroupTileShape): number {
-  return 16 * workgroupVectors(shape);
+const kinds = ["f32", "f16"] as const;
+
+function workgroupBytes(shape: WorkgroupTileShape, arithmetics: readonly TileArithmetic[]): number {
+  return kinds.reduce((sum, of) => sum + memories[of].bytes * workgroupVectors(shape, arithmetics, of), 0);
 }
 
 /** WGSL declarations of the workgroup memory. */
-export function workgroupMemory(shape: WorkgroupTileShape): string {
-  return `var<workgroup> tile: array<vec4f, ${workgroupVectors(shape)}>;`;
+export function workgroupMemory(shape: WorkgroupTileShape, arithmetics: readonly TileArithmetic[]): string {
+  return kinds.map((of) => ({ ...memories[of], count: workgroupVectors(shape, arithmetics, of) }))
+    .filter(({ count }) => count > 0)
+    .map(({ name, vector, count }) => `var<workgroup> ${name}: array<${vector}, ${count}>;`).join("\n");
 }
 
 /**
- * WGSL that sums a tile of a matrix product by way of workgroup memory: for GPUs. The next steps' values are on their way to registers while those in
+ * WGSL that sums a tile of matrix products by way of workgroup memory: for GPUs. The next steps' values are on their way to registers while those in
  * workgroup memory are multiplied.
  *
- * Expects `local` (index in the workgroup), `firstRow` and `firstColumn` (u32), and `sumPart` where the sum has parts, in uniform control flow. Calls `store(row, column)` text for
- * each invocation's sums: `rowsEach` rows of four-vectors `sum<row>_<quad>`.
- *
- * @param sumLength Of which each split sums `splitLength`.
- * @param atBlock WGSL before values are loaded, `begin` being the first of their `shape.depth` steps.
+ * Expects `local` (index in the workgroup), `firstRow` and `firstColumn` (u32), and `sumPart` where sums have parts, in uniform control flow. Calls `store(row, column)` text for
+ * each invocation's sums: rows of four-vectors `sum<row>_<quad>`.
  */
 export function workgroupTile(
   shape: WorkgroupTileShape,
-  sumLength: number,
-  a: WorkgroupOperand,
-  b: WorkgroupOperand,
+  sums: readonly WorkgroupSum[],
   store: (row: string, column: string, value: string) => string,
-  atBlock = "",
 ): string {
-  const { rows, columns, depth, splits, parts = 1 } = shape;
-  const quads = columnsEach(shape) / 4, each = invocationsEach(shape), across = columns / columnsEach(shape);
-  const span = splitLength(shape, sumLength);
-  const names = range(rowsEach).flatMap((r) => range(quads).map((q) => `sum${r}_${q}`));
-  const left = filling("A", rows, a, "firstRow", shape, 0);
-  const right = filling("B", columns, b, "firstColumn", shape, splits * depth * pitch(rows));
+  const { rows, columns, splits } = shape, across = columns / columnsEach(shape), down = rows / rowsEach(shape);
+  const each = invocationsEach(shape), names = sumNames(shape);
   const partial = (i: number) => `tile[within * ${names.length}u + ${i}u]`;
   const reduction = range(splits - 1).map((split) =>
     `if (part == ${split + 1}u) {
-  ${names.map((name, i) => `${partial(i)} = ${name};`).join("\n  ")}
+  ${names.map(({ name }, i) => `${partial(i)} = ${name};`).join("\n  ")}
 }
 workgroupBarrier();
 if (part == 0u) {
-  ${names.map((name, i) => `${name} += ${partial(i)};`).join("\n  ")}
+  ${names.map(({ name }, i) => `${name} += ${partial(i)};`).join("\n  ")}
 }
 workgroupBarrier();`
   ).join("\n");
-  const multiply = (step: number) => {
-    const sums = names.map((name, i) => {
-      const row = Math.floor(i / quads), quad = i % quads;
-      return `${name} = fma(vec4f(a.${"xyzw"[row]}), b${quad}, ${name});`;
-    });
-    const reads = range(quads).map((q) => `let b${q} = tile[baseB + ${step * pitch(columns) + q * across}u];`);
-    return `{
-      let a = tile[baseA + ${step * pitch(rows)}u];
-      ${[...reads, ...sums].join("\n      ")}
-    }`;
-  };
   // No `return` for other parts: behind one in some invocations no barrier may follow, such as that of a kernel beside this one.
-  const stores = range(rowsEach).flatMap((r) =>
-    range(quads).map((q) =>
-      store(`firstRow + rowInTile + ${r}u`, `firstColumn + columnInTile + ${q * across * 4}u`, `sum${r}_${q}`)
+  const stores = names.map(({ name, row, quad }) =>
+    store(
+      `firstRow + rowInTile + ${Math.floor(row / 4) * down * 4 + row % 4}u`,
+      `firstColumn + columnInTile + ${quad * across * 4}u`,
+      name,
     )
   ).join("\n");
   return `let part = ${divide("local", each)};
 let within = ${modulo("local", each)};
-let rowInTile = ${divide("within", across)} * ${rowsEach}u;
+let rowInTile = ${divide("within", across)} * 4u;
 let columnInTile = ${modulo("within", across)} * 4u;
-${names.map((name) => `var ${name} = vec4f();`).join("\n")}
-${[...left.declared, ...right.declared].join("\n")}
+${names.map(({ name }) => `var ${name} = vec4f();`).join("\n")}
+${sums.map((sum) => `{\n${oneSum(shape, sum)}\n}`).join("\n")}
+${reduction}
+${splits > 1 ? `if (part == 0u) {\n${stores}\n}` : stores}`;
+}
+
+/** An invocation's sums: rows of four-vectors. */
+function sumNames(shape: WorkgroupTileShape): { name: string; row: number; quad: number }[] {
+  return range(rowsEach(shape)).flatMap((row) =>
+    range(columnsEach(shape) / 4).map((quad) => ({ name: `sum${row}_${quad}`, row, quad }))
+  );
+}
+
+/** WGSL that adds one product to the sums. */
+function oneSum(shape: WorkgroupTileShape, { arithmetic, length, a, b, atBlock = "" }: WorkgroupSum): string {
+  const { rows, columns, depth, splits, parts = 1 } = shape, memory = memories[arithmetic];
+  const down = rows / rowsEach(shape), across = columns / columnsEach(shape);
+  const names = sumNames(shape), span = splitLength(shape, length), inHalves = arithmetic === "f16";
+  const left = filling("A", rows, a, "firstRow", shape, memory, 0);
+  const right = filling("B", columns, b, "firstColumn", shape, memory, splits * depth * pitch(rows));
+  const adding = (name: string) => inHalves ? name.replace("sum", "half") : name;
+  const each = (line: (name: string) => string) => inHalves ? names.map(({ name }) => line(name)).join("\n    ") : "";
+  const multiply = (step: number) => {
+    const reads = [
+      ...range(rowsEach(shape) / 4).map((q) =>
+        `let a${q} = ${memory.name}[baseA + ${step * pitch(rows) + q * down}u];`
+      ),
+      ...range(columnsEach(shape) / 4).map((q) =>
+        `let b${q} = ${memory.name}[baseB + ${step * pitch(columns) + q * across}u];`
+      ),
+    ];
+    const sums = names.map(({ name, row, quad }) => {
+      const factor = `a${Math.floor(row / 4)}.${"xyzw"[row % 4]}`;
+      return `${adding(name)} = fma(${memory.vector}(${factor}), b${quad}, ${adding(name)});`;
+    });
+    return `{
+      ${[...reads, ...sums].join("\n      ")}
+    }`;
+  };
+  return `${[...left.declared, ...right.declared].join("\n")}
 // Each turn loads the steps from \`first\` on and multiplies those before.
 for (var first = 0u; first <= ${span}u; first += ${depth}u) {
   if (first < ${span}u) {
@@ -213,18 +286,18 @@ for (var first = 0u; first <= ${span}u; first += ${depth}u) {
     ${[...left.loads, ...right.loads].join("\n    ")}
   }
   if (first > 0u) {
+    ${each((name) => `var ${adding(name)} = ${memory.vector}();`)}
     for (var step = 0u; step < ${depth}u; step += ${unroll}u) {
       let baseA = (part * ${depth}u + step) * ${pitch(rows)}u + ${divide("rowInTile", 4)};
       let baseB = ${right.base}u + (part * ${depth}u + step) * ${pitch(columns)}u + ${divide("columnInTile", 4)};
       ${range(unroll).map((step) => multiply(step)).join("\n    ")}
     }
+    ${each((name) => `${name} += vec4f(${adding(name)});`)}
   }
   workgroupBarrier();
   ${[...left.stores, ...right.stores].join("\n  ")}
   workgroupBarrier();
-}
-${reduction}
-${splits > 1 ? `if (part == 0u) {\n${stores}\n}` : stores}`;
+}`;
 }
 
 /** Steps of the sum that one split of one part does. */
@@ -246,6 +319,7 @@ function filling(
   { along, load }: WorkgroupOperand,
   first: string,
   shape: WorkgroupTileShape,
+  memory: typeof memories[TileArithmetic],
   base: number,
 ) {
   const { depth } = shape, each = invocationsEach(shape), places = size / 4;
@@ -262,14 +336,14 @@ function filling(
       return {
         next,
         loads: [`${next[0]} = ${load}(${first} + ${inner} * 4u, begin + ${outer});`],
-        stores: [`tile[${row(outer)} + ${inner}] = ${next[0]};`],
+        stores: [`${memory.name}[${row(outer)} + ${inner}] = ${next[0]};`],
       };
     }
     return {
       next,
       loads: next.map((vector, i) => `${vector} = ${load}(${first} + ${outer} * 4u + ${i}u, begin + ${inner} * 4u);`),
       stores: range(4).map((step) =>
-        `tile[${row(`${inner} * 4u + ${step}u`)} + ${outer}] = vec4f(${
+        `${memory.name}[${row(`${inner} * 4u + ${step}u`)} + ${outer}] = ${memory.vector}(${
           next.map((vector) => `${vector}.${"xyzw"[step]}`).join(", ")
         });`
       ),
@@ -279,7 +353,7 @@ function filling(
   const guarded = (lines: string[]) => each <= parts ? lines : [`if (${isBusy}) {`, ...lines, "}"];
   return {
     base,
-    declared: turns.flatMap(({ next }) => next.map((vector) => `var ${vector} = vec4f();`)),
+    declared: turns.flatMap(({ next }) => next.map((vector) => `var ${vector} = ${memory.vector}();`)),
     loads: guarded(turns.flatMap(({ loads }) => loads)),
     stores: guarded(turns.flatMap(({ stores }) => stores)),
   };
