@@ -208,13 +208,15 @@ function canBind(parts: readonly Dispatch[]): boolean {
   const all = parts.flatMap(({ bindings }) => bindings), writes = all.filter(({ access }) => access === "read_write");
   return !all.some((each) =>
     writes.some((other) =>
-      other !== each && sameBuffer(each.buffer, other.buffer) && (each.access === "read" || meet(each, other))
+      other !== each && (each.access === "read" ? sameBuffer(each.buffer, other.buffer) : meet(each, other))
     )
   );
 }
 
+/** Whether two places have bytes in common. */
 function meet(a: BoundLocation, b: BoundLocation): boolean {
-  return a.offsetBytes < b.offsetBytes + b.sizeBytes && b.offsetBytes < a.offsetBytes + a.sizeBytes;
+  return sameBuffer(a.buffer, b.buffer) && a.offsetBytes < b.offsetBytes + b.sizeBytes &&
+    b.offsetBytes < a.offsetBytes + a.sizeBytes;
 }
 
 /** What a binding shows, as a name. Variables may have equal names, so theirs are numbers. */
@@ -256,22 +258,16 @@ function withProducers({ steps }: Program, target: KernelTarget): Map<number, Di
       }
       const kernel = op.kernelMaking(name, producer.op, contextOf(step.node, target)), from = placeOf.get(producer)!;
       const made = steps[from].bindings.at(-1)!;
-      const isRead = steps.slice(from + 1, index).some(({ bindings }) => bindings.some((each) => meets(each, made)));
+      const isRead = steps.slice(from + 1, index).some(({ bindings }) => bindings.some((each) => meet(each, made)));
       if (!kernel || isRead) continue;
       const bindings = step.bindings.map((each): Binding =>
-        meets(each, made) ? { ...each, access: "read_write" } : each
+        meet(each, made) ? { ...each, access: "read_write" } : each
       );
       found.set(index, { steps: [from, index], label: labelOf(step.node), kernel, bindings });
       break;
     }
   }
   return found;
-}
-
-/** Whether two places have bytes in common. */
-function meets(a: Location, b: Location): boolean {
-  return sameBuffer(a.buffer, b.buffer) && a.offsetBytes < b.offsetBytes + b.sizeBytes &&
-    b.offsetBytes < a.offsetBytes + a.sizeBytes;
 }
 
 function kernelOf(step: Exclude<Step, { kind: "clear" }>, target: KernelTarget): { label: string; kernel: Kernel } {
