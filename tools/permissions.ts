@@ -46,8 +46,12 @@ const programs: Readonly<Record<string, Program>> = {
   "bench/large_data.ts": { set: "bench", places: nowhere, runs: deno },
   "bench/peers/main.ts": { set: "bench", places: besideOption("out"), runs: denoAndPython },
   "bench/peers/dual_step.ts": { set: "bench", places: besideOption("out"), runs: pythons },
-  "bench/gpu/main.ts": { set: "bench", places: intoOption("out", "out/gpu"), runs: denoAndPython },
-  "bench/gpu/adapter.ts": { set: "bench", places: nowhere, runs: () => ["lscpu", "nvidia-smi"] },
+  "bench/gpu/main.ts": {
+    set: "bench",
+    places: intoOption("out", "out/gpu"),
+    runs: (args) => [...denoAndPython(args), "nvidia-smi"],
+  },
+  "bench/gpu/adapter.ts": { set: "loading", places: nowhere },
   "bench/gpu/kernels.ts": { set: "bench", places: nowhere },
   "bench/gpu/dual_step.ts": { set: "bench", places: besideOption("html") },
   "bench/peers/dualora.ts": { set: "peer", places: nowhere },
@@ -155,23 +159,31 @@ function converted(args: readonly string[]): string[] {
  * @param script Path of the script.
  * @param args What stands behind it.
  * @param exists Whether a path is there; such a model is a folder or file, not the hub's.
+ * @param environment Of the program.
  */
 export async function permissionFlags(
   script: string,
   args: readonly string[],
   exists: (path: string) => boolean = existsSync,
+  environment: Readonly<Record<string, string>> = Deno.env.toObject(),
 ): Promise<string[]> {
   const program = programOf(script, args), { set } = program, { written, models } = await program.places(args);
   // The hub's cache has links, and who may make links may write everywhere: Deno gives no narrower permission.
   const isOnline = models.some((name) => isHubId(name) && !exists(name));
   return [
     ...isOnline ? setFlags(`${set}_hub`) : setFlags(set, [...written, ...keptBy(set)]),
-    ...runFlags(program, args),
+    ...runFlags(program, args, environment),
   ];
 }
 
-function runFlags({ runs }: Program, args: readonly string[]): string[] {
-  return runs ? [`--allow-run=${runs(args).join(",")}`] : [];
+/**
+ * Whose environment tells the system's linker where libraries are, as on clusters and in containers with a graphics driver, starts no program from Deno
+ * unless it may start any.
+ */
+function runFlags({ runs }: Program, args: readonly string[], environment: Readonly<Record<string, string>>): string[] {
+  if (!runs) return [];
+  const isLinking = Object.entries(environment).some(([name, value]) => /^(LD|DYLD)_/.test(name) && value !== "");
+  return [isLinking ? "--allow-run" : `--allow-run=${runs(args).join(",")}`];
 }
 
 /**
@@ -186,7 +198,7 @@ export function needsDevice(script: string, args: readonly string[]): boolean {
 /** As {@linkcode permissionFlags}, for a program that writes into one folder and asks for no model of the hub's. */
 export function permissionFlagsWithin(folder: string, script: string, args: readonly string[]): string[] {
   const program = programOf(script, args), { set } = program;
-  return [...setFlags(set, [folder, ...keptBy(set)]), ...runFlags(program, args)];
+  return [...setFlags(set, [folder, ...keptBy(set)]), ...runFlags(program, args, {})];
 }
 
 /** What programs that train keep between runs of all recipes. */

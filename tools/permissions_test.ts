@@ -101,13 +101,22 @@ Deno.test("Programs that start others may start those alone", async () => {
   for (const script of ["tests/torture/main.ts", "bench/main.ts", "bench/large_data.ts"]) {
     deepEqual(await started(script), ["--allow-run=deno"]);
   }
-  deepEqual(await started("bench/gpu/main.ts --python=/opt/python"), ["--allow-run=deno,/opt/python"]);
-  deepEqual(await started("bench/gpu/adapter.ts"), ["--allow-run=lscpu,nvidia-smi"]);
+  deepEqual(await started("bench/gpu/main.ts --python=/opt/python"), ["--allow-run=deno,/opt/python,nvidia-smi"]);
   deepEqual(await started("bench/peers/main.ts"), ["--allow-run=deno,python3"]);
   deepEqual(await started("bench/peers/dual_step.ts --python=/opt/python"), ["--allow-run=/opt/python"]);
   for (const script of ["cli/main.ts train", "cli/main.ts inspect a", "examples/demo.ts", "bench/loading.ts", "a.ts"]) {
     deepEqual(await started(script), []);
   }
+});
+
+Deno.test("Where the environment tells the linker where libraries are, Deno lets those programs start others that may start any", async () => {
+  const flags = async (script: string, environment: Record<string, string>) =>
+    (await permissionFlags(new URL(`../${script}`, import.meta.url).pathname, [], () => false, environment))
+      .filter((flag) => flag.startsWith("--allow-run"));
+  deepEqual(await flags("bench/main.ts", { LD_LIBRARY_PATH: "/opt/lib", HOME: "/root" }), ["--allow-run"]);
+  deepEqual(await flags("bench/main.ts", { DYLD_LIBRARY_PATH: "/opt/lib" }), ["--allow-run"]);
+  deepEqual(await flags("bench/main.ts", { LD_LIBRARY_PATH: "", OLD_PATH: "a" }), [`--allow-run=${Deno.execPath()}`]);
+  deepEqual(await flags("bench/loading.ts", { LD_LIBRARY_PATH: "/opt/lib" }), []);
 });
 
 Deno.test("A folder with a comma in its name, which Deno's flags cannot say, is stood for by the one above", async () => {

@@ -33,7 +33,7 @@ if (files.length > 0) {
   const lines = texts.flatMap((text) => text.split("\n").filter(Boolean).map((line) => JSON.parse(line)));
   console.log(reportOf(lines, pieces, sizes));
 } else {
-  await checkAdapter();
+  if (chosen.some(({ kind }) => kind === "deno" || kind === "test")) await checkAdapter();
   await runAll();
 }
 
@@ -99,6 +99,8 @@ async function runAll(): Promise<void> {
 async function runOf({ kind, words, seconds }: Piece, leftSeconds: number): Promise<Run> {
   const [script, ...args] = words, run = { cwd: projectFolder, seconds: Math.min(seconds, leftSeconds) };
   switch (kind) {
+    case "program":
+      return { ...run, command: script, args, prints: "text" };
     case "python":
       return { ...run, command: options.python, args: words, prints: "json" };
     case "deno":

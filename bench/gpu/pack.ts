@@ -26,7 +26,7 @@ import { packedText, projectConfig } from "./packed.ts";
 const options = taskCommand("pack", "Packs all that bench:gpu needs on a machine without a network.")
   .argument("[folder]", "that is made", "out/gpu_pack")
   .option("--python-version <version>", "of the Python there", "3.12")
-  .option("--without <names>", "of wheels, vulkan and x11, with commas: what is there already", "")
+  .option("--without <names>", "of wheels, vulkan, gl and x11, with commas: what is there already", "")
   .parse(Deno.args, { from: "user" });
 const [given] = options.processedArgs, { pythonVersion, without } = options.opts();
 const folder = resolve(given), left = without.split(",").filter(Boolean);
@@ -45,7 +45,8 @@ const packages = ["commander", "@commander-js/extra-typings", "ml-matrix", "yauz
 const wheels = ["diffusers==0.42.1", "importlib_metadata==8.7.0", "zipp"];
 /** Debian packages: the loader, and what NVIDIA's driver is linked with. */
 const debian = {
-  vulkan: ["libvulkan1", "libglvnd0", "libgl1", "libglx0", "libegl1", "libopengl0", "libgles2"],
+  vulkan: ["libvulkan1"],
+  gl: ["libglvnd0", "libgl1", "libglx0", "libegl1", "libopengl0", "libgles2"],
   x11: ["libx11-6", "libxext6", "libxcb1", "libxau6", "libxdmcp6", "libbsd0", "libmd0"],
 };
 

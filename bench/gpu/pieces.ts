@@ -2,14 +2,16 @@ import { join } from "node:path";
 import { samplingKey } from "../sampling.ts";
 import { sizesOf } from "./sizes.ts";
 
+const cardFields = "name,driver_version,clocks.max.sm,clocks.max.memory,memory.total,power.limit";
+
 /** One part of `bench:gpu`, in a process of its own. */
 export interface Piece {
   readonly name: string;
   /** What it finds out. */
   readonly what: string;
-  /** A program of the project under Deno, tests of it, or a script of Python. */
-  readonly kind: "deno" | "test" | "python";
-  /** Path of the script from the project's folder, and its words; for tests their files. */
+  /** A program of the project under Deno, tests of it, a script of Python, or a program of the system, whose lines are text. */
+  readonly kind: "deno" | "test" | "python" | "program";
+  /** Path of the script from the project's folder, and its words; for tests their files; a program of the system and its words. */
   readonly words: readonly string[];
   /** After which it is ended. */
   readonly seconds: number;
@@ -52,8 +54,15 @@ export function allPieces({ out, trial }: PieceOptions): Piece[] {
   });
   const pieces: Piece[] = [
     {
+      name: "card",
+      what: "the card, as its driver describes it",
+      kind: "program",
+      words: ["nvidia-smi", `--query-gpu=${cardFields}`, "--format=csv,noheader"],
+      seconds: 15,
+    },
+    {
       name: "adapter",
-      what: "the adapter, its peaks, the card and the host",
+      what: "the adapter, its peaks and the host",
       kind: "deno",
       words: ["bench/gpu/adapter.ts"],
       seconds: 30,

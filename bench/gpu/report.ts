@@ -67,7 +67,8 @@ function machineText(lines: readonly Line[]): string | null {
       `${Number(peaks.gflops).toFixed(0)} GFLOP/s in f32, ${Number(peaks.gigabytes).toFixed(0)} GB/s`,
     ]]
     : [];
-  return table(["", ""], [...rows, ...measured]);
+  const card = lines.filter(({ op }) => op === "said").map(({ text }) => ["card", String(text)]);
+  return table(["", ""], [...rows, ...card, ...measured]);
 }
 
 function parityText(lines: readonly Line[]): string | null {

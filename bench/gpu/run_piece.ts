@@ -8,8 +8,8 @@ export interface Run {
   readonly command: string;
   readonly args: readonly string[];
   readonly cwd: string;
-  /** Whether it prints JSON lines, or a test's results in the Test Anything Protocol. */
-  readonly prints: "json" | "tap";
+  /** Whether it prints JSON lines, a test's results in the Test Anything Protocol, or text that is kept as lines. */
+  readonly prints: keyof typeof lineOf;
   /** After which it is ended. */
   readonly seconds: number;
 }
@@ -46,7 +46,7 @@ export async function runPiece({ command, args, cwd, prints, seconds }: Run, lis
   }
   const heard = [
     listen(child.stdout, (text) => {
-      const line = prints === "json" ? jsonLine(text) : tapLine(text);
+      const line = lineOf[prints](text);
       if (line) listener.onLine(line);
       else listener.onText(text);
     }),
@@ -90,6 +90,9 @@ function listen(
     },
   };
 }
+
+/** What a line of output is as a line of figures; null where it is none. */
+const lineOf = { json: jsonLine, tap: tapLine, text: (text: string): Line | null => ({ op: "said", text }) };
 
 /** What is a JSON object in a line, or null. */
 function jsonLine(text: string): Line | null {

@@ -205,6 +205,11 @@ Deno.test("what a piece printed before it fails, hangs or is killed is kept, and
   });
 });
 
+Deno.test("what a program of the system says is heard as lines", async () => {
+  const { lines, texts } = await heardOf("console.log('a, b'); console.error('c')", { prints: "text" });
+  deepEqual([lines, texts], [[{ op: "said", text: "a, b" }], ["c"]]);
+});
+
 Deno.test("tests' results are heard as lines", async () => {
   const { lines } = await heardOf("console.log('ok 1 - a b'); console.log('not ok 2 - c'); console.log('1..2')", {
     prints: "tap",

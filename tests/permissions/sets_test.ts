@@ -32,7 +32,7 @@ const reviewed = {
     read: true,
     write: ["/etc/apt/sources.list.d", "out"],
     env: {
-      allow: ["DENO_WEBGPU_BACKEND", "DUALORA_CACHE", "LOCALAPPDATA", "TMPDIR", "XDG_CACHE_HOME"],
+      allow: ["DENO_WEBGPU_BACKEND", "DUALORA_CACHE", "DYLD_*", "LD_*", "LOCALAPPDATA", "TMPDIR", "XDG_CACHE_HOME"],
       ignore: true,
     },
     sys: ["homedir", "uid"],
