@@ -51,7 +51,7 @@ const programs: Readonly<Record<string, Program>> = {
     places: intoOption("out", "out/gpu"),
     runs: (args) => [...denoAndPython(args), "nvidia-smi"],
   },
-  "bench/gpu/adapter.ts": { set: "loading", places: nowhere },
+  "bench/gpu/adapter.ts": { set: "bench", places: nowhere },
   "bench/gpu/kernels.ts": { set: "bench", places: nowhere },
   "bench/gpu/dual_step.ts": { set: "bench", places: besideOption("html") },
   "bench/peers/dualora.ts": { set: "peer", places: nowhere },

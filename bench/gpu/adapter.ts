@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { readFile } from "node:fs/promises";
 import { Device } from "../../engine/mod.ts";
 import { lineText, programVersion } from "../line.ts";
 import { measureRoofline, rooflineLine } from "../roofline.ts";
@@ -21,13 +20,7 @@ console.log(lineText({
   subgroup_size: target.subgroupSize,
   workgroup_storage_bytes: target.maxWorkgroupStorageBytes,
   binding_bytes: facts.maxBindingBytes,
-  host: `${await processor()}, ${navigator.hardwareConcurrency} threads`,
+  host_threads: navigator.hardwareConcurrency,
   version: await programVersion(),
 }));
 console.log(lineText(rooflineLine(await measureRoofline(device, { seconds: 1 }))));
-
-/** The processor's name, as Linux tells it. */
-async function processor(): Promise<string> {
-  const text = Deno.build.os === "linux" ? await readFile("/proc/cpuinfo", "utf8") : "";
-  return text.match(/^model name\s*: (.*)$/m)?.[1] ?? `a processor of ${Deno.build.arch}`;
-}

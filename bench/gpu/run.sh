@@ -61,6 +61,7 @@ is_found() { # way
 say "$(ls /dev/nvidia* /dev/dri 2>&1 | tr '\n' ' ')"
 say "$(ldconfig -p 2>/dev/null | grep -E 'libvulkan.so|lib(GLX|EGL)_nvidia|libX11.so' || true)"
 say "$(drivers)"
+say "$(lscpu 2>/dev/null | grep -E '^(Model name|CPU\(s\)):' || true)"
 card=${CARD-$(nvidia-smi -L >/dev/null 2>&1 && echo NVIDIA || true)}
 find_card() {
   is_found "as the system is" && return
