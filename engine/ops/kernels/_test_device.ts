@@ -4,9 +4,9 @@ import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
 export async function testDevice(): Promise<TestDevice> {
   const adapter = await navigator.gpu.requestAdapter();
   if (!adapter) throw new Error("Cannot test kernels: there is no WebGPU adapter; install mesa-vulkan-drivers");
-  const { limits, info } = adapter;
+  const { limits, info } = adapter, f16 = adapter.features.has("shader-f16");
   const device = await adapter.requestDevice({
-    requiredFeatures: ["shader-f16", "subgroups" as GPUFeatureName],
+    requiredFeatures: [...f16 ? ["shader-f16" as const] : [], "subgroups" as GPUFeatureName],
     requiredLimits: {
       maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
       maxBufferSize: limits.maxBufferSize,
@@ -17,7 +17,7 @@ export async function testDevice(): Promise<TestDevice> {
   const gpu: KernelTarget = {
     cpu: false,
     subgroupSize: 0,
-    f16: true,
+    f16,
     maxInvocations: 256,
     maxWorkgroupStorageBytes: limits.maxComputeWorkgroupStorageSize,
     maxWorkgroupsPerDimension: 65535,

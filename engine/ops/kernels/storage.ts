@@ -123,14 +123,24 @@ export class Stored {
 
   private f16Store(): string {
     const { name, width, type: f } = this, u = vectorType("u32", width);
-    const stored = !this.isPacked
-      ? `${vectorType("f16", width)}(finite)`
-      : width === 4
-      ? "vec2u(pack2x16float(finite.xy), pack2x16float(finite.zw))"
-      : "pack2x16float(finite)";
     return `let exponent = bitcast<${u}>(value) & ${u}(${exponentBits});
   let finite = select(clamp(value, ${f}(-${largestF16}), ${f}(${largestF16})), value, exponent == ${u}(${exponentBits}));
-  ${name}[i] = ${stored};`;
+  ${this.isPacked ? this.f16Pairs() : `${name}[i] = ${vectorType("f16", width)}(finite);`}`;
+  }
+
+  /** WGSL's `pack2x16float` may round either way, and means nothing where a number is not finite. */
+  private f16Pairs(): string {
+    const { name, width } = this, u = vectorType("u32", width);
+    const pair = (low: string, high: string) => `half.${low} | (half.${high} << 16u)`;
+    // Below 2⁻¹⁴ f16 counts in units of 2⁻²⁴; above, 13 bits are rounded off, see `bf16Store`, and the exponent begins 112 later.
+    return `let bits = bitcast<${u}>(finite);
+  let magnitude = bits & ${u}(0x7fffffffu);
+  let normal = (magnitude - ${u}(0x38000000u) + ${u}(0xfffu) + ((magnitude >> ${u}(13u)) & ${u}(1u))) >> ${u}(13u);
+  let small = ${u}(round(abs(finite) * 0x1p24f));
+  let endless = select(${u}(0x7c00u), ${u}(0x7e00u), magnitude > ${u}(${exponentBits}));
+  let number = select(select(normal, small, magnitude < ${u}(0x38800000u)), endless, exponent == ${u}(${exponentBits}));
+  let half = ((bits >> ${u}(16u)) & ${u}(0x8000u)) | number;
+  ${name}[i] = ${width === 4 ? `vec2u(${pair("x", "y")}, ${pair("z", "w")})` : pair("x", "y")};`;
   }
 
   private bf16Store(): string {

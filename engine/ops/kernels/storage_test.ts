@@ -6,7 +6,7 @@ import { buffers, Stored } from "./storage.ts";
 
 const { device } = await testDevice();
 const formats = [
-  { dtype: "f16", f16: true },
+  ...device.features.has("shader-f16") ? [{ dtype: "f16", f16: true } as const] : [],
   { dtype: "f16", f16: false },
   { dtype: "bf16", f16: true },
 ] as const;
