@@ -58,6 +58,7 @@ const programs: Readonly<Record<string, Program>> = {
   "tools/notebooks/main.ts": { set: "notebooks", places: nowhere, runs: pythons },
   "tests/soak/main.ts": { set: "soak", places: nowhere },
   "tests/torture/main.ts": { set: "torture", places: nowhere, runs: deno },
+  "tests/drivers/main.ts": { set: "drivers", places: nowhere, runs: deno },
   "tests/slurm/main.ts": { set: "slurm", places: nowhere },
 };
 

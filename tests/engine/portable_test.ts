@@ -4,7 +4,8 @@ import { cardTarget } from "./targets.ts";
 
 // What Mesa's CPU driver lets pass, or does better than WGSL promises. `deno task test:drivers` asks other drivers themselves.
 const programs = [...(await samplePrograms()).values()].flat();
-const texts = [true, false].flatMap((f16) => kernelTexts(programs, { ...cardTarget, f16 }));
+const cards = [{ f16: false }, { f16: true }, { f16: true, f16Arithmetic: true }];
+const texts = cards.flatMap((card) => kernelTexts(programs, { ...cardTarget, ...card }));
 
 /** Labels of the kernels in which something is found, with what. */
 function found(find: (wgsl: string) => string | undefined): string[] {
@@ -59,12 +60,12 @@ Deno.test("a GPU's kernels keep to WebGPU's default limits: 8 storage buffers, 2
   );
 });
 
-/** Bytes of a kernel's workgroup memory: arrays of f32, or of vectors of them. */
+/** Bytes of a kernel's workgroup memory. */
 function workgroupBytes(wgsl: string): number {
-  const words: Readonly<Record<string, number>> = { f32: 1, vec2f: 2, vec4f: 4 };
+  const widths: Readonly<Record<string, number>> = { f32: 4, vec2f: 8, vec4f: 16, "vec4<f16>": 8 };
   return [...wgsl.matchAll(/^var<workgroup> \w+: array<(.*), (\d+)>;/gm)].reduce((sum, [, type, count]) => {
-    const width = words[type.replace("<f32>", "f")];
+    const width = widths[type.replace("<f32>", "f")];
     ok(width !== undefined, `workgroup memory of ${type}`);
-    return sum + 4 * width * Number(count);
+    return sum + width * Number(count);
   }, 0);
 }

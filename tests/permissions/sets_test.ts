@@ -88,6 +88,7 @@ const reviewed = {
   },
   bench: { read: [".", "/tmp"], write: ["/tmp"], env: nothing },
   peer: { read: ["."], env: nothing },
+  drivers: { read: true, env: nothing },
   torture: { read: [".", "/usr/bin/ldd", "/tmp"], write: ["/tmp"], env: kept, ffi },
   slurm: { read: true, write: ["/tmp"], env: kept, net: ["127.0.0.1"], run: true, sys: ["hostname"], ffi },
   soak: {

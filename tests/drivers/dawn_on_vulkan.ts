@@ -1,0 +1,3 @@
+import { useDawn } from "./dawn.ts";
+
+await useDawn(["backend=vulkan"]);
