@@ -24,13 +24,24 @@ const step = sizesOf(options.trial === true).dualSteps[options.mode as "both" | 
 /** The first does not count; as many are timed by timestamps, the others show the host's time. */
 const profiledRuns = 10, timedRuns = 3;
 
+/** A piece that is ended leaves at least how far it came. */
+function sayTime(what: string): void {
+  console.error(`${(performance.now() / 1000).toFixed(1)} s: ${what}`);
+}
+
 using device = await Device.open();
 const roofline = await measureRoofline(device, { seconds: 1 });
 let measured: Measured | undefined;
 const line = await measureOn(device, key, { seconds: Number(options.seconds) }, async () => {
-  return measured = await prepareDualStep(device, step);
+  const prepared = await prepareDualStep(device, step);
+  sayTime("the weights are on their way");
+  await prepared.run();
+  await prepared.wait();
+  sayTime("compiled, and one step done");
+  return measured = prepared;
 });
 console.log(lineText(line));
+sayTime("timed");
 if (line.skipped !== undefined || measured === undefined) Deno.exit(1);
 
 const timestamps = device.gpu.features.has("timestamp-query");

@@ -32,7 +32,8 @@ export function allPieces({ out, trial }: PieceOptions): Piece[] {
     what: `dual step, ${modeText[mode]}, and where its time goes`,
     kind: "deno",
     words: ["bench/gpu/dual_step.ts", `--mode=${mode}`, `--html=${join(out, `profile-${mode}.html`)}`, ...small],
-    seconds: 150,
+    // A driver that has not seen them compiles hundreds of kernels.
+    seconds: 240,
   });
   const theirs = (mode: "both" | "frozen", backward: "original" | "clean", { single = false } = {}): Piece => ({
     name: `torch-${mode}-${backward}${single ? "-fp32" : ""}`,

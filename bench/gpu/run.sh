@@ -43,7 +43,7 @@ has_library libX11.so.6 || use_libraries x11
 
 # Older loaders know the second name alone.
 use_driver() { export VK_DRIVER_FILES="$1" VK_ICD_FILENAMES="$1"; }
-drivers() { find /etc /usr /opt /run -name 'nvidia_icd*.json' 2>/dev/null; }
+drivers=$(find /etc /usr /opt /run -name 'nvidia_icd*.json' 2>/dev/null || true)
 own_driver() { # library, which the system finds
   echo "{\"file_format_version\": \"1.0.0\", \"ICD\": {\"library_path\": \"$1\", \"api_version\": \"1.3.0\"}}" >"$to/$1.json"
   use_driver "$to/$1.json"
@@ -60,12 +60,12 @@ is_found() { # way
 
 say "$(ls /dev/nvidia* /dev/dri 2>&1 | tr '\n' ' ')"
 say "$(ldconfig -p 2>/dev/null | grep -E 'libvulkan.so|lib(GLX|EGL)_nvidia|libX11.so' || true)"
-say "$(drivers)"
+say "$drivers"
 say "$(lscpu 2>/dev/null | grep -E '^(Model name|CPU\(s\)):' || true)"
 card=${CARD-$(nvidia-smi -L >/dev/null 2>&1 && echo NVIDIA || true)}
 find_card() {
   is_found "as the system is" && return
-  first=$(drivers | head -n 1)
+  first=$(echo "$drivers" | head -n 1)
   [ -n "$first" ] && use_driver "$first" && is_found "the driver's file" && return
   for part in vulkan gl x11; do use_libraries "$part"; done
   is_found "all libraries" && return
