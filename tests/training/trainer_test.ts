@@ -1,5 +1,5 @@
 import { deepEqual, equal, notDeepEqual, ok } from "node:assert/strict";
-import { openTiny, tinyBatch, tinyNetwork, type Trained, trainTiny } from "./tiny_training.ts";
+import { isIdle, openTiny, tinyBatch, tinyNetwork, type Trained, trainTiny } from "./tiny_training.ts";
 
 const tiny = await openTiny();
 
@@ -54,7 +54,7 @@ Deno.test("a part at learning rate 0 stays as it was, and the other one trains",
     if (name === "AdamW") equal(figures[0].values[`learning_rate_${part}_1`], 0);
     for (const [module, values] of lora.unflatten(state.networks[0].weights)) {
       if (module.part === part) deepEqual(values, start.get(module));
-      else notDeepEqual(values.up, start.get(module)!.up);
+      else if (!isIdle(module)) notDeepEqual(values.up, start.get(module)!.up);
     }
   }
 });
@@ -73,7 +73,7 @@ Deno.test("a network's parts and blocks move as far as their learning rates say"
     const rate = module.part === "text_encoder" ? 1e-4 : module.name.includes("mid_block") ? 5e-4 : 1e-3;
     const moved = up.map((value, i) => Math.abs(value - start.get(module)!.up[i]));
     ok(moved.every((by) => by === 0 || Math.abs(by / rate - 1) < 1e-2), `${module.name} moved by ${moved[0]}`);
-    ok(moved.some((by) => by > 0), module.name);
+    ok(isIdle(module) || moved.some((by) => by > 0), module.name);
   }
 });
 
