@@ -15,19 +15,19 @@ interface Part {
   readonly what: string;
   readonly files: readonly string[];
   readonly filter?: string;
-  /** File of this folder that is run in front of the tests. */
-  readonly preload?: string;
+  /** Files of this folder, one of which is run in front of the tests: once with each. */
+  readonly preloads?: readonly string[];
   /** It computes, on the second driver. */
   readonly computes: boolean;
 }
 
-const here = join(projectFolder, "tests", "drivers"), dawn = join(here, "dawn");
+const dawn = join(projectFolder, "tests", "drivers", "dawn");
 const ops = ["tests/engine/ops_test.ts"];
 const parts: Readonly<Record<string, Part>> = {
   kernels: {
     what: "Dawn's compiler takes every kernel for GPUs, with WebGPU's default limits",
     files: ["tests/drivers/kernels.ts"],
-    preload: "dawn_alone.ts",
+    preloads: ["dawn_alone.ts"],
     computes: false,
   },
   ops: {
@@ -39,21 +39,28 @@ const parts: Readonly<Record<string, Part>> = {
     what: "all ops compute their samples by Dawn on the second driver, with a GPU's kernels",
     files: ops,
     filter: "/ a GPU/",
-    preload: "dawn_on_vulkan.ts",
+    preloads: ["dawn_on_vulkan.ts"],
+    computes: true,
+  },
+  order: {
+    what: "a GPU's kernels compute the same whatever invocations come first",
+    files: [...ops, "engine/ops/kernels"],
+    filter: "GPU",
+    preloads: ["reversed", "scattered", "reversed&scattered"].map((order) => `other_order.ts?${order}`),
     computes: true,
   },
   smallest: {
     what: "all ops compute their samples on the smallest adapter that WebGPU allows",
     files: ops,
     filter: "this adapter",
-    preload: "smallest_adapter.ts",
+    preloads: ["smallest_adapter.ts"],
     computes: true,
   },
   steps: {
     what: "a dual step has the reference's figures on the smallest adapter",
     files: ["tests/probe/dual_test.ts"],
     filter: "hidden layers and the parts",
-    preload: "smallest_adapter.ts",
+    preloads: ["smallest_adapter.ts"],
     computes: true,
   },
 };
@@ -67,20 +74,24 @@ const swiftShaders = [
 ].map((folder) => join(folder, "vk_swiftshader_icd.json"));
 
 /** Runs a part; whether all its tests passed. */
-async function run({ what, files, filter, preload, computes }: Part, driver: string): Promise<boolean> {
-  console.log(`\n${what}`);
-  const { success } = await new Deno.Command(Deno.execPath(), {
-    args: [
-      ...["test", "--no-prompt", "--quiet", "--permission-set=test", `--allow-write=${tmpdir()}`],
-      `--allow-ffi=${join(projectFolder, "node_modules")},${join(dawn, "node_modules")}`,
-      ...preload ? [`--preload=${join(here, preload)}`] : [],
-      ...filter ? ["--filter", filter] : [],
-      ...files,
-    ],
-    cwd: projectFolder,
-    env: { DENO_WEBGPU_BACKEND: "vulkan", ...computes ? { VK_DRIVER_FILES: driver, VK_ICD_FILENAMES: driver } : {} },
-  }).spawn().status;
-  return success;
+async function run({ what, files, filter, preloads, computes }: Part, driver: string): Promise<boolean> {
+  let passed = true;
+  for (const preload of preloads ?? [null]) {
+    console.log(`\n${what}${preload ? ` (${preload})` : ""}`);
+    const { success } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["test", "--no-prompt", "--quiet", "--permission-set=test", `--allow-write=${tmpdir()}`],
+        `--allow-ffi=${join(projectFolder, "node_modules")},${join(dawn, "node_modules")}`,
+        ...preload ? [`--preload=${new URL(preload, import.meta.url)}`] : [],
+        ...filter ? ["--filter", filter] : [],
+        ...files,
+      ],
+      cwd: projectFolder,
+      env: { DENO_WEBGPU_BACKEND: "vulkan", ...computes ? { VK_DRIVER_FILES: driver, VK_ICD_FILENAMES: driver } : {} },
+    }).spawn().status;
+    passed &&= success;
+  }
+  return passed;
 }
 
 /** Fetches Dawn, once. */
