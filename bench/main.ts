@@ -1,18 +1,19 @@
 /**
- * Measures the engine's ops, the dual step, sampling, loading and start-up, and prints a JSON line for each: `deno task bench [--seconds=8] [--only=text] [--large]`.
+ * Measures the adapter's peaks, the engine's ops, the dual step, sampling, loading and start-up, and prints a JSON line for each: `deno task bench [--seconds=8] [--only=text] [--large]`.
  *
  * bench/README.md says what the lines mean.
  *
  * @module
  */
 import { taskCommand } from "../cli/task_command.ts";
-import { NoAdapterError } from "../engine/mod.ts";
+import { Device, NoAdapterError } from "../engine/mod.ts";
 import { dualStepKey, dualSteps, measureDualStep } from "./dual_step.ts";
 import { type Line, type LineKey, lineText } from "./line.ts";
 import { loadingKey, measureToyLoading } from "./loading.ts";
 import { passes, readOps } from "./op_list.ts";
 import { measureOp } from "./ops.ts";
 import { measureSampling, samplingKey, samplings } from "./sampling.ts";
+import { measureRoofline, rooflineLine, rooflineText } from "./roofline.ts";
 import { measureStartUp, startUpKey } from "./start_up.ts";
 
 /** What the command line asks for. */
@@ -26,7 +27,7 @@ interface Options {
 function readOptions(args: string[]): Options {
   const values = taskCommand(
     "deno task bench",
-    "Measures the engine's ops, the dual step, sampling, loading and start-up: a JSON line each.",
+    "Measures the adapter's peaks, the engine's ops, the dual step, sampling, loading and start-up: a JSON line each.",
   )
     .option("--seconds <number>", "for each line", "8")
     .option("--only <text>", 'lines that have this in their "op shape"', "")
@@ -41,6 +42,12 @@ function readOptions(args: string[]): Options {
 
 async function* measureAll({ seconds, only, large }: Options): AsyncGenerator<Line> {
   const chosen = ({ op, shape }: Pick<LineKey, "op" | "shape">) => `${op} ${shape}`.includes(only);
+  if (chosen({ op: "roofline", shape: "" })) {
+    using device = await Device.open();
+    const roofline = await measureRoofline(device, { seconds: seconds / 4 });
+    console.error(rooflineText(roofline));
+    yield rooflineLine(roofline);
+  }
   for (const op of await readOps()) {
     if ((op.large && !large) || !chosen(op)) continue;
     for (const pass of passes) yield await measureOp(op, pass, { seconds });

@@ -11,15 +11,21 @@ export interface Peaks {
   readonly gigabytes: number;
 }
 
-/** An adapter's peaks, measured by two tiny kernels. */
+/** Peaks as they are measured. */
+export interface MeasuredPeaks extends Peaks {
+  /** As `gflops`, of halves, two at a time; null where the adapter has no shader-f16. */
+  readonly halfGflops: number | null;
+}
+
+/** An adapter's peaks, measured by tiny kernels. */
 export interface Roofline {
   readonly adapter: string;
   /** The adapter is a CPU: its CPU time is what says how long a kernel ran. */
   readonly cpu: boolean;
   /** Per second of the clock; on a GPU with timestamps of the device's. */
-  readonly byClock: Peaks;
+  readonly byClock: MeasuredPeaks;
   /** Per second of the process's CPU time. */
-  readonly byCpu: Peaks;
+  readonly byCpu: MeasuredPeaks;
 }
 
 /** What bounds a piece of work, and how far it is from there. */
@@ -38,30 +44,41 @@ const vectorsEach = 4;
 /** Larger than a CPU's caches, and below what any adapter binds; a GPU's caches may hold as much. */
 const copiedBytes = { cpu: 96 * 2 ** 20, gpu: 240 * 2 ** 20 };
 
-const arithmetic = defineOp({
-  name: "roofline_arithmetic",
-  inputs: ["x"],
-  type: ({ x }) => x,
-  kernel: ({ inputs: { x } }) => ({
-    workgroups: [x.shape[0] / workgroupSize, 1, 1],
-    wgsl: `@group(0) @binding(0) var<storage, read> x: array<f32>;
+/** @param number WGSL type that the chains are of. */
+const multiplyAdds = (name: string, number: "f32" | "vec2<f16>", sum: (chains: string) => string) =>
+  defineOp({
+    name,
+    inputs: ["x"],
+    type: ({ x }) => x,
+    kernel: ({ inputs: { x } }) => ({
+      workgroups: [x.shape[0] / workgroupSize, 1, 1],
+      wgsl: `${number === "f32" ? "" : "enable f16;"}
+@group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(${workgroupSize})
 fn main(@builtin(global_invocation_id) at: vec3u) {
-  let start = x[at.x];
-  let factor = 0.999 + 1e-4 * start;
-  let addend = 1e-3 * start;
-  ${eachChain((i) => `var a${i} = start + ${i}.0;`)}
+  let start = ${number}(${number === "f32" ? "" : "f16"}(x[at.x]));
+  let factor = ${number}(0.999) + ${number}(1e-4) * start;
+  let addend = ${number}(1e-3) * start;
+  ${eachChain((i) => `var a${i} = start + ${number}(${i}.0);`)}
   for (var round = 0u; round < ${rounds}u; round++) {
     ${Array(unrolled).fill(eachChain((i) => `a${i} = fma(a${i}, factor, addend);`)).join("\n    ")}
   }
-  y[at.x] = ${eachChain((i) => `a${i}`, " + ")};
+  y[at.x] = ${sum(eachChain((i) => `a${i}`, " + "))};
 }
 `,
-  }),
-  samples: [],
-});
+    }),
+    samples: [],
+  });
+
+const arithmetic = multiplyAdds("roofline_arithmetic", "f32", (chains) => chains);
+/** Vectors of two are what hardware multiplies at once. */
+const halfArithmetic = multiplyAdds(
+  "roofline_half_arithmetic",
+  "vec2<f16>",
+  (chains) => `f32(dot(${chains}, vec2<f16>(1.0)))`,
+);
 
 const copy = defineOp({
   name: "roofline_copy",
@@ -93,20 +110,21 @@ function eachChain(text: (index: number) => string, separator = " "): string {
 /**
  * Measures an adapter's peak rates, in some seconds.
  *
- * @param options.seconds Time for each of the two.
+ * @param options.seconds Time for each of the kernels.
  */
 export async function measureRoofline(device: Device, { seconds }: { seconds: number }): Promise<Roofline> {
   const { name, target } = device.facts, invocations = arithmeticInvocations(target);
   const products = await timeKernel(device, arithmetic, invocations, seconds);
   const copied = target.cpu || device.facts.maxBindingBytes < copiedBytes.gpu ? copiedBytes.cpu : copiedBytes.gpu;
   const copies = await timeKernel(device, copy, copied / 4, seconds);
+  const halves = target.f16 ? await timeKernel(device, halfArithmetic, invocations, seconds) : null;
   const operations = operationsEach * invocations / 1e6, bytes = 2 * copied / 1e6;
-  return {
-    adapter: name,
-    cpu: target.cpu,
-    byClock: { gflops: operations / products.minMs, gigabytes: bytes / copies.minMs },
-    byCpu: { gflops: operations / products.cpuMs, gigabytes: bytes / copies.cpuMs },
-  };
+  const peaks = (ms: (timing: Timing) => number): MeasuredPeaks => ({
+    gflops: operations / ms(products),
+    gigabytes: bytes / ms(copies),
+    halfGflops: halves && 2 * operations / ms(halves),
+  });
+  return { adapter: name, cpu: target.cpu, byClock: peaks(({ minMs }) => minMs), byCpu: peaks(({ cpuMs }) => cpuMs) };
 }
 
 /** A GPU wants many invocations at once; for a CPU they would only take long. */
@@ -147,22 +165,42 @@ async function timeKernel(
  * @param work.bytes That have to be read or written at least.
  * @param work.ms What it took, by the clock by which the peaks were measured.
  */
-export function shareOfPeak(peaks: Peaks, work: { operations: number; bytes: number; ms: number }): Share {
+export function shareOfPeak(
+  peaks: Pick<Peaks, "gflops" | "gigabytes">,
+  work: { operations: number; bytes: number; ms: number },
+): Share {
   const arithmeticMs = work.operations / peaks.gflops / 1e6, memoryMs = work.bytes / peaks.gigabytes / 1e6;
   const bound = arithmeticMs >= memoryMs ? "arithmetic" : "memory";
   return { bound, share: Math.max(arithmeticMs, memoryMs) / work.ms };
 }
 
 /** A roofline as a line of the benchmarks. */
-export function rooflineLine({ adapter, cpu, byClock, byCpu }: Roofline): Line {
+export function rooflineLine({ adapter, cpu, byClock: { gflops, gigabytes, halfGflops }, byCpu }: Roofline): Line {
   const more: Line = cpu ? { gflops_by_cpu: byCpu.gflops, gigabytes_by_cpu: byCpu.gigabytes } : {};
-  return { op: "roofline", ...byClock, ...more, adapter };
+  return { op: "roofline", gflops, gigabytes, gflops_f16: halfGflops, ...more, adapter };
 }
 
 /** A roofline as a line of text. */
 export function rooflineText({ adapter, cpu, byClock, byCpu }: Roofline): string {
-  const text = ({ gflops, gigabytes }: Peaks) => `${gflops.toFixed(1)} GFLOP/s in f32 and ${gigabytes.toFixed(1)} GB/s`;
-  return `${adapter}: at most ${text(byClock)}${cpu ? `; per second of CPU time ${text(byCpu)}` : ""}`;
+  const text = ({ gflops, gigabytes, halfGflops }: MeasuredPeaks) =>
+    `${gflops.toFixed(1)} GFLOP/s in f32${halfGflops === null ? "" : `, ${halfGflops.toFixed(1)} in f16`} and ${
+      gigabytes.toFixed(1)
+    } GB/s`;
+  return `${adapter}: at most ${text(byClock)}${cpu ? `; per second of CPU time ${text(byCpu)}` : ""}. ${
+    halfText(cpu ? byCpu : byClock)
+  }`;
+}
+
+/** Below this ratio of the two peaks f16 arithmetic is not worth what it rounds. */
+const worthwhile = 1.2;
+
+/** Whether f16 arithmetic pays on an adapter. */
+function halfText({ gflops, halfGflops }: MeasuredPeaks): string {
+  if (halfGflops === null) return "The adapter has no f16 arithmetic";
+  const ratio = halfGflops / gflops;
+  return ratio < worthwhile
+    ? `f16 arithmetic (--f16_arithmetic) gains nothing here: ${ratio.toFixed(2)} times the rate of f32`
+    : `f16 arithmetic (--f16_arithmetic) may pay here: ${ratio.toFixed(2)} times the rate of f32`;
 }
 
 if (import.meta.main) {

@@ -1,6 +1,7 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { copyFile, mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import type { Device } from "../../engine/mod.ts";
 import { weightByRule } from "../../formats/weights_by_rule.ts";
 import { dualRunOptions, dualStepOptions, probeDualRun, probeDualStep } from "../../tools/probe/dual.ts";
 import { probeLoraForward } from "../../tools/probe/lora_forward.ts";
@@ -10,13 +11,16 @@ import type { TensorSet } from "../../tools/probe/tensors.ts";
 import { probeTextEncoder } from "../../tools/probe/text_encoder.ts";
 import { probeUnet } from "../../tools/probe/unet.ts";
 import { probeVae } from "../../tools/probe/vae.ts";
+import { openAs } from "../engine/op_check.ts";
 import {
+  allGoldens,
   closeFigures,
   closeTensor,
   goldenJson,
   goldenPath,
   goldenTensors,
   relativeError,
+  sharedDevice,
   startingWith,
   tinyRequest,
 } from "./golden_tensors.ts";
@@ -29,9 +33,32 @@ const limits = {
 
 type Half = keyof typeof limits;
 
-/** Asks for weights and activations in this format. */
-function inHalf(format: Half): Pick<ProbeRequest, "precision" | "options"> {
-  return { precision: format, options: { activations: format } };
+/** What is kept in 16 bits, and the device. */
+interface Kind {
+  readonly name: string;
+  readonly format: Half;
+  readonly open: () => Promise<Device>;
+}
+
+let gpu: Promise<Device> | null = null;
+
+const f16: Kind = { name: "f16", format: "f16", open: sharedDevice };
+const kinds: readonly Kind[] = [
+  f16,
+  { name: "bf16", format: "bf16", open: sharedDevice },
+  // A CPU takes many minutes to compile a GPU's kernels.
+  ...allGoldens
+    ? [{
+      name: "f16, multiplied in f16",
+      format: "f16" as const,
+      open: () => gpu ??= openAs({ cpu: false, subgroupSize: 0, f16Arithmetic: true }),
+    }]
+    : [],
+];
+
+/** Asks for the tiny models with weights and activations of this kind. */
+async function inHalf({ format, open }: Kind): Promise<Omit<ProbeRequest, "input">> {
+  return { ...await tinyRequest(), device: await open(), precision: format, options: { activations: format } };
 }
 
 async function tinyModels(): Promise<string> {
@@ -43,11 +70,11 @@ async function tinyModels(): Promise<string> {
   return folder;
 }
 
-for (const format of ["f16", "bf16"] as const) {
-  const { output: limit, gradient: gradientLimit } = limits[format];
+for (const kind of kinds) {
+  const { name, format } = kind, { output: limit, gradient: gradientLimit } = limits[format];
 
-  Deno.test(`text encoder, UNet and VAE with weights and activations in ${format} are within ${limit} of the f32 goldens`, async () => {
-    const request = { ...await tinyRequest(), folder: await tinyModels(), ...inHalf(format) };
+  Deno.test(`text encoder, UNet and VAE with weights and activations in ${name} are within ${limit} of the f32 goldens`, async () => {
+    const request = { ...await inHalf(kind), folder: await tinyModels() };
     const golden = async (name: string, given: RegExp) => {
       const all = await goldenTensors(`models/${name}_tiny`);
       return { all, input: new Map([...all].filter(([name]) => given.test(name))) };
@@ -64,18 +91,18 @@ for (const format of ["f16", "bf16"] as const) {
     for (const name of names) closeTensor(found, name, vae.all, name, limit);
   });
 
-  Deno.test(`networks on bases in ${format}: outputs and hidden layers are within ${limit} of the f32 goldens`, async () => {
+  Deno.test(`networks on bases in ${name}: outputs and hidden layers are within ${limit} of the f32 goldens`, async () => {
     const golden = await goldenTensors("training/lora_forward/tiny");
-    const found = await probeLoraForward({ ...await tinyRequest(), ...inHalf(format), input: golden });
+    const found = await probeLoraForward({ ...await inHalf(kind), input: golden });
     const names = [...golden.keys()].filter((name) => found.has(name));
     equal(names.length, golden.size - 3);
     for (const name of names) closeTensor(found, name, golden, name, limit);
   });
 
-  Deno.test(`dual steps in ${format}: figures are within ${limit}, each network's gradient within ${gradientLimit} of the f32 goldens`, async () => {
+  Deno.test(`dual steps in ${name}: figures are within ${limit}, each network's gradient within ${gradientLimit} of the f32 goldens`, async () => {
     const inputs = [...await goldenTensors("training/dual_step/inputs")];
     const input: TensorSet = new Map(inputs.filter(([name]) => !name.includes("non_square.")));
-    const request = { ...await tinyRequest(), ...inHalf(format), input };
+    const request = { ...await inHalf(kind), input };
     for (const mode of ["both_train.clean", "both_train.original.text_mask_I", "both_train.clean.everything"]) {
       const json = await goldenJson(`training/dual_step/${mode}`);
       const options = { ...readOptions("dual-step", json, dualStepOptions), ...request.options };
@@ -95,10 +122,10 @@ for (const format of ["f16", "bf16"] as const) {
     }
   });
 
-  Deno.test(`a run of 8 steps in ${format} moves the weights as the f32 golden does, to ${limits[format].movement}`, async () => {
+  Deno.test(`a run of 8 steps in ${name} moves the weights as the f32 golden does, to ${limits[format].movement}`, async () => {
     const run = "both_train.clean", input = await goldenTensors("training/run/inputs");
     const json = await goldenJson(`training/run/${run}`), golden = await goldenTensors(`training/run/${run}.step_8`);
-    const request = { ...await tinyRequest(), ...inHalf(format), input };
+    const request = { ...await inHalf(kind), input };
     const options = { ...readOptions("dual-run", { ...json, save_steps: [8] }, dualRunOptions), ...request.options };
     const found = await probeDualRun({ ...request, options });
     for (const { step, norm_1_at_clip: _, norm_2_at_clip: __, ...terms } of json.steps) {
@@ -122,7 +149,7 @@ for (const format of ["f16", "bf16"] as const) {
 Deno.test("in f16 gradient checkpointing changes no bit of figures and gradients", async () => {
   const inputs = [...await goldenTensors("training/dual_step/inputs")];
   const input: TensorSet = new Map(inputs.filter(([name]) => !name.includes("non_square.")));
-  const request = { ...await tinyRequest(), ...inHalf("f16"), input };
+  const request = { ...await inHalf(f16), input };
   const step = (gradient_checkpointing: boolean) =>
     probeDualStep({ ...request, options: { ...request.options, gradient_checkpointing } });
   deepEqual(await step(true), await step(false));

@@ -39,15 +39,13 @@ function expected(options: GemmOptions, a: Float32Array, b: Float32Array, a2?: F
 const rounded = (values: number[]) => new Float16Array(values);
 
 // Eighths: 16 products sum to at most 16, in 64ths, which f16 holds exactly.
-for (const [transposeA, transposeB] of [[false, true], [true, false]]) {
-  test(`products in f16 are exact where f16 is, a ${transposeA ? "" : "not "}transposed, b ${transposeB ? "" : "not "}transposed`, async () => {
-    for (const [m, n, k] of [[20, 36, 12], [5, 8, 19]]) {
-      const options = { m, n, k, transposeA, transposeB, scale: 0.5, ...halves };
-      const a = testValues(m * k, 1), b = testValues(n * k, 2), kernel = gemm(options, inF16);
-      deepEqual(await runHalves(kernel, [toF16(a), toF16(b)], m * n), rounded(expected(options, a, b)));
-    }
-  });
-}
+test("products in f16 are exact where f16 is, in two layouts, in fours and not", async () => {
+  for (const [m, n, k, transposed] of [[20, 36, 12, false], [5, 8, 19, true]] as const) {
+    const options = { m, n, k, transposeA: transposed, transposeB: !transposed, scale: 0.5, ...halves };
+    const a = testValues(m * k, 1), b = testValues(n * k, 2), kernel = gemm(options, inF16);
+    deepEqual(await runHalves(kernel, [toF16(a), toF16(b)], m * n), rounded(expected(options, a, b)));
+  }
+});
 
 test("products in f16 are exact where f16 is, with eight rows an invocation, and with split sums", async () => {
   const m = 135, n = 72, k = 38, options = { m, n, k, transposeB: true, ...halves };
@@ -121,21 +119,18 @@ test("products in f16 are off by the roundings of 16 steps at most, however long
   // Roundings are as often up as down. With products of size 1, step i is off by 0.41 u √i: 16 steps by 0.29 · 16 u, all blocks by 0.29 · √(16 k) u, where the
   // sum is about √k: 1.2 u, and a little for products and result. A sum in f16 from end to end would be off by 9 u.
   const norm = (values: number[]) => Math.hypot(...values);
-  ok(norm(exact.map((value, i) => found[i] - value)) <= 2 * u * norm(exact));
-  // f32 rounds the result alone.
-  const single = await runHalves(gemm(options, inF32), inputs, m * n);
-  exact.forEach((value, i) => ok(Math.abs(single[i] - value) <= 1.01 * u * Math.abs(value) + 1e-4));
-  ok(found.some((value, i) => value !== single[i]));
+  const error = norm(exact.map((value, i) => found[i] - value)) / (u * norm(exact));
+  // The result's rounding alone, as with sums in f32, is 0.58 u at most.
+  ok(error > 0.6 && error <= 2, `${error} u`);
 });
 
-test("a sum of 16 products in f16 beyond f16's range is not finite, in f32 the result is the largest f16", async () => {
+test("a sum of 16 products in f16 beyond f16's range is not finite", async () => {
   const m = 4, n = 4, k = 16, options = { m, n, k, transposeB: true, ...halves };
   const a = new Float32Array(m * k).fill(100), b = new Float32Array(n * k).fill(100), inputs = [toF16(a), toF16(b)];
   deepEqual([...await runHalves(gemm(options, inF16), inputs, 16)], Array(16).fill(Infinity));
-  deepEqual([...await runHalves(gemm(options, inF32), inputs, 16)], Array(16).fill(65504));
 });
 
-Deno.test("tiles of products in f16 have eight rows an invocation where there are many, and fit the card's workgroup memory", () => {
+test("tiles of products in f16 have eight rows an invocation where there are many, and fit the card's workgroup memory", () => {
   // For 2048³ an invocation's 64 sums of 16 steps are 512 multiplications of two and 128 instructions to add them up, 64 reads, and loads, 40 instructions each:
   // 4 with 128 × 128, 864 in all, 6 with 128 × 64, 944. Of 64 processors 89 and 94 % are busy: 971 against 1,003.
   const sizes = { rows: 2048, columns: 2048, sum: 2048, batch: 1 };
@@ -150,7 +145,7 @@ Deno.test("tiles of products in f16 have eight rows an invocation where there ar
   ok(bytes <= 16384, `${bytes}`);
 });
 
-Deno.test("a product stays in f32 where an operand or the result does, and on CPUs", () => {
+test("a product stays in f32 where an operand or the result does, and on CPUs", () => {
   const sizes = { m: 64, n: 64, k: 64, transposeB: true };
   const others: Partial<GemmOptions>[] = [{ dtypeA: "f32" }, { dtypeB: "q8" }, { dtypeB: "bf16" }, { result: "f32" }];
   for (const other of others) {
