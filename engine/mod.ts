@@ -1,7 +1,7 @@
 /** Static-graph tensors on WebGPU: trace, differentiate, plan, compile, replay. The engine's only door. */
 export * from "./graph/types.ts";
 export { fromQ8, toQ8 } from "./graph/q8.ts";
-export type { Kernel, KernelTarget } from "./graph/kernel.ts";
+export type { Kernel, KernelTarget, WorkgroupTileShape } from "./graph/kernel.ts";
 export {
   defineMultiOp,
   defineOp,
@@ -31,6 +31,7 @@ export { fill } from "./ops/fill.ts";
 export { multiply } from "./ops/multiply.ts";
 export { mean, reduceSum, sum, sumTo } from "./ops/reduce_sum.ts";
 export { scale } from "./ops/scale.ts";
+export { tilesByCounts } from "./ops/kernels/workgroup_tile.ts";
 export { linear } from "./ops/linear.ts";
 export { matmul } from "./ops/matmul.ts";
 export { attention } from "./ops/attention.ts";

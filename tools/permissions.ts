@@ -53,6 +53,7 @@ const programs: Readonly<Record<string, Program>> = {
   },
   "bench/gpu/adapter.ts": { set: "bench", places: nowhere },
   "bench/gpu/kernels.ts": { set: "bench", places: nowhere },
+  "bench/gpu/tiles.ts": { set: "bench", places: nowhere },
   "bench/gpu/dual_step.ts": { set: "bench", places: besideOption("html") },
   "bench/peers/dualora.ts": { set: "peer", places: nowhere },
   "tools/notebooks/main.ts": { set: "notebooks", places: nowhere, runs: pythons },

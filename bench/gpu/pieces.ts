@@ -53,6 +53,10 @@ export function allPieces({ out, trial }: PieceOptions): Piece[] {
     ...{ name, what, kind: "deno", seconds },
     words: ["bench/gpu/kernels.ts", ...words, ...small],
   });
+  const tiles = (name: string, what: string, words: readonly string[]): Piece => ({
+    ...{ name, what, kind: "deno", seconds: 60 },
+    words: ["bench/gpu/tiles.ts", ...words, ...small],
+  });
   const pieces: Piece[] = [
     {
       name: "card",
@@ -106,7 +110,9 @@ export function allPieces({ out, trial }: PieceOptions): Piece[] {
       words: ["tests/full/dual_step.ts", "tests/full/models.ts"],
       seconds: 150,
     },
+    tiles("tiles", "the tiles that products can have, beside the one that is chosen by counts", []),
     kernels("kernels-rest", "other sizes and ops, and their gradients", ["--rest"], 120),
+    tiles("tiles-f16", "the same where halves are multiplied", ["--f16"]),
     theirs("both", "original", { single: true }),
     theirs("frozen", "original", { single: true }),
   ];

@@ -29,6 +29,7 @@ export function reportOf(lines: readonly Line[], pieces: readonly Piece[], sizes
     ...section("Parity", parityText(lines)),
     ...section("Kernels", kernelTable(lines)),
     ...section("Dual steps and sampling", stepTable(lines)),
+    ...section("Tiles of products", tileTable(lines)),
     ...profileSections(lines),
     ...section("Pieces", pieceTable(lines, pieces)),
   ].join("\n\n") + "\n";
@@ -98,6 +99,22 @@ function kernelTable(lines: readonly Line[]): string | null {
         : ["", "", "", `none: ${skipped}`],
     ]),
   );
+}
+
+/** For each product the tile that is chosen by counts beside the fastest of those that were tried. */
+function tileTable(lines: readonly Line[]): string | null {
+  const all = lines.filter(({ tile, skipped }) => tile !== undefined && skipped === undefined);
+  const byProduct = Map.groupBy(all, ({ op, shape, dtype }) => `${op} ${shape} ${dtype}`.replace("tile ", ""));
+  const rows = [...byProduct].flatMap(([product, own]) => {
+    const tried = lastOf(own, ({ by_counts }) => String(by_counts)),
+      chosen = tried.find((line) => line.by_counts === 1);
+    const best = tried.toSorted((a, b) => Number(a.device_ms) - Number(b.device_ms))[0];
+    const text = ({ tile, rows_each, splits, parts, device_ms }: Line) =>
+      `${tile}, ${rows_each} rows each, ${splits} splits, ${parts} parts: ${digits(device_ms)} ms`;
+    const ratio = chosen && Number(chosen.device_ms) / Number(best.device_ms);
+    return chosen ? [[product, text(chosen), text(best), digits(ratio), String(tried.length)]] : [];
+  });
+  return rows.length === 0 ? null : table(["product", "chosen by counts", "fastest", "ratio", "tried"], rows);
 }
 
 function stepTable(lines: readonly Line[]): string | null {

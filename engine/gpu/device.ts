@@ -10,6 +10,7 @@ import {
   typeText,
 } from "../graph/types.ts";
 import { checkLimits } from "../plan/limits.ts";
+import type { KernelTarget } from "../graph/kernel.ts";
 import type { Program } from "../plan/plan.ts";
 import { type AdapterFacts, checkF16Arithmetic, requestDevice } from "./adapter.ts";
 import { CompiledProgram } from "./compiled_program.ts";
@@ -137,10 +138,13 @@ export class Device {
    * Opens the machine's adapter.
    *
    * @param options.f16Arithmetic Products whose operands and result are stored in f16 are multiplied in f16: see docs/decisions/0094-f16-arithmetic.md.
+   * @param options.target What kernels are to believe of the adapter instead of its own facts: for tests and measurements.
    * @throws {NoAdapterError} If there is none.
    * @throws {RangeError} If products in f16 are asked for where they are not to be had, or slower.
    */
-  static async open({ f16Arithmetic = false } = {}): Promise<Device> {
+  static async open(
+    { f16Arithmetic = false, target = {} }: { f16Arithmetic?: boolean; target?: Partial<KernelTarget> } = {},
+  ): Promise<Device> {
     const { gpu, facts } = await requestDevice();
     try {
       if (f16Arithmetic) checkF16Arithmetic({ ...facts, ...facts.target });
@@ -148,7 +152,8 @@ export class Device {
       gpu.destroy();
       throw error;
     }
-    return new Device(gpu, f16Arithmetic ? { ...facts, target: { ...facts.target, f16Arithmetic } } : facts);
+    const asked = f16Arithmetic ? { f16Arithmetic } : {};
+    return new Device(gpu, { ...facts, target: { ...facts.target, ...asked, ...target } });
   }
 
   /** Figures for leak tests and reports. */

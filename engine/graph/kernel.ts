@@ -8,6 +8,8 @@ export interface KernelTarget {
   readonly f16: boolean;
   /** Products whose operands and result are stored in f16 are multiplied in f16, two at a time, as the device was asked for; false when left out. Not on CPUs. */
   readonly f16Arithmetic?: boolean;
+  /** The tile of all matrix products, to hold tiles against one another; each has its own when left out. Not on CPUs. */
+  readonly tile?: WorkgroupTileShape;
   /** Most invocations of one workgroup. */
   readonly maxInvocations: number;
   /** Most bytes of workgroup memory. */
@@ -16,6 +18,20 @@ export interface KernelTarget {
   readonly maxWorkgroupsPerDimension: number;
   /** Most buffers that one dispatch can bind, uniforms apart. */
   readonly maxStorageBuffers: number;
+}
+
+/** Sizes of a workgroup's tile of a matrix product. */
+export interface WorkgroupTileShape {
+  readonly rows: number;
+  readonly columns: number;
+  /** Steps of the sum that are held in workgroup memory at a time; a multiple of 4. */
+  readonly depth: number;
+  /** Parts of the sum that groups of invocations do at the same time, added in a fixed order. */
+  readonly splits: number;
+  /** Parts of the sum that workgroups of their own do, each of them so split; 1 when left out. A second dispatch adds them. */
+  readonly parts?: number;
+  /** Rows that one invocation sums; 4 when left out. */
+  readonly rowsEach?: 4 | 8;
 }
 
 /** Most bytes of scratch memory that the steps of one dispatch may take together. A GPU holds one such buffer for all programs of a pool, beside what their plans say. */

@@ -281,3 +281,32 @@ Deno.test("what travels takes packages from its own folder and fetches nothing",
     "f:\n   3.0 MiB  b\n   1.0 MiB  a\n   4.0 MiB  in all",
   );
 });
+
+Deno.test("of each product's tiles the report shows the one by counts beside the fastest", () => {
+  const tile = (shape: string, byCounts: number, ms: number, more: Line = {}): Line => ({
+    ...{
+      peer: "dualora",
+      op: "tile conv3x3",
+      shape,
+      pass: "forward",
+      dtype: "f32",
+      device_ms: ms,
+      by_counts: byCounts,
+    },
+    ...{ tile: byCounts === 1 ? "64x64x16" : "32x32x16", rows_each: 4, splits: byCounts, parts: 2, ...more },
+  });
+  const lines = [
+    tile("a", 1, 3),
+    tile("a", 2, 2),
+    tile("a", 3, 2.5),
+    tile("b", 1, 1),
+    tile("b", 2, 4),
+    tile("a", 3, 7),
+  ];
+  const report = reportOf([...lines, tile("c", 2, 1), tile("d", 1, 1, { skipped: "no room" })], [], sizes);
+  const rows = report.split("## Tiles of products\n\n")[1].split("\n\n")[0].split("\n").slice(2);
+  deepEqual(rows, [
+    "| conv3x3 a f32 | 64x64x16, 4 rows each, 1 splits, 2 parts: 3 ms | 32x32x16, 4 rows each, 2 splits, 2 parts: 2 ms | 1.5 | 3 |",
+    "| conv3x3 b f32 | 64x64x16, 4 rows each, 1 splits, 2 parts: 1 ms | 64x64x16, 4 rows each, 1 splits, 2 parts: 1 ms | 1 | 2 |",
+  ]);
+});

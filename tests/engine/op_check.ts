@@ -53,9 +53,7 @@ export function difference(a: ArrayLike<number>, b: ArrayLike<number>): number {
 
 /** The machine's device, with kernels for another target, to test those that its own adapter would not choose. */
 export async function openAs(target: Partial<KernelTarget>): Promise<Device> {
-  const device = await Device.open();
-  Object.assign(device.facts, { target: { ...device.facts.target, ...target } });
-  return device;
+  return await Device.open({ target });
 }
 
 /** Whether gradients go through it: a composite's parts all have gradients. */

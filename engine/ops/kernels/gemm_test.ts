@@ -1,10 +1,11 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { fromQ8, toQ8 } from "../../graph/q8.ts";
+import type { WorkgroupTileShape } from "../../graph/kernel.ts";
 import { runKernel, testDevice, testValues, toF16 } from "./_test_device.ts";
 import { gemm, type GemmOptions, gemmProduct } from "./gemm.ts";
 import { productOnCpu, productOnGpu, tileSizes } from "./product.ts";
 import { registerTileChoices } from "./register_plan.ts";
-import { chooseWorkgroupTile, type WorkgroupTileShape } from "./workgroup_tile.ts";
+import { chooseWorkgroupTile, tilesByCounts } from "./workgroup_tile.ts";
 
 const { device, targets } = await testDevice();
 
@@ -194,6 +195,17 @@ Deno.test("a GPU's tiles are large where there are many, and the sum is taken ap
   deepEqual(tileOf(64, 320, 1280), { rows: 16, columns: 16, splits: 8, parts: 1 });
   // Nothing to split, and nothing to fill.
   deepEqual(tileOf(16, 16, 8), { rows: 16, columns: 16, splits: 1, parts: 1 });
+});
+
+Deno.test("a GPU takes the tile that its target says, and lists others with the one by counts first", () => {
+  const sizes = { rows: 256, columns: 1280, sum: 11520, batch: 1 },
+    tile = { rows: 16, columns: 16, depth: 8, splits: 2 };
+  deepEqual(chooseWorkgroupTile(sizes, { ...card, tile }), tile);
+  const listed = tilesByCounts(sizes, card);
+  deepEqual(listed[0], chooseWorkgroupTile(sizes, card));
+  deepEqual(tilesByCounts(sizes, card, 3), listed.slice(0, 3));
+  // Eight tiles with 1, 2, 3, 4, 6, 8 or 12 parts: 16 MiB of scratch memory hold twelve of 1.25 MiB.
+  equal(new Set(listed.map((each) => JSON.stringify(each))).size, 56);
 });
 
 Deno.test("a GPU's tiles of SD v1.5's convolutions keep 87 % of 28 to 132 processors busy on average", () => {

@@ -1,10 +1,10 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
-import type { KernelTarget } from "../../graph/kernel.ts";
+import type { KernelTarget, WorkgroupTileShape } from "../../graph/kernel.ts";
 import { runKernel, testDevice, testValues, toF16 } from "./_test_device.ts";
 import { conv2dForward } from "./conv2d.ts";
 import { gemm, type GemmOptions, gemmProduct } from "./gemm.ts";
 import { productOnGpu } from "./product.ts";
-import { chooseWorkgroupTile, type WorkgroupTileShape } from "./workgroup_tile.ts";
+import { chooseWorkgroupTile } from "./workgroup_tile.ts";
 
 const { device, targets } = await testDevice();
 const inF32 = targets.find(({ cpu }) => !cpu)!, inF16: KernelTarget = { ...inF32, f16Arithmetic: true };

@@ -1,4 +1,4 @@
-import type { FinishingKernel, Kernel, KernelTarget } from "../../graph/kernel.ts";
+import type { FinishingKernel, Kernel, KernelTarget, WorkgroupTileShape } from "../../graph/kernel.ts";
 import { type FloatFormat, isHalf } from "../../graph/types.ts";
 import { chooseRegisterTile, operandsFor, type ProductSizes, type TileChoice, tileOutputs } from "./register_plan.ts";
 import { range, type RegisterTile, registerTiles, storedOperand, type TileOperand } from "./register_tile.ts";
@@ -13,7 +13,6 @@ import {
   workgroupSize,
   type WorkgroupSum,
   workgroupTile,
-  type WorkgroupTileShape,
 } from "./workgroup_tile.ts";
 
 /** How a sum over several axes runs: outer loops around the inner sum, or one index along all of them. */

@@ -1,20 +1,6 @@
-import { type KernelTarget, mostScratchBytes } from "../../graph/kernel.ts";
+import { type KernelTarget, mostScratchBytes, type WorkgroupTileShape } from "../../graph/kernel.ts";
 import { range } from "./register_tile.ts";
 import { divide, modulo } from "./wgsl.ts";
-
-/** Sizes of a workgroup's tile of a matrix product. */
-export interface WorkgroupTileShape {
-  readonly rows: number;
-  readonly columns: number;
-  /** Steps of the sum that are held in workgroup memory at a time; a multiple of 4. */
-  readonly depth: number;
-  /** Parts of the sum that groups of invocations do at the same time, added in a fixed order. */
-  readonly splits: number;
-  /** Parts of the sum that workgroups of their own do, each of them so split; 1 when left out. A second dispatch adds them. */
-  readonly parts?: number;
-  /** Rows that one invocation sums; 4 when left out. */
-  readonly rowsEach?: 4 | 8;
-}
 
 /**
  * What operands are multiplied in, and lie in in workgroup memory. `f16` adds the products of a block of `depth` steps in f16, as the hardware does with
@@ -94,12 +80,19 @@ const tried = [
 /** Tiles that are tried beside them where halves are multiplied two at a time: what else an invocation does then counts twice. */
 const triedInHalves = [[128, 128], [128, 64], [64, 64]] as const;
 
+/** The tile of a product's kernel on a GPU: the first by counts, unless the target says one. */
+export function chooseWorkgroupTile(sizes: WorkgroupSizes, target: KernelTarget): WorkgroupTileShape {
+  return target.tile ?? tilesByCounts(sizes, target, 1)[0];
+}
+
 /**
- * Tile for a product of these sizes, by counts: what takes the least time, by the share of an invocation's instructions that multiply and add, which falls with the
+ * Tiles for a product of these sizes, by counts: first what takes the least time, by the share of an invocation's instructions that multiply and add, which falls with the
  * tile's size, and the share of a card's processors that are busy, which grows with the number of workgroups. These are more where several sum parts of a tile's sum, which
  * a second dispatch adds. A long sum of few workgroups is split between the invocations of each.
+ *
+ * @param most How many; all that the target takes when left out.
  */
-export function chooseWorkgroupTile(sizes: WorkgroupSizes, target: KernelTarget): WorkgroupTileShape {
+export function tilesByCounts(sizes: WorkgroupSizes, target: KernelTarget, most?: number): WorkgroupTileShape[] {
   const { arithmetics = ["f32"] } = sizes;
   const fits = (shape: WorkgroupTileShape) =>
     workgroupSize(shape) <= Math.min(target.maxInvocations, mostInvocations) &&
@@ -119,7 +112,7 @@ export function chooseWorkgroupTile(sizes: WorkgroupSizes, target: KernelTarget)
     );
   }
   const candidates = shapes.flatMap((shape) => partCounts(sizes).map((parts) => ({ ...shape, parts }))).filter(fits);
-  return split(candidates.toSorted((a, b) => duration(a, sizes) - duration(b, sizes))[0]);
+  return candidates.toSorted((a, b) => duration(a, sizes) - duration(b, sizes)).slice(0, most).map(split);
 }
 
 type ChosenTile = Required<WorkgroupTileShape>;
