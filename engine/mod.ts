@@ -31,7 +31,7 @@ export { fill } from "./ops/fill.ts";
 export { multiply } from "./ops/multiply.ts";
 export { mean, reduceSum, sum, sumTo } from "./ops/reduce_sum.ts";
 export { scale } from "./ops/scale.ts";
-export { tilesByCounts } from "./ops/kernels/workgroup_tile.ts";
+export { tilesByCounts } from "./ops/kernels/workgroup_choice.ts";
 export { linear } from "./ops/linear.ts";
 export { matmul } from "./ops/matmul.ts";
 export { attention } from "./ops/attention.ts";

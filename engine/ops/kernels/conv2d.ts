@@ -1,5 +1,5 @@
 import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
-import { productKernel } from "./product.ts";
+import { productKernel } from "./product_kernel.ts";
 import type { FloatFormat, ReadFormat } from "../../graph/types.ts";
 import type { TileOperand } from "./register_tile.ts";
 import { divide, modulo } from "./wgsl.ts";

@@ -1,5 +1,6 @@
 import type { Kernel, KernelTarget } from "../../graph/kernel.ts";
-import { type Product, productKernel } from "./product.ts";
+import type { Product } from "./product.ts";
+import { productKernel } from "./product_kernel.ts";
 import type { FloatFormat, ReadFormat } from "../../graph/types.ts";
 import type { TileOperand } from "./register_tile.ts";
 

@@ -3,9 +3,10 @@ import { fromQ8, toQ8 } from "../../graph/q8.ts";
 import type { WorkgroupTileShape } from "../../graph/kernel.ts";
 import { runKernel, testDevice, testValues, toF16 } from "./_test_device.ts";
 import { gemm, type GemmOptions, gemmProduct } from "./gemm.ts";
-import { productOnCpu, productOnGpu, tileSizes } from "./product.ts";
+import { productOnCpu, tileSizes } from "./product_on_cpu.ts";
+import { productOnGpu } from "./product_on_gpu.ts";
 import { registerTileChoices } from "./register_plan.ts";
-import { chooseWorkgroupTile, tilesByCounts } from "./workgroup_tile.ts";
+import { chooseWorkgroupTile, tilesByCounts } from "./workgroup_choice.ts";
 
 const { device, targets } = await testDevice();
 

@@ -3,8 +3,8 @@ import type { KernelTarget, WorkgroupTileShape } from "../../graph/kernel.ts";
 import { runKernel, testDevice, testValues, toF16 } from "./_test_device.ts";
 import { conv2dForward } from "./conv2d.ts";
 import { gemm, type GemmOptions, gemmProduct } from "./gemm.ts";
-import { productOnGpu } from "./product.ts";
-import { chooseWorkgroupTile } from "./workgroup_tile.ts";
+import { productOnGpu } from "./product_on_gpu.ts";
+import { chooseWorkgroupTile } from "./workgroup_choice.ts";
 
 const { device, targets } = await testDevice();
 const inF32 = targets.find(({ cpu }) => !cpu)!, inF16: KernelTarget = { ...inF32, f16Arithmetic: true };
