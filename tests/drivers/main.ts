@@ -23,6 +23,8 @@ interface Part {
 
 const dawn = join(projectFolder, "tests", "drivers", "dawn");
 const ops = ["tests/engine/ops_test.ts"];
+/** Tests of single kernels. */
+const own = ["engine/ops/kernels", "tests/engine/group_norm_test.ts", "tests/engine/two_dispatches_test.ts"];
 const parts: Readonly<Record<string, Part>> = {
   kernels: {
     what: "Dawn's compiler takes every kernel for GPUs, with WebGPU's default limits",
@@ -32,7 +34,7 @@ const parts: Readonly<Record<string, Part>> = {
   },
   ops: {
     what: "all ops compute their samples on the second driver, and kernels what their definitions say",
-    files: [...ops, "engine/ops/kernels"],
+    files: [...ops, ...own],
     computes: true,
   },
   dawn: {
@@ -44,8 +46,8 @@ const parts: Readonly<Record<string, Part>> = {
   },
   order: {
     what: "a GPU's kernels compute the same whatever invocations come first",
-    files: [...ops, "engine/ops/kernels"],
-    filter: "GPU",
+    files: [...ops, ...own],
+    filter: "/GPU|two dispatches/",
     preloads: ["reversed", "scattered", "reversed&scattered"].map((order) => `other_order.ts?${order}`),
     computes: true,
   },
