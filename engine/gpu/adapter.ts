@@ -74,13 +74,6 @@ const raisedLimits = [
   "maxComputeWorkgroupsPerDimension",
 ] as const;
 
-/** What a device is asked for: all that the adapter has. Some drivers say by 2⁶⁴ − 1 that they know no limit; above 2⁵³ − 1 nothing can be asked for. */
-export function wantedLimits(
-  limits: Readonly<Record<(typeof raisedLimits)[number], number>>,
-): Record<string, number> {
-  return Object.fromEntries(raisedLimits.map((limit) => [limit, Math.min(limits[limit], Number.MAX_SAFE_INTEGER)]));
-}
-
 /**
  * Asks for the adapter and for a device with all that the adapter offers: WebGPU's default limits are far below any card's.
  *
@@ -90,7 +83,7 @@ export async function requestDevice(): Promise<{ gpu: GPUDevice; facts: AdapterF
   const adapter = await requestAdapter(), { info, limits } = adapter, { name, cpu, f16, ...bytes } = limitsOf(adapter);
   const wanted: string[] = f16 ? ["shader-f16"] : [];
   if (adapter.features.has("timestamp-query")) wanted.push("timestamp-query");
-  const requiredLimits = wantedLimits(limits);
+  const requiredLimits = Object.fromEntries(raisedLimits.map((limit) => [limit, limits[limit]]));
   const request = (features: string[]) =>
     adapter.requestDevice({ requiredFeatures: features as GPUFeatureName[], requiredLimits });
   const { gpu, subgroups } = await request([...wanted, "subgroups"])

@@ -116,10 +116,10 @@ export class Device {
     });
   }
 
-  /** Keeps what went wrong first; that memory was short or the device went counts before what came of it. */
+  /** Keeps what went wrong first; that memory was short or the device went counts before what came of it, and wgpu gives a device up that is short of memory. */
   private fail(error: Error): void {
-    const isCause = (error: Error | null) => error instanceof OutOfMemoryError || error instanceof DeviceLostError;
-    if (this.failure === null || (isCause(error) && !isCause(this.failure))) this.failure = error;
+    const rank = (error: Error) => error instanceof OutOfMemoryError ? 2 : error instanceof DeviceLostError ? 1 : 0;
+    if (this.failure === null || rank(error) > rank(this.failure)) this.failure = error;
   }
 
   private outOfMemory(what: string): OutOfMemoryError {

@@ -124,3 +124,15 @@ Deno.test("compile() shows the line of WGSL that does not compile, under the op'
     return true;
   });
 });
+
+Deno.test("a device that is given up for want of memory is told as full, not as lost", async () => {
+  using device = await Device.open();
+  const variable = new Variable("activations", { shape: [256], dtype: "f32" });
+  device.upload(variable, new Float32Array(256));
+  device.gpu.destroy();
+  await device.gpu.lost;
+  throws(() => device.check(), { name: "DeviceLostError" });
+  // As wgpu does where a card has no room left for what it needs itself.
+  device.gpu.dispatchEvent(new GPUUncapturedErrorEvent("uncapturederror", { error: new GPUOutOfMemoryError("full") }));
+  throws(() => device.check(), { name: "OutOfMemoryError", message: /The largest are activations, 1024 bytes/ });
+});
