@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Device } from "../engine/mod.ts";
+import { adapterLimits, Device } from "../engine/mod.ts";
 import { projectFolder } from "../tools/project_files.ts";
 import { timeRuns, type Timing, type Work } from "./timing.ts";
 
@@ -13,6 +13,9 @@ export interface LineKey {
   readonly dtype?: string;
 }
 
+/** The `dtype` of a line whose f16 is multiplied in f16 as well. */
+export const f16Arithmetic = "f16 arithmetic";
+
 /** One line of output: figures, or why there are none. Fields are described in bench/README.md. */
 export type Line = Readonly<Record<string, string | number | boolean | null | readonly number[]>>;
 
@@ -23,7 +26,7 @@ export interface Measured extends Work {
 }
 
 /**
- * Measures one thing on a device of its own, so that a failure harms no other line.
+ * Measures one thing on a device of its own, so that a failure harms no other line. The device multiplies in f16 where the line's `dtype` says so.
  *
  * @param make Puts everything on the device; what it throws becomes the line's `skipped`.
  * @throws {NoAdapterError} If there is no adapter.
@@ -33,8 +36,27 @@ export async function measureLine(
   options: { seconds: number },
   make: (device: Device) => Promise<Measured>,
 ): Promise<Line> {
-  using device = await Device.open();
-  return await measureOn(device, key, options, make);
+  try {
+    using device = await Device.open({ f16Arithmetic: key.dtype === f16Arithmetic });
+    return await measureOn(device, key, options, make);
+  } catch (error) {
+    // What an adapter cannot multiply in.
+    if (!(error instanceof RangeError)) throw error;
+    return {
+      ...startOf(key),
+      skipped: skippedText(error),
+      adapter: (await adapterLimits()).name,
+      version: await programVersion(),
+    };
+  }
+}
+
+function startOf({ op, shape, pass, dtype = "f32" }: LineKey): Line {
+  return { peer: "dualora", op, shape, pass, dtype };
+}
+
+function skippedText(error: unknown): string {
+  return String(error).split("\n")[0].slice(0, 200);
 }
 
 /** As {@linkcode measureLine}, on a device that is there already. */
@@ -44,7 +66,7 @@ export async function measureOn(
   options: { seconds: number },
   make: (device: Device) => Promise<Measured>,
 ): Promise<Line> {
-  const start = { peer: "dualora", op: key.op, shape: key.shape, pass: key.pass, dtype: key.dtype ?? "f32" };
+  const start = startOf(key);
   const end = { adapter: device.facts.name, version: await programVersion() };
   try {
     const measured = await make(device);
@@ -53,7 +75,7 @@ export async function measureOn(
     const times = { ms_median: medianMs, ms_min: minMs, cpu_ms: cpuMs, runs: batches, batch: runsPerBatch };
     return { ...start, ...times, ...await measured.figures(timing), ...end };
   } catch (error) {
-    return { ...start, skipped: String(error).split("\n")[0].slice(0, 200), ...end };
+    return { ...start, skipped: skippedText(error), ...end };
   }
 }
 

@@ -6,10 +6,10 @@
 import { taskCommand } from "../../cli/task_command.ts";
 import { Device, type FloatFormat } from "../../engine/mod.ts";
 import { deviceMs } from "../device_time.ts";
-import { type Line, lineText, type Measured, measureLine } from "../line.ts";
+import { f16Arithmetic, type Line, lineText, type Measured, measureLine } from "../line.ts";
 import { nominalBytes, nominalOperations, type Op, type Pass, readOps } from "../op_list.ts";
 import { prepareOp } from "../ops.ts";
-import { measureRoofline, type Peaks, rooflineLine, shareOfPeak } from "../roofline.ts";
+import { type MeasuredPeaks, measureRoofline, rooflineLine, shareOfPeak } from "../roofline.ts";
 import { judgedOps, sizesOf } from "./sizes.ts";
 
 const options = taskCommand("kernels", "Measures kernels beside the adapter's peaks, by the device's own clock.")
@@ -24,6 +24,8 @@ interface Kernel {
   readonly op: Op;
   readonly pass: Pass;
   readonly stored: FloatFormat;
+  /** Whether f16 is multiplied in f16 as well. */
+  readonly inF16?: boolean;
 }
 
 const bytesOf = { f32: 4, f16: 2, bf16: 2 } as const;
@@ -37,11 +39,14 @@ function chosenOf(ops: readonly Op[]): Kernel[] {
     const others = ops.filter((op) => !isJudged(op));
     return others.flatMap((op) => kernels([op]).flat());
   }
-  return kernels(judgedOps.flatMap((name) => ops.filter((op) => op.op === name && isJudged(op)))).flat();
+  const products = ops.filter((op) => (op.op === "matmul" || op.op === "conv3x3") && isJudged(op));
+  const inF16 = products.map((op): Kernel => ({ op, pass: "forward", stored: "f16", inF16: true }));
+  return [...kernels(judgedOps.flatMap((name) => ops.filter((op) => op.op === name && isJudged(op)))).flat(), ...inF16];
 }
 
-async function measureKernel({ op, pass, stored }: Kernel, peaks: Peaks): Promise<Line> {
-  const key = { op: op.op, shape: op.shape, pass, dtype: stored };
+async function measureKernel({ op, pass, stored, inF16 }: Kernel, peaks: MeasuredPeaks): Promise<Line> {
+  const { halfGflops } = peaks, peak = inF16 && halfGflops !== null ? { ...peaks, gflops: halfGflops } : peaks;
+  const key = { op: op.op, shape: op.shape, pass, dtype: inF16 ? f16Arithmetic : stored };
   return await measureLine(key, { seconds }, async (device): Promise<Measured> => {
     const { run, wait, check } = await prepareOp(device, op, pass, stored), operations = nominalOperations(op, pass);
     return {
@@ -52,7 +57,7 @@ async function measureKernel({ op, pass, stored }: Kernel, peaks: Peaks): Promis
         return {
           device_ms: ms,
           gflops: operations && operations / ms / 1e6,
-          ...shareOfPeak(peaks, { operations: operations ?? 0, bytes, ms }),
+          ...shareOfPeak(peak, { operations: operations ?? 0, bytes, ms }),
           check: await check(),
         };
       },

@@ -79,10 +79,10 @@ export function allPieces({ out, trial }: PieceOptions): Piece[] {
     theirs("frozen", "original"),
     {
       name: "sampling",
-      what: "a picture, 20 steps of DDIM with guidance",
+      what: "a picture, 20 steps of DDIM with guidance, and in f16 arithmetic",
       kind: "deno",
       words: ["bench/main.ts", "--large", `--only=sampling ${samplingKey(sampling).shape}`, "--seconds=8"],
-      seconds: 100,
+      seconds: 150,
     },
     {
       name: "torch-sampling",
@@ -100,6 +100,13 @@ export function allPieces({ out, trial }: PieceOptions): Piece[] {
       kind: "test",
       words: ["--filter=/as on this adapter|in f16, its/", "tests/engine/ops_test.ts"],
       seconds: 60,
+    },
+    {
+      name: "parity-f16",
+      what: "products in f16 arithmetic against their definition",
+      kind: "test",
+      words: ["engine/ops/kernels/half_product_test.ts"],
+      seconds: 30,
     },
     theirs("both", "clean"),
     theirs("frozen", "clean"),

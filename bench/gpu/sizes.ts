@@ -31,7 +31,7 @@ const fullSizes: Sizes = {
   group_norm_silu: ["16x64x64x320"],
   layer_norm: ["65536x320"],
   dualSteps: step("sd15 512px batch1 rank64"),
-  sampling: samplings.find(({ base }) => base === "sd15")!,
+  sampling: samplings.find(({ base, inF16 }) => base === "sd15" && !inF16)!,
   pyTorch: { config: "sd15", device: "cuda", precision: "fp16" },
 };
 

@@ -1,4 +1,4 @@
-import type { Line } from "../line.ts";
+import { f16Arithmetic, type Line } from "../line.ts";
 import { type judgedOps, type Sizes, stepShapes } from "./sizes.ts";
 
 /** One thing that is wanted of a GPU, and what the lines say of it. */
@@ -46,7 +46,8 @@ export function judge(lines: readonly Line[], sizes: Sizes, why: WhyMissing): Fi
       judgeStep(lines, sizes, why, mode, "clean"),
       judgeHost(lines, sizes, why, mode),
     ]),
-    judgeSampling(lines, sizes, why),
+    judgeSampling(lines, sizes, why, dtypeOf(sizes.pyTorch.precision)),
+    judgeSampling(lines, sizes, why, f16Arithmetic),
   ];
 }
 
@@ -64,7 +65,9 @@ function judgeKernels(
     .filter(({ peer, op, shape }) =>
       peer === "dualora" && ops.some((each) => each === op && sizes[each].includes(shape as string))
     )
-    .filter((line) => dtype === undefined || line.dtype === dtype && line.pass === "forward");
+    .filter((line) =>
+      dtype === undefined ? line.dtype !== f16Arithmetic : line.dtype === dtype && line.pass === "forward"
+    );
   const measured = all.filter(({ share }) => share !== undefined)
     .toSorted((a, b) => Number(a.share) - Number(b.share));
   const missing = ops.flatMap((op) =>
@@ -138,12 +141,14 @@ function judgeHost(lines: readonly Line[], sizes: Sizes, why: WhyMissing, mode: 
   };
 }
 
-function judgeSampling(lines: readonly Line[], sizes: Sizes, why: WhyMissing): Finding {
+/** @param dtype Of our line. */
+function judgeSampling(lines: readonly Line[], sizes: Sizes, why: WhyMissing, dtype: string): Finding {
   const { precision } = sizes.pyTorch, shape = stepShapes(sizes).picture;
-  const target = `sampling beside diffusers in ${precision}: ${shape}`,
+  const own = dtype === f16Arithmetic ? "sampling in f16 arithmetic" : "sampling";
+  const target = `${own} beside diffusers in ${precision}: ${shape}`,
     wanted = `at most ${mostSampling.toFixed(2)} of its time`;
   const pictures = lines.filter((line) => line.op === "sampling" && line.shape === shape);
-  const ours = lastLine(pictures, ({ peer }) => peer === "dualora");
+  const ours = lastLine(pictures, (line) => line.peer === "dualora" && line.dtype === dtype);
   const theirs = lastLine(pictures, ({ peer, dtype }) => isPyTorch(peer, "diffusers") && dtype === dtypeOf(precision));
   const ratio = ratioOf(ours, theirs);
   if (ratio === null) {
