@@ -258,8 +258,13 @@ function withProducers({ steps }: Program, target: KernelTarget): Map<number, Di
       }
       const kernel = op.kernelMaking(name, producer.op, contextOf(step.node, target)), from = placeOf.get(producer)!;
       const made = steps[from].bindings.at(-1)!;
-      const isRead = steps.slice(from + 1, index).some(({ bindings }) => bindings.some((each) => meet(each, made)));
-      if (!kernel || isRead) continue;
+      const last = steps.findIndex((each, at) => at > index && !(each.kind === "node" && each.beside));
+      // Steps of one time run in any order: what another of them reads must be there before.
+      const isReadUntilThen = steps.slice(from + 1, last < 0 ? undefined : last).some((each) =>
+        each !== step && each.bindings.some((other) => meet(other, made))
+      );
+      // What has a dispatch of its own that makes an input is not dropped.
+      if (!kernel || isReadUntilThen || found.has(from)) continue;
       const bindings = step.bindings.map((each): Binding =>
         meet(each, made) ? { ...each, access: "read_write" } : each
       );

@@ -27,13 +27,15 @@ const together = defineOp({
         wgsl: `@group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> doubled: array<f32>;
 @group(0) @binding(2) var<storage, read_write> result: array<f32>;
+// Keeps the kernel apart from others that have none.
+var<workgroup> made: array<f32, 64>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) i: u32) {
   if (i >= ${count}u) { return; }
-  let made = 2.0 * x[i];
-  doubled[i] = made;
-  result[i] = x[i] + 10.0 * made;
+  made[i] = 2.0 * x[i];
+  doubled[i] = made[i];
+  result[i] = x[i] + 10.0 * made[i];
 }
 `,
       }
@@ -65,6 +67,34 @@ Deno.test("what others read before is made where it was", async () => {
   const { steps, found } = await run({ before, y: together(before, doubled), z: together(x, doubled) });
   deepEqual(steps.length, 4);
   deepEqual(found, { before: [4, 16, 36], y: [24, 56, 96], z: [21, 42, 63] });
+});
+
+Deno.test("what others read at the same time is made before all of them", async () => {
+  const x = input("x", [3]), another = input("another", [3]), doubled = twice(x);
+  // Without memory of their own the first and the last are joined, and run before the one between.
+  const outputs = {
+    first: together(another, square(another)),
+    y: together(x, doubled),
+    last: together(another, doubled),
+  };
+  deepEqual((await run(outputs)).found, { first: [164, 255, 366], y: [21, 42, 63], last: [24, 45, 66] });
+});
+
+Deno.test("a step that makes an input of its own stays", async () => {
+  const x = input("x", [3]), doubled = twice(x);
+  const kernel = elementwise("x + doubled + y");
+  const all = defineOp({
+    name: "all",
+    inputs: ["x", "doubled", "y"],
+    type: ({ x }) => ({ shape: x.shape, dtype: "f32" }),
+    kernel,
+    kernelMaking: (_, producer, at) => producer === together.definition ? kernel(at) : null,
+    samples: [],
+  });
+  deepEqual(await run({ z: all(x, doubled, together(x, doubled)) }), {
+    steps: [[0, 1], [2]],
+    found: { z: [24, 48, 72] },
+  });
 });
 
 Deno.test("an input is made by the op's kernel from the op's own inputs alone", async () => {
