@@ -10,7 +10,7 @@ export const memoryFlags = flagGroup("Memory and speed", [
     from: "both",
     status: {
       means:
-        "frozen weights and activations are kept in 16 bits, everything is computed in 32; gradients stay in 32 bits, so that nothing has to be scaled",
+        "frozen weights and activations are kept in 16 bits, everything is computed in 32 without --f16_arithmetic; gradients stay in 32 bits, so that nothing has to be scaled",
     },
     does: "16-bit numbers to save memory",
   },

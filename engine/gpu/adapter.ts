@@ -51,7 +51,7 @@ export function checkF16Arithmetic({ name, cpu, f16 }: Pick<AdapterLimits, "name
   throw new RangeError(
     `Cannot multiply in f16 on ${name}: ${
       cpu ? "it is a CPU, which takes longer for that than for f32" : "the adapter does not offer shader-f16"
-    }. Leave that out, or use a card whose driver offers it`,
+    }. Leave out f16Arithmetic (--f16_arithmetic), or use a card whose driver offers it`,
   );
 }
 

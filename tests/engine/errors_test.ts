@@ -87,7 +87,8 @@ Deno.test("f16 arithmetic is refused by a CPU, and by a card without shader-f16"
   for (const [name, cpu, f16, reason] of refusals) {
     throws(() => checkF16Arithmetic({ name, cpu, f16 }), {
       name: "RangeError",
-      message: `Cannot multiply in f16 on ${name}: ${reason}. Leave that out, or use a card whose driver offers it`,
+      message:
+        `Cannot multiply in f16 on ${name}: ${reason}. Leave out f16Arithmetic (--f16_arithmetic), or use a card whose driver offers it`,
     });
   }
   checkF16Arithmetic({ name: "T4", cpu: false, f16: true });
