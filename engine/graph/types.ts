@@ -1,5 +1,6 @@
 /**
- * Number formats that a tensor's elements can have. `f16`, `bf16` and `q8` are storage only: kernels widen them to f32 before computing.
+ * Number formats that a tensor's elements can have. `f16`, `bf16` and `q8` are storage: kernels widen them to f32 before computing, but
+ * for products in f16 where a device is opened for them (`KernelTarget.f16Arithmetic`).
  *
  * `q8` is for weights that never change: 32 neighbours share an f32, the largest absolute value among them, of which each is a number of 127ths.
  * See `toQ8`.

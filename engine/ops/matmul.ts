@@ -29,7 +29,7 @@ function sizes(a: TensorType, b: TensorType, { transposeA, transposeB }: MatmulA
 }
 
 /**
- * Matrix product `scale * a·b + bias + addend`, of matrices or of a batch of them, summed in f32.
+ * Matrix product `scale * a·b + bias + addend`, of matrices or of a batch of them, summed in f32; of f16 in blocks in f16, on a device that is opened so.
  *
  * `a` is `[m, k]` or `[batch, m, k]`, `b` is `[k, n]` or `[batch, k, n]` (or stored transposed), `bias` is `[n]`, `addend` and the result are
  * `[m, n]` or `[batch, m, n]`.

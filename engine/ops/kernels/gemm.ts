@@ -39,7 +39,7 @@ export interface GemmOptions {
 }
 
 /**
- * Kernel for `result[i, m, n] = scale * a[i]·b[i] + second + bias[n] + addend[i, m, n]`, summed in f32.
+ * Kernel for `result[i, m, n] = scale * a[i]·b[i] + second + bias[n] + addend[i, m, n]`, summed in f32, of f16 in blocks of 16 where the target says so.
  *
  * Bindings: a, b, then bias, addend and the second product's a and b when there are any, then result.
  */

@@ -8,7 +8,7 @@ const largestF16 = "65504.0f";
 const exponentBits = "0x7f800000u";
 
 /**
- * How a kernel reads and writes one tensor's buffer, `width` elements side by side at a time. Kernels compute in f32 whatever tensors are stored in.
+ * How a kernel reads and writes one tensor's buffer, `width` elements side by side at a time. Kernels compute in f32 whatever tensors are stored in; products of f16 may be asked for in f16, see `arithmeticsOf`.
  *
  * f16 is WGSL's own where the adapter has it. Without it, and for bf16, which WGSL lacks, elements lie in pairs in u32 words, so that one alone cannot
  * be stored. What is stored in 16 bits is rounded to nearest, ties to even; a finite number beyond f16's range becomes the largest that f16 has;
