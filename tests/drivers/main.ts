@@ -127,7 +127,7 @@ if (import.meta.main) {
     );
     Deno.exit(2);
   }
-  await fetchDawn();
+  if (wanted.some(([, { preloads }]) => preloads?.some((preload) => preload.startsWith("dawn")))) await fetchDawn();
   const failed: string[] = [];
   for (const [name, part] of wanted) if (!await run(part, second ?? "")) failed.push(name);
   console.log(failed.length > 0 ? `\nFailed: ${failed.join(", ")}` : "\nAll passed");
