@@ -22,7 +22,8 @@ export const randomNormal = defineOp<readonly ["key"], RandomAttributes>({
 const fourNormals = "vec4f(twoNormals(words.xy), twoNormals(words.zw))";
 const twoNormals = `${cosineAndSineWgsl}
 fn twoNormals(words: vec2u) -> vec2f {
-  return sqrt(-2.0 * log((f32(words.x) + 1.0) * 0x1p-32f)) * cosineAndSine(f32(words.y >> 8u) * 0x1p-24f);
+  // A logarithm may be off by 2⁻²¹: just below 1 it may come out above 0.
+  return sqrt(max(-2.0 * log((f32(words.x) + 1.0) * 0x1p-32f), 0.0)) * cosineAndSine(f32(words.y >> 8u) * 0x1p-24f);
 }
 `;
 

@@ -1,5 +1,5 @@
 import { deepEqual, ok } from "node:assert/strict";
-import { Device, input, plan, randomNormal, randomUniform } from "../../engine/mod.ts";
+import { defineOp, Device, input, plan, randomNormal, randomUniform } from "../../engine/mod.ts";
 import { RandomStream } from "../../random/philox.ts";
 
 Deno.test("randomUniform() draws the numbers of the host's stream with the same key, to 24 bits", async () => {
@@ -50,4 +50,24 @@ Deno.test("randomNormal() draws from the standard normal distribution", async ()
   }
   const neighbours = values.slice(1).reduce((total, value, i) => total + value * values[i], 0) / count;
   ok(Math.abs(neighbours) < 5 / Math.sqrt(count), `neighbours correlate by ${neighbours}`);
+});
+
+Deno.test("randomNormal() is finite for the largest words, by the worst logarithm that WGSL allows", async () => {
+  using device = await Device.open();
+  const worst = defineOp({
+    ...randomNormal.definition,
+    kernel: (at) => {
+      const { wgsl, ...kernel } = randomNormal.definition.kernel(at);
+      const text = wgsl.replace(/philox\(vec4u\(i.*;/, "vec4u(0xffffffffu - 256u * i);").replace(/\blog\(/, "worst(");
+      // Off by 2⁻²¹ between 0.5 and 2: https://www.w3.org/TR/WGSL/#concrete-float-accuracy
+      return { ...kernel, wgsl: `${text}\nfn worst(x: f32) -> f32 { return log(x) + 0x1p-21f; }` };
+    },
+  });
+  const compiled = await device.compile(
+    plan({ outputs: { y: worst(input("key", [4], "u32"), { shape: [64] }) } }),
+  );
+  compiled.run({ key: [0, 0, 0, 0] });
+  const { y } = await compiled.read("y");
+  // Radii of √(2 · 2⁻²⁰) at most.
+  ok(y.every((value) => Math.abs(value) < 0.002), `${y}`);
 });
