@@ -46,7 +46,10 @@ interface PathCommand {
   readonly y?: number;
 }
 
-/** A typeface (Lato) that turns Latin text into SVG paths; letters it lacks show as an empty box. */
+/**
+ * A typeface (Lato) that turns Latin text into SVG paths. Each letter that it lacks, such as `λ` or `初`, is a box with a question mark. Accents that follow their letter,
+ * as in file names of macOS, are drawn as the one letter that both are.
+ */
 export class Lettering {
   private constructor(private readonly fonts: Readonly<Record<Weight, OutlineFont>>) {}
 
@@ -57,26 +60,37 @@ export class Lettering {
 
   /** Pixels from the first letter's start to where a next letter would start. */
   width(text: string, { size, weight }: TextStyle): number {
-    return this.fonts[weight].getAdvanceWidth(text, size);
+    return this.fonts[weight].getAdvanceWidth(text.normalize(), size);
   }
 
   /** One line of text as an SVG path element. */
   path(text: string, { x, baseline, size, weight, anchor = "start", fill }: TextPlacement): string {
     const share = { start: 0, middle: 0.5, end: 1 }[anchor];
     const start = x - share * this.width(text, { size, weight });
-    const { commands } = this.fonts[weight].getPath(text, start, baseline, size);
+    const { commands } = this.fonts[weight].getPath(text.normalize(), start, baseline, size);
     return `<path fill="${fill}" d="${commands.map(pathData).join("")}"/>`;
   }
 
-  /** Breaks a text at spaces into lines no wider than `maxWidth` pixels; a longer word keeps a line of its own. */
+  /** Breaks a text at spaces into lines no wider than `maxWidth` pixels, and between letters what is wider without a space, such as Japanese or tags with commas. */
   wrap(text: string, maxWidth: number, style: TextStyle): string[] {
     const lines: string[] = [];
     for (const word of text.split(/\s+/).filter((word) => word !== "")) {
       const longer = lines.length > 0 ? `${lines.at(-1)} ${word}` : word;
       if (lines.length > 0 && this.width(longer, style) <= maxWidth) lines[lines.length - 1] = longer;
-      else lines.push(word);
+      else lines.push(...this.#pieces(word, maxWidth, style));
     }
     return lines;
+  }
+
+  /** The word in pieces that fit, of a letter at least. */
+  #pieces(word: string, maxWidth: number, style: TextStyle): string[] {
+    const pieces = [""];
+    for (const letter of word.normalize()) {
+      const last = pieces.at(-1)!;
+      if (last !== "" && this.width(last + letter, style) > maxWidth) pieces.push(letter);
+      else pieces[pieces.length - 1] = last + letter;
+    }
+    return pieces;
   }
 }
 

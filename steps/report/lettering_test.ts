@@ -45,9 +45,38 @@ Deno.test("path() is made of numbers even where a coordinate is next to nothing"
 });
 
 Deno.test("wrap() breaks at spaces only where a line would be too wide", () => {
-  const wide = lettering.width("stack without", style);
-  deepEqual(lettering.wrap("stack without orthogonality", wide, style), ["stack without", "orthogonality"]);
-  deepEqual(lettering.wrap("stack without orthogonality", wide - 1, style), ["stack", "without", "orthogonality"]);
-  deepEqual(lettering.wrap("stack without orthogonality", 1000, style), ["stack without orthogonality"]);
+  const wide = lettering.width("stack without loss", style);
+  deepEqual(lettering.wrap("stack without loss terms", wide, style), ["stack without loss", "terms"]);
+  deepEqual(lettering.wrap("stack without loss terms", wide - 1, style), ["stack without", "loss terms"]);
+  deepEqual(lettering.wrap("stack without loss terms", 1000, style), ["stack without loss terms"]);
   deepEqual(lettering.wrap("", 100, style), []);
+});
+
+Deno.test("wrap() breaks what has no spaces between letters, and loses none: Japanese, tags with commas", () => {
+  // Every digit is 11.6 wide.
+  deepEqual(lettering.wrap("a 0123456789 b", 35, style), ["a", "012", "345", "678", "9 b"]);
+  deepEqual(lettering.wrap("00", 1, style), ["0", "0"]);
+  for (
+    const text of [
+      "初音ミクが公園のベンチに座って本を読んでいる",
+      "1girl,solo,blue_hair,twintails,park",
+      "😀😀😀😀😀😀😀😀",
+    ]
+  ) {
+    const lines = lettering.wrap(text, 60, style);
+    ok(lines.length > 1 && lines.every((line) => lettering.width(line, style) <= 60), text);
+    equal(lines.join(""), text);
+  }
+});
+
+Deno.test("path() draws a box for each letter that the typeface lacks, and an accent behind its letter as the letter with it", () => {
+  const path = (text: string) => lettering.path(text, { ...style, x: 0, baseline: 20, fill: "#111" });
+  // Lato has none of these, so all are its glyph for what is missing: the same outline, with ink, as wide as a letter.
+  for (const letter of ["初", "П", "😀"]) equal(path(letter), path("λ"));
+  const [left, right] = extent(path("λ"));
+  ok(right - left > 5, `${left} to ${right}`);
+  equal(lettering.width("初音ミク", style).toFixed(3), (4 * lettering.width("λ", style)).toFixed(3));
+  equal(path("cafe\u0301"), path("café"));
+  equal(lettering.width("cafe\u0301", style), lettering.width("café", style));
+  deepEqual(lettering.wrap("cafe\u0301", 1, style), ["c", "a", "f", "é"]);
 });
