@@ -1,4 +1,4 @@
-import { Command, CommanderError } from "@commander-js/extra-typings";
+import { Command, CommanderError, Option } from "@commander-js/extra-typings";
 import { comparison } from "../steps/comparison/comparison.ts";
 import type { BucketOptions, ComparisonOptions } from "../steps/comparison/variant.ts";
 import { seedList } from "./seed_list.ts";
@@ -11,7 +11,8 @@ const ownRows = 4;
 
 function makeCommand(name: string) {
   return new Command(name).exitOverride().description(
-    "Compares ways to train two LoRA networks that are to be stacked. Without a base it compares them on the avatars that come with the project.",
+    "Compares ways to train two LoRA networks that are to be stacked. Without a base it compares them on the avatars that come with the project. " +
+      "Tables and plots are of what is asked for; those of other seeds or variants that lie in the folder are moved into earlier-results-<number>/ there.",
   )
     .option("--seeds <list>", "seeds, such as 1-5 or 1,2,7")
     .option("--variants <names>", "names of variants, by commas; the baseline is always done")
@@ -99,15 +100,25 @@ function bucketsOf(flags: Flags): BucketOptions {
   };
 }
 
+/** Flags that a script looks up by itself, each with a sentence for `--help`. */
+type OwnFlags = { readonly [flag: string]: string };
+
 /**
  * The comparison that a command line asks for.
  *
  * @param avatars What is compared without a base of one's own.
+ * @param own Flags that decided what `avatars` is.
  * @throws {UsageError} If the user has to change the command line.
  * @throws {CommanderError} After commander has printed help or an error.
  */
-export function comparisonOptions(avatars: ComparisonOptions, args: readonly string[]): ComparisonOptions {
-  const command = makeCommand("compare");
+export function comparisonOptions(
+  avatars: ComparisonOptions,
+  args: readonly string[],
+  own: OwnFlags = {},
+): ComparisonOptions {
+  const command = makeCommand("compare"),
+    ownOptions = Object.entries(own).map(([flag, does]) => new Option(flag, does));
+  for (const option of ownOptions) command.addOption(option);
   command.parse([...args], { from: "user" });
   const flags = command.opts(), [baseline, ...others] = avatars.variants;
   let chosen = others;
@@ -132,9 +143,9 @@ export function comparisonOptions(avatars: ComparisonOptions, args: readonly str
   if (flags.pretrained_model_name_or_path !== undefined) {
     return ownComparison(flags, { ...options, folder: flags.output_dir ?? `${avatars.folder}-own` });
   }
-  const given = Object.keys(flags).filter((name) =>
-    !["seeds", "variants", "output_dir", "describe", "stack"].includes(name)
-  );
+  const free = ["seeds", "variants", "output_dir", "describe", "stack"];
+  free.push(...ownOptions.map((option) => option.attributeName()));
+  const given = Object.keys(flags).filter((name) => !free.includes(name));
   if (given.length > 0) {
     throw new UsageError(
       `--${given[0]} needs --pretrained_model_name_or_path: on the avatars everything else is fixed`,
@@ -146,11 +157,17 @@ export function comparisonOptions(avatars: ComparisonOptions, args: readonly str
 /**
  * A script's last line: compares variants in the terminal, on the avatars or on what the command line names. Ends as `runRecipe` does; with exit code 2 where the
  * command line has to be changed.
+ *
+ * @param options.args The script's arguments; the process's own when left out.
+ * @param options.flags What the script looks up in its arguments by itself, as `runRecipe` takes it.
  */
-export async function runComparison(avatars: ComparisonOptions, args: readonly string[] = Deno.args): Promise<void> {
+export async function runComparison(
+  avatars: ComparisonOptions,
+  { args = Deno.args, flags = {} }: { readonly args?: readonly string[]; readonly flags?: OwnFlags } = {},
+): Promise<void> {
   let compared: ReturnType<typeof comparison>;
   try {
-    compared = comparison(comparisonOptions(avatars, args));
+    compared = comparison(comparisonOptions(avatars, args, flags));
   } catch (error) {
     // Commander has printed its own; asking for help is no error.
     if (error instanceof CommanderError) Deno.exit(error.exitCode === 0 ? 0 : 2);

@@ -73,4 +73,4 @@ await d.runComparison({
     network2: "pixel art portrait of a person, zkz clothes, {row} background",
     stack: "pixel art portrait of sks person, zkz clothes, {row} background",
   },
-}, Deno.args.filter((arg) => arg !== "--quick"));
+}, { flags: { "--quick": "only show that everything runs" } });

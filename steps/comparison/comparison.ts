@@ -6,6 +6,7 @@ import { readRegions } from "../report/regions.ts";
 import type { SampleSheet } from "../values/sample_sheet.ts";
 import { type Cell, cellFigures, cellFile, readCell, writeCell } from "./cell.ts";
 import { type CellSettings, cellSettings } from "./cell_settings.ts";
+import { keepEarlierResults } from "./earlier_results.ts";
 import { baseFolder, cellFolder, network1Folder, runFolder } from "./folders.ts";
 import { planComparison } from "./plan.ts";
 import { baseRecipe, changesNetwork1, pretrainRecipe, runCell } from "./recipes.ts";
@@ -29,7 +30,8 @@ const quiet = new Set(["run-started", "run-finished", "step-unchanged", "step-lo
  * latents, and the pretrained network 1 of each seed. Seeds come first: after each the table is whole for all variants.
  *
  * A cell that is finished is never run again nor written over; one that was stopped goes on from its last checkpoint. Every variant is planned before anything is
- * computed. At the start and after each cell the results of all that are finished are written: see `writeResults`.
+ * computed. At the start and after each cell the results of all that are finished are written: see `writeResults`. Results of other cells are kept: see
+ * `keepEarlierResults`.
  *
  * Both reject where a finished cell of other settings lies in the folder, and where a variant cannot be planned.
  *
@@ -86,6 +88,8 @@ class Comparison {
       // As the data are now, not after a training.
       await this.settingsOf();
     }
+    const earlier = await keepEarlierResults(this.options.folder, done);
+    if (earlier !== null) this.say(`results of other seeds, ways or data are now in ${earlier}`);
     if (done.length > 0) await writeResults(this.options, done);
     for (const { variant, seed } of missing) {
       this.say(`cell ${done.length + 1} of ${total}: ${variant.name}, seed ${seed}`);

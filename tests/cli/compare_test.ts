@@ -34,6 +34,12 @@ Deno.test("without flags the avatars are compared as they are; seeds and variant
   deepEqual(comparisonOptions(avatars, ["--seeds", "7,2"]).seeds, [7, 2]);
 });
 
+Deno.test("a script's own flags go with all others", () => {
+  const flags = { "--quick": "only show that everything runs" };
+  deepEqual(comparisonOptions(avatars, ["--quick"], flags), avatars);
+  equal(comparisonOptions(avatars, [...own, "--quick"], flags).resolution, 512);
+});
+
 Deno.test("flags name a base and data of one's own: sd-scripts' names and defaults, no regions", () => {
   const { regions, variants, ...options } = comparisonOptions(avatars, [...own, "--mixed_precision", "fp16"]);
   equal(regions, undefined);

@@ -1,4 +1,4 @@
-import { deepEqual, equal, match, ok, rejects, throws } from "node:assert/strict";
+import { deepEqual, doesNotMatch, equal, match, ok, rejects, throws } from "node:assert/strict";
 import { cp, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { exitCodeOf } from "../../cli/exit_codes.ts";
@@ -92,6 +92,20 @@ Deno.test("a comparison that is stopped goes on, never runs a finished cell agai
     }
     const table = await readFile(join(options.folder, "results.md"), "utf8");
     for (const { name } of variants) match(table, new RegExp(`^\\| ${name} \\| 1 \\| `, "m"));
+
+    // Asked for fewer, it makes tables of these, and those of all are still there.
+    const few: string[] = [],
+      results = ["additivity.svg", "best.png", "identity_stack.svg", "results.json", "results.md"];
+    await d.comparison({ ...options, variants: variants.slice(0, 1) }).run({ onCell: (text) => void few.push(text) });
+    const earlier = join(options.folder, "earlier-results-1"), kept = await readdir(earlier);
+    deepEqual(few[0], `results of other seeds, ways or data are now in ${earlier}`);
+    deepEqual(results.filter((name) => !kept.includes(name)), []);
+    equal(await readFile(join(earlier, "results.md"), "utf8"), table);
+    doesNotMatch(await readFile(join(options.folder, "results.md"), "utf8"), /orthonormal/);
+    // These are part of all.
+    await d.comparison(options).run();
+    equal(await readFile(join(options.folder, "results.md"), "utf8"), table);
+    deepEqual((await readdir(options.folder)).sort(), [...made, "earlier-results-1"].sort());
   }));
 
 Deno.test("without regions additivity alone is measured, and a cell of other settings is never written over", () =>
