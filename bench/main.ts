@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { taskCommand } from "../cli/task_command.ts";
+import { secondsOf, taskCommand } from "../cli/task_command.ts";
 import { Device, NoAdapterError } from "../engine/mod.ts";
 import { dualStepKey, dualSteps, measureDualStep } from "./dual_step.ts";
 import { type Line, type LineKey, lineText } from "./line.ts";
@@ -29,15 +29,11 @@ function readOptions(args: string[]): Options {
     "deno task bench",
     "Measures the adapter's peaks, the engine's ops, the dual step, sampling, loading and start-up: a JSON line each.",
   )
-    .option("--seconds <number>", "for each line", "8")
+    .option("--seconds <number>", "for each line", secondsOf, 8)
     .option("--only <text>", 'lines that have this in their "op shape"', "")
     .option("--large", "sizes of SD v1.5, too")
     .parse(args, { from: "user" }).opts();
-  const seconds = Number(values.seconds);
-  if (!(seconds > 0) || !Number.isFinite(seconds)) {
-    throw new RangeError(`Cannot measure: --seconds is ${values.seconds}, must be a number above 0`);
-  }
-  return { ...values, large: values.large === true, seconds };
+  return { ...values, large: values.large === true };
 }
 
 async function* measureAll({ seconds, only, large }: Options): AsyncGenerator<Line> {

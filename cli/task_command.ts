@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError } from "@commander-js/extra-typings";
+import { countIn } from "./whole_number.ts";
 
 /**
  * The command of a program that is a task or a script: `--help` prints what it takes and ends the process with exit code 0; a word that it does not know is
@@ -15,7 +16,18 @@ export function taskCommand(name: string, description: string): Command {
  * @throws {InvalidArgumentError} If it is none; commander names the option.
  */
 export function countOf(text: string): number {
-  const count = Number(text);
-  if (/^\d+$/.test(text) && Number.isSafeInteger(count) && count > 0) return count;
+  const count = countIn(text);
+  if (count !== null) return count;
   throw new InvalidArgumentError("It must be a whole number above 0.");
+}
+
+/**
+ * Seconds, for an option of {@linkcode taskCommand}: a number above 0.
+ *
+ * @throws {InvalidArgumentError} If it is none; commander names the option.
+ */
+export function secondsOf(text: string): number {
+  const seconds = Number(text);
+  if (seconds > 0 && seconds < Infinity) return seconds;
+  throw new InvalidArgumentError("It must be a number above 0.");
 }

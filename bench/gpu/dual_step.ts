@@ -4,7 +4,7 @@
  * @module
  */
 import { writeFile } from "node:fs/promises";
-import { taskCommand } from "../../cli/task_command.ts";
+import { secondsOf, taskCommand } from "../../cli/task_command.ts";
 import { Device, Profiler } from "../../engine/mod.ts";
 import { dualStepKey, prepareDualStep } from "../dual_step.ts";
 import { lineText, type Measured, measureOn } from "../line.ts";
@@ -17,7 +17,7 @@ import { sizesOf } from "./sizes.ts";
 const options = taskCommand("dual_step", "Measures one dual step, then shows where its time goes.")
   .requiredOption("--mode <mode>", "both or frozen")
   .requiredOption("--html <file>", "flame graph")
-  .option("--seconds <number>", "of steps that are timed", "12")
+  .option("--seconds <number>", "of steps that are timed", secondsOf, 12)
   .option("--trial", "small sizes")
   .parse(Deno.args, { from: "user" }).opts();
 const step = sizesOf(options.trial === true).dualSteps[options.mode as "both" | "frozen"], key = dualStepKey(step);
@@ -32,7 +32,7 @@ function sayTime(what: string): void {
 using device = await Device.open();
 const roofline = await measureRoofline(device, { seconds: 1 });
 let measured: Measured | undefined;
-const line = await measureOn(device, key, { seconds: Number(options.seconds) }, async () => {
+const line = await measureOn(device, key, { seconds: options.seconds }, async () => {
   const prepared = await prepareDualStep(device, step);
   sayTime("the weights are on their way");
   await prepared.run();

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { taskCommand } from "../../cli/task_command.ts";
+import { secondsOf, taskCommand } from "../../cli/task_command.ts";
 import { Device, type FloatFormat } from "../../engine/mod.ts";
 import { deviceMs } from "../device_time.ts";
 import { f16Arithmetic, type Line, lineText, type Measured, measureLine } from "../line.ts";
@@ -13,11 +13,11 @@ import { type MeasuredPeaks, measureRoofline, rooflineLine, shareOfPeak } from "
 import { judgedOps, sizesOf } from "./sizes.ts";
 
 const options = taskCommand("kernels", "Measures kernels beside the adapter's peaks, by the device's own clock.")
-  .option("--seconds <number>", "for each line", "0.4")
+  .option("--seconds <number>", "for each line", secondsOf, 0.4)
   .option("--rest", "what is not judged: other sizes, and gradients of other ops")
   .option("--trial", "small sizes")
   .parse(Deno.args, { from: "user" }).opts();
-const seconds = Number(options.seconds), sizes = sizesOf(options.trial === true);
+const { seconds } = options, sizes = sizesOf(options.trial === true);
 
 /** A pass of an op in a format. */
 interface Kernel {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { taskCommand } from "../../cli/task_command.ts";
+import { countOf, secondsOf, taskCommand } from "../../cli/task_command.ts";
 import {
   Device,
   type FloatFormat,
@@ -35,12 +35,12 @@ const products: readonly Op[] = [
 const trialProducts: readonly Op[] = [{ op: "matmul", shape: "64x64x512", dims: [64, 64, 512] }];
 
 const options = taskCommand("tiles", "Times the tiles that a product can have on a GPU.")
-  .option("--seconds <number>", "for each tile, where the device has no clock", "0.1")
-  .option("--most <count>", "tiles of a product", "10")
+  .option("--seconds <number>", "for each tile, where the device has no clock", secondsOf, 0.1)
+  .option("--most <count>", "tiles of a product", countOf, 10)
   .option("--f16", "operands and results stored in f16, and multiplied in it; f32 when left out")
   .option("--trial", "one small product, on a CPU adapter with a GPU's kernels")
   .parse(Deno.args, { from: "user" }).opts();
-const seconds = Number(options.seconds), most = Number(options.most);
+const { seconds, most } = options;
 const stored: FloatFormat = options.f16 ? "f16" : "f32";
 /** An adapter's own facts but for these: a CPU adapter's kernels have no such tiles. */
 const asGpu: Partial<KernelTarget> = { cpu: false, subgroupSize: 0, f16Arithmetic: options.f16 === true };

@@ -9,7 +9,7 @@ import { once } from "node:events";
 import { appendFile } from "node:fs/promises";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { countOf, taskCommand } from "../../cli/task_command.ts";
+import { countOf, secondsOf, taskCommand } from "../../cli/task_command.ts";
 import { adapterLimits } from "../../engine/mod.ts";
 import { projectFolder } from "../../tools/project_files.ts";
 import { type DualStep, dualStepKey, dualSteps, measureDualStep } from "../dual_step.ts";
@@ -22,10 +22,10 @@ const options = taskCommand(
 )
   .option("--only <text>", "steps that have this in their shape", "toy 128px batch1 ")
   .option("--rounds <count>", "turns of both", countOf, 2)
-  .option("--seconds <number>", "of each turn in dualora", countOf, 8)
+  .option("--seconds <number>", "of each turn in dualora", secondsOf, 8)
   .option("--steps <count>", "of each turn in PyTorch", countOf, 5)
   .option("--python <path>", "Python with PyTorch and diffusers", "python3")
-  .option("--threads <count>", "threads of PyTorch", "1")
+  .option("--threads <count>", "threads of PyTorch", countOf, 1)
   .option("--out <file>", "keeps the lines, behind those that are there")
   .parse(Deno.args, { from: "user" }).opts();
 // PyTorch's program gives both networks pictures of one number.

@@ -7,7 +7,7 @@
  */
 import { appendFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { taskCommand } from "../../cli/task_command.ts";
+import { countOf, secondsOf, taskCommand } from "../../cli/task_command.ts";
 import { Device, NoAdapterError } from "../../engine/mod.ts";
 import { setFlags } from "../../tools/permissions.ts";
 import { projectFolder } from "../../tools/project_files.ts";
@@ -26,18 +26,17 @@ const command = taskCommand(
   .argument("[files...]", "lines that were kept: prints their table, and measures nothing")
   .option("--only <text>", 'ops that have this in their "op shape"', "")
   .option("--pass <pass>", `${passes.join(" or ")} alone`)
-  .option("--seconds <number>", "for each pass of an op in each program", "4")
+  .option("--seconds <number>", "for each pass of an op in each program", secondsOf, 4)
   .option("--large", "sizes of SD v1.5, too")
   .option("--python <path>", "Python with PyTorch", "python3")
-  .option("--threads <count>", "threads of PyTorch", "1")
+  .option("--threads <count>", "threads of PyTorch", countOf, 1)
   .option("--without <names>", "of jax-js, tfjs and torch, with commas", "")
   .option("--out <file>", "keeps the lines, behind those that are there")
   .parse(Deno.args, { from: "user" });
 const options = command.opts(), [files] = command.processedArgs;
-const seconds = Number(options.seconds), without = options.without.split(",").filter(Boolean);
+const { seconds } = options, without = options.without.split(",").filter(Boolean);
 const unknown = without.find((name) => !["jax-js", "tfjs", "torch"].includes(name));
 if (unknown !== undefined) stop(`--without has ${unknown}, must be of jax-js, tfjs and torch, with commas`);
-if (!(seconds > 0 && seconds < Infinity)) stop(`--seconds is ${options.seconds}, must be a number above 0`);
 if (options.pass !== undefined && !passes.includes(options.pass as Pass)) {
   stop(`--pass is ${options.pass}, must be ${passes.join(" or ")}`);
 }
