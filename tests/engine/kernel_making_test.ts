@@ -1,7 +1,7 @@
 import { deepEqual } from "node:assert/strict";
 import { defineOp } from "../../engine/graph/op.ts";
 import { elementwise } from "../../engine/ops/kernels/elementwise.ts";
-import { add, Device, dispatchesOf, input, plan, square, type Tensor } from "../../engine/mod.ts";
+import { add, Device, dispatchesOf, input, plan, type Program, square, type Tensor } from "../../engine/mod.ts";
 
 const device = await Device.open();
 addEventListener("unload", () => device.dispose());
@@ -43,6 +43,10 @@ fn main(@builtin(local_invocation_index) i: u32) {
   samples: [],
 });
 
+function stepsOf(program: Program): number[][] {
+  return dispatchesOf(program, device.facts.target).map((each) => "steps" in each ? [...each.steps] : []);
+}
+
 /** The steps of each dispatch, and what the outputs are for x = 1, 2, 3 and, where there is one, another = 4, 5, 6. */
 async function run(outputs: Record<string, Tensor>) {
   const program = plan({ outputs }), compiled = await device.compile(program);
@@ -50,8 +54,10 @@ async function run(outputs: Record<string, Tensor>) {
   compiled.run(Object.fromEntries([...program.inputs.keys()].map((name) => [name, feeds[name]])));
   const found = await compiled.read(...Object.keys(outputs));
   device.release(compiled);
-  const steps = dispatchesOf(program, device.facts.target).map((each) => "steps" in each ? [...each.steps] : []);
-  return { steps, found: Object.fromEntries(Object.entries(found).map(([name, values]) => [name, [...values]])) };
+  return {
+    steps: stepsOf(program),
+    found: Object.fromEntries(Object.entries(found).map(([name, values]) => [name, [...values]])),
+  };
 }
 
 Deno.test("a step whose kernel makes its input too takes the dispatch of the step in front, and both are there for others", async () => {
@@ -95,6 +101,11 @@ Deno.test("a step that makes an input of its own stays", async () => {
     steps: [[0, 1], [2]],
     found: { z: [24, 48, 72] },
   });
+});
+
+Deno.test("in a plan whose nodes stay as they were traced each step has a dispatch of its own", () => {
+  const x = input("x", [3]), program = plan({ outputs: { y: together(x, twice(x)) }, fused: false });
+  deepEqual(stepsOf(program), [[0], [1]]);
 });
 
 Deno.test("an input is made by the op's kernel from the op's own inputs alone", async () => {
