@@ -5,7 +5,9 @@ import { adapterLimits } from "../../engine/mod.ts";
 import { SafetensorsFile } from "../../formats/safetensors.ts";
 import type { BaseModelOptions } from "../../models/base_model.ts";
 import * as d from "../../mod.ts";
+import { compareState } from "../../steps/outputs/state_facts.ts";
 import { openBases } from "../../steps/values/bases.ts";
+import { stateFacts } from "../../steps/values/network_training.ts";
 import { planPictures } from "../../steps/values/picture_memory.ts";
 import { inNewFolder, runRecorded, smallData } from "./small_training.ts";
 
@@ -116,6 +118,23 @@ Deno.test("f16Arithmetic samples pictures with f16 activations, and is refused b
     match(error!.message, /Cannot multiply in f16 on /);
     ok(!events.some(({ type }) => type === "progress"));
   }));
+
+Deno.test("a training that goes on with f16Arithmetic from a state without is told so", async () => {
+  const facts = async (options: BaseModelOptions) => {
+    const bases = await openBases({ network1: "toy" }, options), dataset = { parts: [], images: [] };
+    const task = untyped({ networks: [{ number: 1, start: { options: { rank: 4 } } }], options: {}, stack: false });
+    return await stateFacts(
+      task,
+      [untyped({ number: 1, base: bases.network1, lora: { tensors: [] }, dataset })],
+      bases,
+      null,
+    );
+  };
+  const [state, now] = [await facts({ precision: "f16" }), await facts({ precision: "f16", f16Arithmetic: true })];
+  deepEqual(compareState("state", state, now), [
+    "going on from state: network1.f16Arithmetic was left out, and is true now; numbers are rounded otherwise from here on",
+  ]);
+});
 
 Deno.test("cacheLatents() keeps latents of a VAE in 16 bits apart, and they are close to those in f32", () =>
   inNewFolder(async (folder) => {
