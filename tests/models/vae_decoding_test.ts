@@ -1,4 +1,4 @@
-import { deepEqual, equal, ok } from "node:assert/strict";
+import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { Device, guaranteedBindingBytes } from "../../engine/mod.ts";
 import { openCheckpoint } from "../../models/checkpoint/checkpoint.ts";
 import { planDecoding } from "../../models/vae/decoding.ts";
@@ -47,4 +47,12 @@ Deno.test("VaeModel decodes latents in tiles as it decodes each tile alone, near
   console.log(`a picture decoded in tiles differs from the whole one's by ${error.toFixed(1)} of 255`);
   ok(error > 0 && error < 25);
   vae.free();
+});
+
+Deno.test("VaeModel is not multiplied in f16, for which real VAEs' activations are too large", async () => {
+  using device = await Device.open();
+  const vae = await VaeModel.load(await openCheckpoint(toy.base), device, "f16");
+  const compile: Device["compile"] = (_, options) => Promise.reject(new Error(JSON.stringify(options?.f16Arithmetic)));
+  Object.assign(device, { compile });
+  await rejects(vae.decode([new Float32Array(8 * 8 * 4)], { height: 8, width: 8 }), { message: "false" });
 });
