@@ -115,7 +115,11 @@ export class PictureSampler implements Disposable {
       negativeWeights: prompts.map(() => negative.weights),
     }, { signal });
     if (!latents.every((each) => each.every(Number.isFinite))) {
-      throw new Error(`Cannot sample ${prompts[0].prompt}: the latents became NaN. Was a network damaged?`);
+      const { f16Arithmetic = false } = this.bases.network1.options;
+      const reason = f16Arithmetic
+        ? "Sums beyond 65,504 end so in f16: try without f16Arithmetic (--f16_arithmetic)"
+        : "Was a network damaged?";
+      throw new Error(`Cannot sample ${prompts[0].prompt}: the latents became NaN. ${reason}`);
     }
     const pixels = await vae.decode(latents, { width: latentCells(width), height: latentCells(height) });
     return prompts.map(({ prompt, seed }, i) => ({ prompt, seed, width, height, pixels: pixels[i] }));
