@@ -53,7 +53,8 @@ export function runGraph(
 }
 
 /**
- * Runs a program dispatch by dispatch in slots that are not a number at first. All steps of a dispatch read before any of them writes.
+ * Runs a program dispatch by dispatch in slots that are not a number at first. All steps of a dispatch read before any of them writes, but for what a step's
+ * kernel makes as well.
  *
  * @throws {Error} If a dispatch could not be: it binds too much, not what its steps need, a buffer for reading and for writing, or steps of it write to one
  * place.
@@ -78,14 +79,22 @@ export function runProgram(program: Program, target: KernelTarget, feeds: Named,
     boundBefore = dispatch.isUnfinished ? bound : [];
     if (dispatch.isUnfinished) continue;
     checkBound(bound, dispatch.steps.flatMap((place) => program.steps[place].bindings));
-    const results = dispatch.steps.flatMap((place) => {
+    const results: { to: Numbers; result: Numbers }[] = [];
+    for (const place of dispatch.steps) {
       const step = program.steps[place];
       if (step.kind === "clear") throw new Error("a clear is no dispatch");
-      if (step.kind === "copy") return [{ to: at(step.bindings[1]), result: at(step.bindings[0]).slice() }];
+      if (step.kind === "copy") {
+        results.push({ to: at(step.bindings[1]), result: at(step.bindings[0]).slice() });
+        continue;
+      }
       let next = 0;
       const given = step.node.inputs.map((tensor) => tensor && at(step.bindings[next++]));
-      return [{ to: step.node.op.overwrites ? given[0]! : at(step.bindings[next]), result: compute(step.node, given) }];
-    });
+      const read = given.map((from) => results.find(({ to }) => from && meet(from, to))?.result ?? from);
+      results.push({
+        to: step.node.op.overwrites ? given[0]! : at(step.bindings[next]),
+        result: compute(step.node, read),
+      });
+    }
     for (const [i, { to, result }] of results.entries()) {
       if (to.length !== result.length) throw new Error("a result has another size than its place");
       if (results.slice(0, i).some((other) => meet(other.to, to))) throw new Error("two steps write to one place");
@@ -114,10 +123,16 @@ function checkDispatch(bindings: readonly DispatchBinding[], { maxStorageBuffers
 /** @param ofSteps What the steps of a dispatch, or of both that a kernel has, bind, each by itself. */
 function checkBound(bindings: readonly DispatchBinding[], ofSteps: readonly Binding[]): void {
   for (const own of ofSteps) {
+    // What one step makes for another of the same dispatch is bound to be written.
+    const { access } = ofSteps.findLast((each) =>
+      bufferOf(each) === bufferOf(own) && each.offsetBytes === own.offsetBytes && each.access === "read_write"
+    ) ?? own;
     const shows = (each: DispatchBinding) =>
-      each.access === own.access && bufferOf(each) === bufferOf(own) && each.offsetBytes <= own.offsetBytes &&
+      each.access === access && bufferOf(each) === bufferOf(own) && each.offsetBytes <= own.offsetBytes &&
       each.offsetBytes + each.sizeBytes >= own.offsetBytes + own.sizeBytes;
-    if (!bindings.some(shows)) throw new Error("a step's tensor is not bound");
+    if (!bindings.some(shows)) {
+      throw new Error("a step's tensor is not bound");
+    }
   }
 }
 
@@ -133,6 +148,10 @@ function compute(
       return each((i) => x[i] + y[i]);
     case "multiply":
       return each((i) => x[i] * y[i]);
+    case "twice":
+      return each((i) => 2 * x[i]);
+    case "together":
+      return each((i) => x[i] + 10 * y[i]);
     case "square":
       return each((i) => x[i] * x[i]);
     case "silu":

@@ -2,46 +2,10 @@ import { deepEqual } from "node:assert/strict";
 import { defineOp } from "../../engine/graph/op.ts";
 import { elementwise } from "../../engine/ops/kernels/elementwise.ts";
 import { add, Device, dispatchesOf, input, plan, type Program, square, type Tensor } from "../../engine/mod.ts";
+import { together, twice } from "./made_together.ts";
 
 const device = await Device.open();
 addEventListener("unload", () => device.dispose());
-
-const twice = defineOp({
-  name: "twice",
-  inputs: ["x"],
-  type: ({ x }) => ({ shape: x.shape, dtype: "f32" }),
-  kernel: elementwise("2.0 * x"),
-  samples: [],
-});
-
-/** x + 10·doubled, of which one kernel makes `doubled` = 2x as well. */
-const together = defineOp({
-  name: "together",
-  inputs: ["x", "doubled"],
-  type: ({ x }) => ({ shape: x.shape, dtype: "f32" }),
-  kernel: elementwise("x + 10.0 * doubled"),
-  kernelMaking: (name, producer, { output: { shape: [count] } }) =>
-    name === "doubled" && producer === twice.definition
-      ? {
-        workgroups: [1, 1, 1],
-        wgsl: `@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> doubled: array<f32>;
-@group(0) @binding(2) var<storage, read_write> result: array<f32>;
-// Keeps the kernel apart from others that have none.
-var<workgroup> made: array<f32, 64>;
-
-@compute @workgroup_size(64)
-fn main(@builtin(local_invocation_index) i: u32) {
-  if (i >= ${count}u) { return; }
-  made[i] = 2.0 * x[i];
-  doubled[i] = made[i];
-  result[i] = x[i] + 10.0 * made[i];
-}
-`,
-      }
-      : null,
-  samples: [],
-});
 
 function stepsOf(program: Program): number[][] {
   return dispatchesOf(program, device.facts.target).map((each) => "steps" in each ? [...each.steps] : []);

@@ -23,6 +23,7 @@ import {
 } from "../../engine/mod.ts";
 import { originOf } from "../../engine/graph/tensor.ts";
 import { type Memory, type Named, runGraph, runProgram } from "./interpreter.ts";
+import { together, twice } from "./made_together.ts";
 import { difference, numbers } from "./op_check.ts";
 import { cardTarget, cpuTarget } from "./targets.ts";
 
@@ -52,7 +53,7 @@ interface Case {
 
 const cases: fc.Arbitrary<Case> = fc.record({
   lines: fc.array(
-    fc.record({ op: fc.nat(10), a: fc.nat(99), b: fc.nat(99), without: fc.nat(12) }),
+    fc.record({ op: fc.nat(11), a: fc.nat(99), b: fc.nat(99), without: fc.nat(12) }),
     { minLength: 1, maxLength: 16 },
   ),
   rows: fc.constantFrom([8, 8] as const, [16, 16] as const, [8, 16] as const),
@@ -139,6 +140,11 @@ function trace({ lines, rows, layers }: Case): Graph {
         case 9:
           values.push(sums ? square(x) : multiply(x, reshape(total.tensor, shape)));
           break;
+        case 11: {
+          const doubled = twice(x);
+          values.push(together(x, doubled), b % 2 ? doubled : together(y, doubled));
+          break;
+        }
         case 10:
           outputs[`${network} ${Object.keys(outputs).length}`] = square(x);
       }
