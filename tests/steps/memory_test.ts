@@ -104,7 +104,8 @@ Deno.test("a step that the adapter cannot hold fails before the first one runs: 
       .use(d.cacheLatents())
       .use(d.trainBoth({ rank: 4, steps: 1 }));
     const { requestAdapter } = navigator.gpu, limits = { maxStorageBufferBindingSize: 2 ** 18, maxBufferSize: 2 ** 20 };
-    navigator.gpu.requestAdapter = () => Promise.resolve({ info: { description: "a card" }, limits } as GPUAdapter);
+    const card = { info: { description: "a card" }, limits, features: new Set<string>() };
+    navigator.gpu.requestAdapter = () => Promise.resolve(card as unknown as GPUAdapter);
     try {
       const { error, ran, events } = await runRecorded(recipe, { folder: join(folder, "run") });
       deepEqual(ran, []);
