@@ -1,9 +1,18 @@
 import { deepEqual, ok } from "node:assert/strict";
-import { dispatchesOf, gradients, groupNorm, input, type KernelTarget, plan, type Tensor } from "../../engine/mod.ts";
-import { difference, numbers, openAs } from "./op_check.ts";
+import {
+  Device,
+  dispatchesOf,
+  gradients,
+  groupNorm,
+  input,
+  type KernelTarget,
+  plan,
+  type Tensor,
+} from "../../engine/mod.ts";
+import { difference, numbers } from "./op_check.ts";
 import { cpuTarget } from "./targets.ts";
 
-const gpu = await openAs({ cpu: false, subgroupSize: 0 });
+const gpu = await Device.open({ target: { cpu: false, subgroupSize: 0 } });
 addEventListener("unload", () => gpu.dispose());
 
 const groups = 2, epsilon = 1e-5;

@@ -3,13 +3,12 @@ import { dispatchesOf } from "../../engine/gpu/dispatches.ts";
 import { type AnyOp, inputNames, type Sample } from "../../engine/graph/op.ts";
 import {
   add,
-  Device,
+  type Device,
   type DType,
   elementCount,
   type FloatFormat,
   gradients,
   input,
-  type KernelTarget,
   multiply,
   plan,
   square,
@@ -49,11 +48,6 @@ export function difference(a: ArrayLike<number>, b: ArrayLike<number>): number {
     size = Math.max(size, Math.abs(b[i]));
   }
   return a.length === b.length ? most / size : Infinity;
-}
-
-/** The machine's device, with kernels for another target, to test those that its own adapter would not choose. */
-export async function openAs(target: Partial<KernelTarget>): Promise<Device> {
-  return await Device.open({ target });
 }
 
 /** Whether gradients go through it: a composite's parts all have gradients. */

@@ -1,12 +1,16 @@
+import { Device } from "../../engine/mod.ts";
 import { ok } from "node:assert/strict";
 import { type AnyOp, inputNames } from "../../engine/graph/op.ts";
 import { allOps } from "./all_ops.ts";
-import { checkBeside, checkExtremes, checkOverwriting, checkSample, openAs } from "./op_check.ts";
+import { checkBeside, checkExtremes, checkOverwriting, checkSample } from "./op_check.ts";
 
 const ops = await allOps();
 // Kernels differ by adapter. A GPU's, without subgroups, run on a CPU adapter as well, if slowly.
-const devices = { "this adapter": await openAs({}), "a GPU": await openAs({ cpu: false, subgroupSize: 0 }) };
-const gpuWithoutF16 = await openAs({ cpu: false, subgroupSize: 0, f16: false });
+const devices = {
+  "this adapter": await Device.open(),
+  "a GPU": await Device.open({ target: { cpu: false, subgroupSize: 0 } }),
+};
+const gpuWithoutF16 = await Device.open({ target: { cpu: false, subgroupSize: 0, f16: false } });
 addEventListener("unload", () => [...Object.values(devices), gpuWithoutF16].forEach((device) => device.dispose()));
 
 /** Formats of 16 bits with a device for each: WGSL's own f16, and elements in pairs, by kernels of both kinds. */

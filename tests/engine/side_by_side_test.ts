@@ -20,7 +20,6 @@ import {
   Variable,
   window,
 } from "../../engine/mod.ts";
-import { openAs } from "./op_check.ts";
 import { cardTarget, cpuTarget } from "./targets.ts";
 
 const ones = (count: number) => new Float32Array(count).fill(1);
@@ -83,7 +82,7 @@ function scattered(count: number): Tensor {
 
 for (const [kind, changes] of Object.entries({ "this adapter": {}, "a GPU": { cpu: false, subgroupSize: 0 } })) {
   Deno.test(`two hundred steps at scattered places share a dispatch, as on ${kind}`, async () => {
-    using device = await openAs(changes);
+    using device = await Device.open({ target: changes });
     const y = scattered(200), compiled = await device.compile(plan({ outputs: { y } }));
     equal(compiled.dispatches.length, 1);
     const numbers = Float32Array.from({ length: 200 * 64 }, (_, i) => i % 4093);

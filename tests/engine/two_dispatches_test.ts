@@ -1,7 +1,7 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { mostScratchBytes } from "../../engine/graph/kernel.ts";
 import {
-  type Device,
+  Device,
   dispatchesOf,
   input,
   matmul,
@@ -15,7 +15,7 @@ import {
   type Tensor,
 } from "../../engine/mod.ts";
 import { runGraph, runProgram } from "./interpreter.ts";
-import { difference, numbers, openAs } from "./op_check.ts";
+import { difference, numbers } from "./op_check.ts";
 import { cardTarget, cpuTarget } from "./targets.ts";
 
 const m = 48, n = 36, k = 9002;
@@ -52,7 +52,7 @@ async function run(device: Device, outputs: Record<string, Tensor>, pool: SlotPo
 }
 
 Deno.test("a product in two dispatches is right, side by side with another to the same bits, and takes the scratch memory it says", async () => {
-  using device = await openAs({ cpu: false, subgroupSize: 0 });
+  using device = await Device.open({ target: { cpu: false, subgroupSize: 0 } });
   const { one, two } = { one: product("one"), two: product("two") };
   const before = device.statistics.bytes;
   const alone = await run(device, { one }), both = await run(device, { one, two });
@@ -73,7 +73,7 @@ Deno.test("a product in two dispatches is right, side by side with another to th
 });
 
 Deno.test("programs of a pool share one scratch buffer, and one that needs more of it replaces it for all", async () => {
-  using device = await openAs({ cpu: false, subgroupSize: 0 });
+  using device = await Device.open({ target: { cpu: false, subgroupSize: 0 } });
   const pool = new SlotPool(device), { one, two } = { one: product("one"), two: product("two") };
   // The first has larger slots: nothing but the scratch buffer is replaced.
   const first = await run(device, { one, most: square(input("most", [4 * m, k])) }, pool);
@@ -130,7 +130,7 @@ Deno.test("products share both their dispatches as far as the scratch memory rea
 });
 
 Deno.test("products that differ in what is done with their parts' sum have second dispatches of their own", async () => {
-  using device = await openAs({ cpu: false, subgroupSize: 0 });
+  using device = await Device.open({ target: { cpu: false, subgroupSize: 0 } });
   const a = input("a", [m, k]), b = input("b", [k, n]);
   // In one buffer, so that nothing else keeps them apart.
   const products = [1, 0.5].map((scale) => reshape(matmul(a, b, null, null, { scale }), [m * n]));

@@ -1,7 +1,7 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { copyFile, mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import type { Device } from "../../engine/mod.ts";
+import { Device } from "../../engine/mod.ts";
 import { weightByRule } from "../../formats/weights_by_rule.ts";
 import { dualRunOptions, dualStepOptions, probeDualRun, probeDualStep } from "../../tools/probe/dual.ts";
 import { probeLoraForward } from "../../tools/probe/lora_forward.ts";
@@ -11,7 +11,6 @@ import type { TensorSet } from "../../tools/probe/tensors.ts";
 import { probeTextEncoder } from "../../tools/probe/text_encoder.ts";
 import { probeUnet } from "../../tools/probe/unet.ts";
 import { probeVae } from "../../tools/probe/vae.ts";
-import { openAs } from "../engine/op_check.ts";
 import {
   allGoldens,
   closeFigures,
@@ -51,7 +50,7 @@ const kinds: readonly Kind[] = [
     ? [{
       name: "f16, multiplied in f16",
       format: "f16" as const,
-      open: () => gpu ??= openAs({ cpu: false, subgroupSize: 0, f16Arithmetic: true }),
+      open: () => gpu ??= Device.open({ target: { cpu: false, subgroupSize: 0, f16Arithmetic: true } }),
     }]
     : [],
 ];
